@@ -1,0 +1,1 @@
+//! StableHLO text to Tessera graphs.

@@ -1,0 +1,1 @@
+//! Tessera's reference evaluator: one obvious function an op.

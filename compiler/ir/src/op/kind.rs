@@ -1,0 +1,319 @@
+//! The one definition of each op: its name in the text form, attributes, regions.
+//!
+//! An op added here is then asked for, by exhaustive matches, in `rules` (types and constraints), the interpreter, the
+//! passes and the targets. Printer and parser need nothing more: they work on the parts declared here.
+
+use super::parts::{OpParts, PartsError, RegionField, ResultField};
+use super::{Binary, CompareType, ComparisonDirection, Symbol, Unary};
+use crate::attribute::{Attribute, AttributeField};
+use crate::{Region, TensorType};
+use tessera_numerics::{ElementType, Tensor};
+
+/// Declares the ops that have parts of their own. Of each: the spelling, the attributes as they are printed
+/// (`attributes`), what the printed result types say already (`result`), and the graphs it holds (`regions`).
+macro_rules! operations {
+    ($(
+        $(#[$doc:meta])*
+        $variant:ident = $name:literal {
+            $(attributes { $($attribute:ident: $attribute_type:ty),* $(,)? })?
+            $(result { $($result:ident: $result_type:ty),* $(,)? })?
+            $(regions { $($region:ident: $region_type:ty),* $(,)? })?
+        }
+    )*) => {
+        /// What an op computes, with everything about it but its operands.
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum OpKind {
+            /// A function of one tensor, element by element.
+            Unary(Unary),
+            /// A function of two tensors of one type, element by element.
+            Binary(Binary),
+            $(
+                $(#[$doc])*
+                $variant {
+                    $($(#[doc = concat!("The attribute `", stringify!($attribute), "`.")] $attribute: $attribute_type,)*)?
+                    $($(#[doc = concat!("The result's ", stringify!($result), ".")] $result: $result_type,)*)?
+                    $($(#[doc = concat!("The region `", stringify!($region), "`.")] $region: $region_type,)*)?
+                },
+            )*
+        }
+
+        impl OpKind {
+            /// The name in the text form, without the dialect: `add`, `dot_general`.
+            pub const fn name(&self) -> &'static str {
+                match self {
+                    Self::Unary(function) => function.name(),
+                    Self::Binary(function) => function.name(),
+                    $(Self::$variant { .. } => $name,)*
+                }
+            }
+
+            /// The names of all ops, in the order of their definition.
+            pub fn names() -> impl Iterator<Item = &'static str> {
+                Unary::ALL
+                    .iter()
+                    .map(|function| function.name())
+                    .chain(Binary::ALL.iter().map(|function| function.name()))
+                    .chain([$($name),*])
+            }
+
+            /// The attributes to print, in the order of their definition.
+            pub fn attributes(&self) -> Vec<(&'static str, Attribute)> {
+                match self {
+                    Self::Unary(_) | Self::Binary(_) => Vec::new(),
+                    $(Self::$variant { $($($attribute,)*)? .. } => {
+                        vec![$($((stringify!($attribute), $attribute.to_attribute())),*)?]
+                    })*
+                }
+            }
+
+            /// The graphs the op holds, in the order of their definition.
+            pub fn regions(&self) -> Vec<&Region> {
+                match self {
+                    Self::Unary(_) | Self::Binary(_) => Vec::new(),
+                    $(Self::$variant { $($($region,)*)? .. } => {
+                        #[allow(unused_mut, reason = "most ops hold no graph")]
+                        let mut regions: Vec<&Region> = Vec::new();
+                        $($($region.list(&mut regions);)*)?
+                        regions
+                    })*
+                }
+            }
+
+            /// The same op with each graph it holds replaced by what `replace` makes of it.
+            ///
+            /// # Errors
+            /// The first error `replace` returns.
+            pub fn try_map_regions<E>(
+                &self,
+                mut replace: impl FnMut(&Region) -> Result<Region, E>,
+            ) -> Result<Self, E> {
+                let _ = &mut replace;
+                Ok(match self {
+                    Self::Unary(function) => Self::Unary(*function),
+                    Self::Binary(function) => Self::Binary(*function),
+                    $(Self::$variant {
+                        $($($attribute,)*)? $($($result,)*)? $($($region,)*)?
+                    } => Self::$variant {
+                        $($($attribute: $attribute.clone(),)*)?
+                        $($($result: $result.clone(),)*)?
+                        $($($region: $region.try_map(&mut replace)?,)*)?
+                    },)*
+                })
+            }
+
+            /// The op of the given name made of parts that were read from text.
+            ///
+            /// # Errors
+            /// There is no such op, or a part is missing, superfluous or of the wrong kind.
+            pub fn from_parts(name: &str, mut parts: OpParts<'_>) -> Result<Self, PartsError> {
+                let kind = match name {
+                    $($name => Self::$variant {
+                        $($($attribute: parts.attribute(stringify!($attribute))?,)*)?
+                        $($($result: <$result_type>::from_result(parts.result_types)
+                            .ok_or(PartsError::ResultCount { found: parts.result_types.len() })?,)*)?
+                        $($($region: parts.region(stringify!($region))?,)*)?
+                    },)*
+                    _ => Unary::from_name(name)
+                        .map(Self::Unary)
+                        .or_else(|| Binary::from_name(name).map(Self::Binary))
+                        .ok_or_else(|| PartsError::unknown_op(name))?,
+                };
+                parts.expect_empty()?;
+                Ok(kind)
+            }
+        }
+    };
+}
+
+operations! {
+    /// Tests a relation between two tensors of one type; a tensor of booleans.
+    Compare = "compare" {
+        attributes { direction: ComparisonDirection, compare_type: CompareType }
+    }
+
+    /// `select(predicate, on_true, on_false)`, element by element; the predicate may be a scalar.
+    Select = "select" {}
+
+    /// `clamp(min, operand, max)`: the operand held between the bounds; a bound may be a scalar.
+    Clamp = "clamp" {}
+
+    /// The same numbers in another element type. Floats become integers by truncation toward zero.
+    Convert = "convert" {
+        result { element: ElementType }
+    }
+
+    /// The same bits in another element type. Where the widths differ, a fastest dimension of their ratio comes or goes.
+    BitcastConvert = "bitcast_convert" {
+        result { element: ElementType }
+    }
+
+    /// A tensor known when the graph is made.
+    Constant = "constant" {
+        attributes { value: Tensor }
+    }
+
+    /// Counts 0, 1, 2, … along one dimension.
+    Iota = "iota" {
+        attributes { dimension: usize }
+        result { tensor_type: TensorType }
+    }
+
+    /// Operand dimension `i` becomes result dimension `broadcast_dimensions[i]`; a dimension of 1, and each dimension
+    /// that is not named, is repeated.
+    BroadcastInDim = "broadcast_in_dim" {
+        attributes { broadcast_dimensions: Vec<usize> }
+        result { shape: Vec<usize> }
+    }
+
+    /// The same elements in the same row-major order under another shape.
+    Reshape = "reshape" {
+        result { shape: Vec<usize> }
+    }
+
+    /// Result dimension `i` is operand dimension `permutation[i]`.
+    Transpose = "transpose" {
+        attributes { permutation: Vec<usize> }
+    }
+
+    /// The elements from `start_indices` up to `limit_indices`, every `strides`-th.
+    Slice = "slice" {
+        attributes { start_indices: Vec<usize>, limit_indices: Vec<usize>, strides: Vec<usize> }
+    }
+
+    /// `dynamic_slice(operand, start…)`: a slice that starts at scalar operands, clamped so that it lies inside.
+    DynamicSlice = "dynamic_slice" {
+        attributes { slice_sizes: Vec<usize> }
+    }
+
+    /// `dynamic_update_slice(operand, update, start…)`: the operand with a slice replaced; starts are clamped.
+    DynamicUpdateSlice = "dynamic_update_slice" {}
+
+    /// `pad(operand, padding_value)`: padding at the edges (negative: cut away) and between elements.
+    Pad = "pad" {
+        attributes { edge_padding_low: Vec<i64>, edge_padding_high: Vec<i64>, interior_padding: Vec<usize> }
+    }
+
+    /// The operands one after another along a dimension.
+    Concatenate = "concatenate" {
+        attributes { dimension: usize }
+    }
+
+    /// The elements in opposite order along the dimensions.
+    Reverse = "reverse" {
+        attributes { dimensions: Vec<usize> }
+    }
+
+    /// `reduce(input…, init…)`: inputs combined along `dimensions` by `body`, a graph of scalars
+    /// `(accumulator…, element…) -> (accumulator…)` that is associative, with the inits as neutral elements.
+    Reduce = "reduce" {
+        attributes { dimensions: Vec<usize> }
+        regions { body: Region }
+    }
+
+    /// `reduce_window(input…, init…)`: `body` applied over a sliding window.
+    ReduceWindow = "reduce_window" {
+        attributes {
+            window_dimensions: Vec<usize>,
+            window_strides: Vec<usize>,
+            base_dilations: Vec<usize>,
+            window_dilations: Vec<usize>,
+            padding_low: Vec<i64>,
+            padding_high: Vec<i64>,
+        }
+        regions { body: Region }
+    }
+
+    /// Sums of products: batching dimensions go together, contracting dimensions are summed over. The result's
+    /// dimensions are batching, then the rest of lhs, then the rest of rhs. Products and sums are made in
+    /// `accumulator` precision or better, then rounded to the result's element type.
+    DotGeneral = "dot_general" {
+        attributes {
+            lhs_batching_dimensions: Vec<usize>,
+            rhs_batching_dimensions: Vec<usize>,
+            lhs_contracting_dimensions: Vec<usize>,
+            rhs_contracting_dimensions: Vec<usize>,
+            accumulator: ElementType,
+        }
+        result { element: ElementType }
+    }
+
+    /// `gather(operand, start_indices)`: slices of the operand at positions that are data.
+    Gather = "gather" {
+        attributes {
+            offset_dims: Vec<usize>,
+            collapsed_slice_dims: Vec<usize>,
+            operand_batching_dims: Vec<usize>,
+            start_indices_batching_dims: Vec<usize>,
+            start_index_map: Vec<usize>,
+            index_vector_dim: usize,
+            slice_sizes: Vec<usize>,
+            indices_are_sorted: bool,
+        }
+    }
+
+    /// `scatter(input…, scatter_indices, update…)`: inputs with slices combined with updates by `update_computation`,
+    /// a graph of scalars `(input…, update…) -> (input…)`. Updates that fall outside are left out; several to one
+    /// place are applied in row-major order of the updates.
+    Scatter = "scatter" {
+        attributes {
+            update_window_dims: Vec<usize>,
+            inserted_window_dims: Vec<usize>,
+            input_batching_dims: Vec<usize>,
+            scatter_indices_batching_dims: Vec<usize>,
+            scatter_dims_to_operand_dims: Vec<usize>,
+            index_vector_dim: usize,
+            indices_are_sorted: bool,
+            unique_indices: bool,
+        }
+        regions { update_computation: Region }
+    }
+
+    /// Sorts the operands together along a dimension by `comparator`, a graph of scalars
+    /// `(a₀, b₀, a₁, b₁, …) -> i1` that says whether a stands before b.
+    Sort = "sort" {
+        attributes { dimension: usize, is_stable: bool }
+        regions { comparator: Region }
+    }
+
+    /// The `k` largest along the fastest dimension, largest first, and their indices (i32). NaN is largest; of equal
+    /// ones the lower index comes first.
+    TopK = "top_k" {
+        attributes { k: usize }
+    }
+
+    /// `while(carried…, captured…)`: `body` is applied while `condition` holds. Both take carried and captured values;
+    /// the body gives the next carried values, which are the op's results in the end.
+    While = "while" {
+        regions { condition: Region, body: Region }
+    }
+
+    /// `case(index, captured…)`: the branch of that number applied to the captured values; the last one where the
+    /// index is out of bounds.
+    Case = "case" {
+        regions { branches: Vec<Region> }
+    }
+
+    /// Another graph of the module applied to the operands.
+    Call = "call" {
+        attributes { callee: Symbol }
+        result { result_types: Vec<TensorType> }
+    }
+
+    /// The operands themselves; keeps ops from being moved or merged across it.
+    OptimizationBarrier = "optimization_barrier" {}
+}
+
+impl OpKind {
+    /// Whether each result element depends only on the operands' elements at the same index.
+    pub const fn is_elementwise(&self) -> bool {
+        matches!(
+            self,
+            Self::Unary(_)
+                | Self::Binary(_)
+                | Self::Compare { .. }
+                | Self::Select {}
+                | Self::Clamp {}
+                | Self::Convert { .. }
+        )
+    }
+}

@@ -1,0 +1,200 @@
+//! An op in parts, as the text form reads it: attributes by name, result types, regions.
+
+use super::OpKind;
+use crate::attribute::{Attribute, AttributeField};
+use crate::{Region, TensorType};
+use std::collections::VecDeque;
+use tessera_numerics::ElementType;
+
+/// What a reader collected of one op. [`OpKind::from_parts`] takes from it what the op declares and refuses the rest.
+#[derive(Debug)]
+pub struct OpParts<'a> {
+    /// Attributes by name; each name at most once.
+    pub attributes: Vec<(String, Attribute)>,
+    /// The types written for the results.
+    pub result_types: &'a [TensorType],
+    /// The graphs between the op's braces.
+    pub regions: VecDeque<Region>,
+}
+
+/// Why parts do not make an op.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PartsError {
+    /// No op has that name.
+    #[error("unknown op 'tsr.{name}'{}", .nearest.map(|n| format!(", did you mean 'tsr.{n}'?")).unwrap_or_default())]
+    UnknownOp {
+        /// The name read.
+        name: String,
+        /// The op with the most similar name.
+        nearest: Option<&'static str>,
+    },
+    /// An attribute of the op is not there.
+    #[error("attribute '{name}' is missing: expected {expected}")]
+    MissingAttribute {
+        /// The attribute's name.
+        name: &'static str,
+        /// What its value looks like.
+        expected: &'static str,
+    },
+    /// An attribute has a value of another kind.
+    #[error("attribute '{name}': expected {expected}")]
+    AttributeValue {
+        /// The attribute's name.
+        name: &'static str,
+        /// What its value looks like.
+        expected: &'static str,
+    },
+    /// The op has no such attribute.
+    #[error("the op has no attribute '{name}'")]
+    UnknownAttribute {
+        /// The name read.
+        name: String,
+    },
+    /// The op has one result, and more or none were written.
+    #[error("expected one result type, found {found}")]
+    ResultCount {
+        /// The result types read.
+        found: usize,
+    },
+    /// A region of the op is not there.
+    #[error("region '{name}' is missing")]
+    MissingRegion {
+        /// The region's name in the op's definition.
+        name: &'static str,
+    },
+    /// There are more regions than the op has.
+    #[error("{surplus} region(s) more than the op has")]
+    SurplusRegions {
+        /// How many are too many.
+        surplus: usize,
+    },
+}
+
+impl PartsError {
+    pub(super) fn unknown_op(name: &str) -> Self {
+        let distance = |candidate: &str| edit_distance(name, candidate);
+        let nearest = OpKind::names()
+            .min_by_key(|candidate| distance(candidate))
+            .filter(|candidate| distance(candidate) * 3 <= name.len());
+        Self::UnknownOp {
+            name: name.to_owned(),
+            nearest,
+        }
+    }
+}
+
+/// Levenshtein's distance, for a suggestion to who mistyped a name.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let substitution = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substitution.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+impl OpParts<'_> {
+    pub(super) fn attribute<T: AttributeField>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<T, PartsError> {
+        let expected = T::EXPECTED;
+        let index = self
+            .attributes
+            .iter()
+            .position(|(key, _)| key == name)
+            .ok_or(PartsError::MissingAttribute { name, expected })?;
+        let (_, attribute) = self.attributes.remove(index);
+        T::from_attribute(&attribute).ok_or(PartsError::AttributeValue { name, expected })
+    }
+
+    pub(super) fn region<T: RegionField>(&mut self, name: &'static str) -> Result<T, PartsError> {
+        T::take(&mut self.regions).ok_or(PartsError::MissingRegion { name })
+    }
+
+    pub(super) fn expect_empty(self) -> Result<(), PartsError> {
+        if let Some((name, _)) = self.attributes.into_iter().next() {
+            return Err(PartsError::UnknownAttribute { name });
+        }
+        match self.regions.len() {
+            0 => Ok(()),
+            surplus => Err(PartsError::SurplusRegions { surplus }),
+        }
+    }
+}
+
+/// An op's field that is one graph or a list of all the graphs left.
+pub(super) trait RegionField: Sized {
+    fn take(regions: &mut VecDeque<Region>) -> Option<Self>;
+    fn list<'a>(&'a self, regions: &mut Vec<&'a Region>);
+    fn try_map<E>(&self, replace: impl FnMut(&Region) -> Result<Region, E>) -> Result<Self, E>;
+}
+
+impl RegionField for Region {
+    fn take(regions: &mut VecDeque<Region>) -> Option<Self> {
+        regions.pop_front()
+    }
+
+    fn list<'a>(&'a self, regions: &mut Vec<&'a Region>) {
+        regions.push(self);
+    }
+
+    fn try_map<E>(&self, mut replace: impl FnMut(&Region) -> Result<Region, E>) -> Result<Self, E> {
+        replace(self)
+    }
+}
+
+impl RegionField for Vec<Region> {
+    fn take(regions: &mut VecDeque<Region>) -> Option<Self> {
+        Some(regions.drain(..).collect())
+    }
+
+    fn list<'a>(&'a self, regions: &mut Vec<&'a Region>) {
+        regions.extend(self);
+    }
+
+    fn try_map<E>(&self, replace: impl FnMut(&Region) -> Result<Region, E>) -> Result<Self, E> {
+        self.iter().map(replace).collect()
+    }
+}
+
+/// An op's field that the written result types determine.
+pub(super) trait ResultField: Sized {
+    fn from_result(types: &[TensorType]) -> Option<Self>;
+}
+
+fn only(types: &[TensorType]) -> Option<&TensorType> {
+    match types {
+        [one] => Some(one),
+        _ => None,
+    }
+}
+
+impl ResultField for ElementType {
+    fn from_result(types: &[TensorType]) -> Option<Self> {
+        only(types).map(|one| one.element)
+    }
+}
+
+impl ResultField for Vec<usize> {
+    fn from_result(types: &[TensorType]) -> Option<Self> {
+        only(types).map(|one| one.shape.clone())
+    }
+}
+
+impl ResultField for TensorType {
+    fn from_result(types: &[TensorType]) -> Option<Self> {
+        only(types).cloned()
+    }
+}
+
+impl ResultField for Vec<TensorType> {
+    fn from_result(types: &[TensorType]) -> Option<Self> {
+        Some(types.to_vec())
+    }
+}

@@ -1,0 +1,158 @@
+//! The plan: a graph's kernels, the buffers they work on and the order they run in.
+//!
+//! A plan is what the passes hand to a target. Everything in it is decided: which ops are one [`Kernel`], where each
+//! [`Buffer`] lies, which step follows which. It knows no machine code; a target compiles each kernel once, however
+//! often it is launched.
+
+use crate::{Graph, Location, Tensor, TensorType};
+
+/// A compiled graph before code: kernels, buffers, schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The name of the graph it was made of.
+    pub name: String,
+    /// What the caller gives, in order.
+    pub inputs: Vec<PlanInput>,
+    /// What the caller gets, in order.
+    pub results: Vec<PlanResult>,
+    /// Tensors known at compile time.
+    pub constants: Vec<Tensor>,
+    /// Every place a kernel reads or writes. Several may share memory: views of one value, and values whose lives do
+    /// not overlap.
+    pub buffers: Vec<Buffer>,
+    /// Distinct kernels; no two are equal but for their names.
+    pub kernels: Vec<Kernel>,
+    /// What is done, in order.
+    pub schedule: Vec<Step>,
+    /// The size of the arena, in bytes: the memory of everything that is neither input, result nor constant.
+    pub arena_bytes: usize,
+}
+
+/// An input of the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanInput {
+    /// Its type.
+    pub tensor_type: TensorType,
+    /// The name the user knows it by.
+    pub name: Option<String>,
+    /// The result that takes over its memory.
+    pub donate: Option<usize>,
+}
+
+/// A result of the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanResult {
+    /// Its type.
+    pub tensor_type: TensorType,
+    /// The name the user knows it by.
+    pub name: Option<String>,
+}
+
+/// A buffer's number in the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BufferId(pub u32);
+
+/// A kernel's number in the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KernelId(pub u32);
+
+/// A dense, row-major tensor at a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// The type of the tensor there.
+    pub tensor_type: TensorType,
+    /// Where it lies.
+    pub place: Place,
+}
+
+/// Where a buffer lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// In the memory the caller gave for an input. Written only where the input is donated.
+    Input(usize),
+    /// In the memory of a result; that of the donated input where one is tied to it.
+    Result(usize),
+    /// In a constant; never written.
+    Constant(usize),
+    /// In the arena, from that byte on; a multiple of [`ARENA_ALIGNMENT`].
+    Arena(usize),
+}
+
+/// Every arena buffer starts at a multiple of this many bytes: a cache line, and the widest vector.
+pub const ARENA_ALIGNMENT: usize = 64;
+
+/// A fused group of ops, compiled to one function.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kernel {
+    /// A C identifier, unique in the plan, that says what the kernel does: `loop_add_multiply_3`.
+    pub name: String,
+    /// How it is scheduled.
+    pub family: Family,
+    /// What it computes: from the operand buffers (inputs) to the result buffers (results).
+    pub body: Graph,
+}
+
+/// A schedule family: how a kernel walks over its data, and so what its body may hold.
+///
+/// *Index ops* below are those whose result elements are each one operand element at a computed place: broadcast_in_dim,
+/// reshape, transpose, slice, dynamic_slice, pad, concatenate, reverse, iota, gather, constant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// Elementwise and index ops. All results have one shape; each element is computed by itself.
+    Loop,
+    /// Reductions along trailing dimensions, with elementwise and index ops before, between and after them. Every
+    /// reduction reduces the same trailing dimensions of the same shape; results have that shape or the reduced one.
+    Row,
+    /// One reduction (of one or more inputs) in which the fastest dimension stays, with elementwise and index ops
+    /// before it, and elementwise ops on the reduced shape after it.
+    Column,
+    /// One dot_general, with transposes and reshapes of its operands and result.
+    Dot,
+    /// One scatter, dynamic_update_slice, reduce_window, with elementwise and index ops before it.
+    Index,
+    /// One sort or top_k.
+    Sort,
+}
+
+/// One step of the schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A kernel runs from operand to result buffers.
+    ///
+    /// A result buffer may be an operand's memory, from its first byte on, in two cases. Element `i` of the result
+    /// needs element `i` of that operand and no other; or the body is a dynamic_update_slice or scatter of that
+    /// operand, which is then updated in place: such a kernel copies the operand only where the two addresses differ.
+    Launch {
+        /// Which kernel.
+        kernel: KernelId,
+        /// The buffers of the body's inputs, in order.
+        operands: Vec<BufferId>,
+        /// The buffers of the body's results, in order.
+        results: Vec<BufferId>,
+        /// Where the ops come from.
+        location: Location,
+    },
+    /// The bytes of one buffer become those of another.
+    Copy {
+        /// Read.
+        source: BufferId,
+        /// Written.
+        destination: BufferId,
+    },
+    /// While the steps of `condition` leave true in `predicate`, `body` is done.
+    While {
+        /// Steps before each test.
+        condition: Vec<Step>,
+        /// The `tensor<i1>` tested.
+        predicate: BufferId,
+        /// Steps of one iteration.
+        body: Vec<Step>,
+    },
+    /// The branch whose number stands in `index` is done; the last where it is out of bounds.
+    Case {
+        /// The `tensor<i32>` that chooses.
+        index: BufferId,
+        /// The steps of each branch.
+        branches: Vec<Vec<Step>>,
+    },
+}

@@ -1,0 +1,85 @@
+//! Tensor types.
+
+use std::fmt;
+use tessera_numerics::ElementType;
+
+/// A static shape and an element type, `tensor<8x256xbf16>`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TensorType {
+    /// The type of each element.
+    pub element: ElementType,
+    /// The dimensions, slowest first; empty for a scalar.
+    pub shape: Vec<usize>,
+}
+
+impl TensorType {
+    /// The type of a tensor with these dimensions.
+    pub fn new(element: ElementType, shape: impl Into<Vec<usize>>) -> Self {
+        Self {
+            element,
+            shape: shape.into(),
+        }
+    }
+
+    /// The type of a tensor of rank 0.
+    pub fn scalar(element: ElementType) -> Self {
+        Self::new(element, [])
+    }
+
+    /// The number of dimensions.
+    pub fn rank(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether some dimension is 0.
+    pub fn is_empty(&self) -> bool {
+        self.shape.contains(&0)
+    }
+
+    /// The bytes a dense tensor of this type takes.
+    pub fn byte_size(&self) -> usize {
+        self.len() * self.element.size()
+    }
+
+    /// The same shape with another element type.
+    pub fn with_element(&self, element: ElementType) -> Self {
+        Self::new(element, self.shape.clone())
+    }
+
+    /// The same element type with another shape.
+    pub fn with_shape(&self, shape: impl Into<Vec<usize>>) -> Self {
+        Self::new(self.element, shape)
+    }
+}
+
+impl fmt::Display for TensorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("tensor<")?;
+        for dimension in &self.shape {
+            write!(f, "{dimension}x")?;
+        }
+        write!(f, "{}>", self.element)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_print_as_mlir_does() {
+        assert_eq!(
+            TensorType::new(ElementType::Bf16, [8, 256]).to_string(),
+            "tensor<8x256xbf16>"
+        );
+        assert_eq!(
+            TensorType::scalar(ElementType::I1).to_string(),
+            "tensor<i1>"
+        );
+    }
+}

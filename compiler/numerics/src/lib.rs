@@ -1,0 +1,9 @@
+//! Tessera's numbers: what an element is, how an array of them lies in memory, and where random ones come from.
+//!
+//! Every other crate speaks of numbers in these terms; nothing here knows of graphs, kernels or devices.
+
+mod element;
+mod tensor;
+
+pub use element::ElementType;
+pub use tensor::{Element, Tensor, TensorError};

@@ -1,0 +1,1 @@
+//! Graph to graph to plan: inline, canonicalise, fuse, plan.

@@ -1,0 +1,1 @@
+//! Bundles and the machine that runs them; needs neither LLVM nor the compiler.

@@ -1,0 +1,1 @@
+//! Plan to bundle: MLIR, LLVM and machine code.
