@@ -1,0 +1,37 @@
+# The commands a newcomer needs. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+CARGO ?= cargo
+TESSERA := target/release/tessera
+STEPS := tests/fixtures/steps
+
+.PHONY: help setup build demo check test bench fixtures clean
+
+help: ## Lists the commands.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: ## Installs the system packages that are missing: LLVM and MLIR 22, lld.
+	@scripts/setup.sh
+
+build: setup ## Builds the release binary, target/release/tessera.
+	$(CARGO) build --release --locked
+
+demo: build ## Trains a small Llama for 20 steps, exported from JAX, compiled here.
+	$(TESSERA) run $(STEPS)/llama/step.mlir --inputs $(STEPS)/llama/inputs.toml --steps 20
+
+check: setup ## Formatting, lints and documentation, warnings refused.
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+
+test: setup ## All tests.
+	$(CARGO) test --locked --workspace
+
+bench: build ## Our step and compile times beside XLA's on this machine, in one run. Needs Python 3.11 or newer.
+	@scripts/bench.sh
+
+fixtures: ## Makes the test fixtures anew with JAX. Needs Python 3.11 or newer.
+	@scripts/python.sh tests/fixtures/jax/make_fixtures.py
+
+clean: ## Removes what was built.
+	$(CARGO) clean
