@@ -45,6 +45,8 @@ spelt_enum! {
         CountLeadingZeros = "count_leading_zeros",
         /// 2/√π ∫₀ˣ exp(−t²) dt.
         Erf = "erf",
+        /// 1 − erf x, exact where erf x is near 1.
+        Erfc = "erfc",
         /// The inverse of `erf` on (−1, 1).
         ErfInv = "erf_inv",
         /// eˣ.
