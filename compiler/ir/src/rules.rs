@@ -1,9 +1,39 @@
 //! The rules of each op: its numbered constraints and its result types.
+//!
+//! [`infer`] is the one place that knows them. It is total: whatever the attributes and operand types, it gives result
+//! types or an [`OpError`], and never a type whose tensors no memory can hold.
+//!
+//! A constraint's label says where it comes from:
+//!
+//! | label | meaning |
+//! |---|---|
+//! | `C1`, `C2`, … | the constraint of that number of the op of that name in StableHLO's specification |
+//! | `I1`, `I2`, … | what that specification says of the type of the op's input of that number |
+//! | `T1`, `T2`, … | a constraint of this IR alone, listed at the op's rule |
+//! | `operands` | the number of operands |
+//! | `size` | a tensor is larger than the address space |
+//! | `SSA` | an operand is not a value of the graph |
+//!
+//! Constraints on quantised and complex tensors, which this IR lacks, are left out, and so are those that say nothing
+//! but the result type that is inferred here.
 
-use crate::{Op, OpKind, TensorType, ValueId};
+mod check;
+mod contraction;
+mod control;
+mod elementwise;
+mod gather;
+mod order;
+mod reduction;
+mod scatter;
+mod shape;
+mod slice;
 
-/// Which constraint of its op an error speaks of. Numbers are those of StableHLO's specification where the op is its.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use crate::{OpKind, TensorType, ValueId};
+use check::{Rule, require};
+
+/// Which constraint of its op an error speaks of, e.g. `C1`. Numbers are those of StableHLO's specification where the
+/// op is its; `I1` is what that says of the op's first input; `T1` is a constraint of this IR alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Constraint(pub &'static str);
 
 /// An op that breaks one of its constraints.
@@ -31,8 +61,173 @@ impl OpError {
 /// The result types of an op on operands of the given types.
 ///
 /// # Errors
-/// The op breaks one of its constraints.
+/// The op breaks one of its constraints: the first one, in the order in which its rule checks them.
 pub fn infer(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
-    let _ = (kind, operands, None::<Op<ValueId>>);
-    Ok(Vec::new())
+    let rule = Rule::of(kind);
+    for (number, operand) in operands.iter().enumerate() {
+        require!(
+            rule,
+            "size",
+            operand.byte_size_checked().is_some(),
+            "operand {number} is larger than the address space: {operand}"
+        );
+    }
+    let results = infer_unbounded(kind, rule, operands)?;
+    for result in &results {
+        require!(
+            rule,
+            "size",
+            result.byte_size_checked().is_some(),
+            "the result is larger than the address space: {result}"
+        );
+    }
+    Ok(results)
+}
+
+/// [`infer`] on operands that memory can hold, before it is known whether memory can hold the results.
+fn infer_unbounded(
+    kind: &OpKind,
+    rule: Rule,
+    operands: &[&TensorType],
+) -> Result<Vec<TensorType>, OpError> {
+    let one = |result: TensorType| vec![result];
+    match kind {
+        OpKind::Unary(function) => elementwise::unary(rule, *function, operands).map(one),
+        OpKind::Binary(function) => elementwise::binary(rule, *function, operands).map(one),
+        OpKind::Compare {
+            direction: _,
+            compare_type,
+        } => elementwise::compare(rule, *compare_type, operands).map(one),
+        OpKind::Select {} => elementwise::select(rule, operands).map(one),
+        OpKind::Clamp {} => elementwise::clamp(rule, operands).map(one),
+        OpKind::Convert { element } => elementwise::convert(rule, *element, operands).map(one),
+        OpKind::BitcastConvert { element } => {
+            elementwise::bitcast_convert(rule, *element, operands).map(one)
+        }
+        OpKind::Constant { value } => shape::constant(rule, value, operands).map(one),
+        OpKind::Iota {
+            dimension,
+            tensor_type,
+        } => shape::iota(rule, *dimension, tensor_type, operands).map(one),
+        OpKind::BroadcastInDim {
+            broadcast_dimensions,
+            shape,
+        } => shape::broadcast_in_dim(rule, broadcast_dimensions, shape, operands).map(one),
+        OpKind::Reshape { shape } => shape::reshape(rule, shape, operands).map(one),
+        OpKind::Transpose { permutation } => shape::transpose(rule, permutation, operands).map(one),
+        OpKind::Slice {
+            start_indices,
+            limit_indices,
+            strides,
+        } => slice::slice(rule, start_indices, limit_indices, strides, operands).map(one),
+        OpKind::DynamicSlice { slice_sizes } => {
+            slice::dynamic_slice(rule, slice_sizes, operands).map(one)
+        }
+        OpKind::DynamicUpdateSlice {} => slice::dynamic_update_slice(rule, operands).map(one),
+        OpKind::Pad {
+            edge_padding_low,
+            edge_padding_high,
+            interior_padding,
+        } => {
+            let edges = (edge_padding_low.as_slice(), edge_padding_high.as_slice());
+            slice::pad(rule, edges, interior_padding, operands).map(one)
+        }
+        OpKind::Concatenate { dimension } => {
+            shape::concatenate(rule, *dimension, operands).map(one)
+        }
+        OpKind::Reverse { dimensions } => shape::reverse(rule, dimensions, operands).map(one),
+        OpKind::Reduce { dimensions, body } => reduction::reduce(rule, dimensions, body, operands),
+        OpKind::ReduceWindow {
+            window_dimensions,
+            window_strides,
+            base_dilations,
+            window_dilations,
+            padding_low,
+            padding_high,
+            body,
+        } => {
+            let window = reduction::Window {
+                window_dimensions,
+                window_strides,
+                base_dilations,
+                window_dilations,
+                padding_low,
+                padding_high,
+            };
+            reduction::reduce_window(rule, &window, body, operands)
+        }
+        OpKind::DotGeneral {
+            lhs_batching_dimensions,
+            rhs_batching_dimensions,
+            lhs_contracting_dimensions,
+            rhs_contracting_dimensions,
+            accumulator,
+            element,
+        } => {
+            let dimensions = contraction::DotDimensions {
+                lhs_batching: lhs_batching_dimensions,
+                rhs_batching: rhs_batching_dimensions,
+                lhs_contracting: lhs_contracting_dimensions,
+                rhs_contracting: rhs_contracting_dimensions,
+            };
+            contraction::dot_general(rule, &dimensions, *accumulator, *element, operands).map(one)
+        }
+        OpKind::Gather {
+            offset_dims,
+            collapsed_slice_dims,
+            operand_batching_dims,
+            start_indices_batching_dims,
+            start_index_map,
+            index_vector_dim,
+            slice_sizes,
+            indices_are_sorted: _,
+        } => {
+            let dimensions = gather::GatherDimensions {
+                offset_dims,
+                collapsed_slice_dims,
+                operand_batching_dims,
+                start_indices_batching_dims,
+                start_index_map,
+                index_vector_dim: *index_vector_dim,
+                slice_sizes,
+            };
+            gather::gather(rule, &dimensions, operands).map(one)
+        }
+        OpKind::Scatter {
+            update_window_dims,
+            inserted_window_dims,
+            input_batching_dims,
+            scatter_indices_batching_dims,
+            scatter_dims_to_operand_dims,
+            index_vector_dim,
+            indices_are_sorted: _,
+            unique_indices: _,
+            update_computation,
+        } => {
+            let dimensions = scatter::ScatterDimensions {
+                update_window_dims,
+                inserted_window_dims,
+                input_batching_dims,
+                scatter_indices_batching_dims,
+                scatter_dims_to_operand_dims,
+                index_vector_dim: *index_vector_dim,
+            };
+            scatter::scatter(rule, &dimensions, update_computation, operands)
+        }
+        OpKind::Sort {
+            dimension,
+            is_stable: _,
+            comparator,
+        } => order::sort(rule, *dimension, comparator, operands),
+        OpKind::TopK { k } => order::top_k(rule, *k, operands),
+        OpKind::While { condition, body } => control::while_loop(rule, condition, body, operands),
+        OpKind::Case { branches } => control::case(rule, branches, operands),
+        OpKind::Call {
+            callee: _,
+            result_types,
+        } => Ok(result_types.clone()),
+        OpKind::OptimizationBarrier {} => {
+            Ok(operands.iter().map(|&operand| operand.clone()).collect())
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Tensor types.
 
 use std::fmt;
-use tessera_numerics::ElementType;
+use tessera_numerics::{ElementType, Tensor};
 
 /// A static shape and an element type, `tensor<8x256xbf16>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +26,11 @@ impl TensorType {
         Self::new(element, [])
     }
 
+    /// The type of a tensor in memory.
+    pub fn of(tensor: &Tensor) -> Self {
+        Self::new(tensor.element(), tensor.shape())
+    }
+
     /// The number of dimensions.
     pub fn rank(&self) -> usize {
         self.shape.len()
@@ -44,6 +49,18 @@ impl TensorType {
     /// The bytes a dense tensor of this type takes.
     pub fn byte_size(&self) -> usize {
         self.len() * self.element.size()
+    }
+
+    /// The bytes a dense tensor of this type takes, or `None` where they, or the bytes of the dimensions that are not
+    /// 0, are more than memory can address. Where there is an answer, no product of dimensions and element size
+    /// overflows.
+    pub fn byte_size_checked(&self) -> Option<usize> {
+        let nonzero = self.shape.iter().filter(|&&dimension| dimension > 0);
+        let size = nonzero
+            .copied()
+            .try_fold(self.element.size(), usize::checked_mul)?;
+        isize::try_from(size).ok()?;
+        Some(if self.is_empty() { 0 } else { size })
     }
 
     /// The same shape with another element type.
@@ -81,5 +98,14 @@ mod tests {
             TensorType::scalar(ElementType::I1).to_string(),
             "tensor<i1>"
         );
+    }
+
+    #[test]
+    fn sizes_beyond_memory_have_no_answer() {
+        let size = |shape: &[usize]| TensorType::new(ElementType::F32, shape).byte_size_checked();
+        assert_eq!(size(&[2, 3]), Some(24));
+        assert_eq!(size(&[2, 0]), Some(0));
+        assert_eq!(size(&[1 << 61]), None);
+        assert_eq!(size(&[usize::MAX, 2, 0]), None);
     }
 }
