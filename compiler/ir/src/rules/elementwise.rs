@@ -29,7 +29,6 @@ fn unary_class(function: Unary) -> ElementClass {
         | Unary::Cosine
         | Unary::Erf
         | Unary::Erfc
-        | Unary::Erfc
         | Unary::ErfInv
         | Unary::Exponential
         | Unary::ExponentialMinusOne
