@@ -13,8 +13,9 @@
 pub mod attribute;
 mod builder;
 pub mod diagnostic;
+mod dimension_numbers;
 mod graph;
-mod location;
+pub mod location;
 mod op;
 pub mod plan;
 mod rules;
@@ -23,6 +24,9 @@ mod types;
 mod verify;
 
 pub use builder::Builder;
+pub use dimension_numbers::{
+    DotDimensionNumbers, GatherDimensionNumbers, ScatterDimensionNumbers, WindowAttributes,
+};
 pub use graph::{
     Definition, Graph, GraphResult, Input, Module, OpId, Operation, Region, ValueId, Visibility,
 };

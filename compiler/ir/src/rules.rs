@@ -28,7 +28,10 @@ mod scatter;
 mod shape;
 mod slice;
 
-use crate::{OpKind, TensorType, ValueId};
+use crate::{
+    DotDimensionNumbers, GatherDimensionNumbers, OpKind, ScatterDimensionNumbers, TensorType,
+    ValueId, WindowAttributes,
+};
 use check::{Rule, require};
 
 /// Which constraint of its op an error speaks of, e.g. `C1`. Numbers are those of StableHLO's specification where the
@@ -146,7 +149,7 @@ fn infer_unbounded(
             padding_high,
             body,
         } => {
-            let window = reduction::Window {
+            let window = WindowAttributes {
                 window_dimensions,
                 window_strides,
                 base_dilations,
@@ -164,7 +167,7 @@ fn infer_unbounded(
             accumulator,
             element,
         } => {
-            let dimensions = contraction::DotDimensions {
+            let dimensions = DotDimensionNumbers {
                 lhs_batching: lhs_batching_dimensions,
                 rhs_batching: rhs_batching_dimensions,
                 lhs_contracting: lhs_contracting_dimensions,
@@ -182,16 +185,15 @@ fn infer_unbounded(
             slice_sizes,
             indices_are_sorted: _,
         } => {
-            let dimensions = gather::GatherDimensions {
+            let dimensions = GatherDimensionNumbers {
                 offset_dims,
                 collapsed_slice_dims,
                 operand_batching_dims,
                 start_indices_batching_dims,
                 start_index_map,
                 index_vector_dim: *index_vector_dim,
-                slice_sizes,
             };
-            gather::gather(rule, &dimensions, operands).map(one)
+            gather::gather(rule, &dimensions, slice_sizes, operands).map(one)
         }
         OpKind::Scatter {
             update_window_dims,
@@ -204,7 +206,7 @@ fn infer_unbounded(
             unique_indices: _,
             update_computation,
         } => {
-            let dimensions = scatter::ScatterDimensions {
+            let dimensions = ScatterDimensionNumbers {
                 update_window_dims,
                 inserted_window_dims,
                 input_batching_dims,

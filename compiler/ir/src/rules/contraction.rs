@@ -2,16 +2,8 @@
 
 use super::OpError;
 use super::check::{ElementClass, Rule, require, without};
-use crate::TensorType;
+use crate::{DotDimensionNumbers, TensorType};
 use tessera_numerics::ElementType;
-
-/// Which dimensions of the operands go together.
-pub(super) struct DotDimensions<'a> {
-    pub(super) lhs_batching: &'a [usize],
-    pub(super) rhs_batching: &'a [usize],
-    pub(super) lhs_contracting: &'a [usize],
-    pub(super) rhs_contracting: &'a [usize],
-}
 
 /// - (C1) there are as many batching dimensions of lhs as of rhs.
 /// - (C2) there are as many contracting dimensions of lhs as of rhs.
@@ -29,13 +21,13 @@ pub(super) struct DotDimensions<'a> {
 /// (C12) The result's dimensions are batching, then the rest of lhs, then the rest of rhs.
 pub(super) fn dot_general(
     rule: Rule,
-    dimensions: &DotDimensions<'_>,
+    dimensions: &DotDimensionNumbers<'_>,
     accumulator: ElementType,
     element: ElementType,
     operands: &[&TensorType],
 ) -> Result<TensorType, OpError> {
     let [lhs, rhs] = rule.operands(operands)?;
-    let DotDimensions {
+    let DotDimensionNumbers {
         lhs_batching,
         rhs_batching,
         lhs_contracting,
@@ -77,11 +69,11 @@ pub(super) fn dot_general(
 
 fn check_dimensions(
     rule: Rule,
-    dimensions: &DotDimensions<'_>,
+    dimensions: &DotDimensionNumbers<'_>,
     lhs: &TensorType,
     rhs: &TensorType,
 ) -> Result<(), OpError> {
-    let DotDimensions {
+    let DotDimensionNumbers {
         lhs_batching,
         rhs_batching,
         lhs_contracting,

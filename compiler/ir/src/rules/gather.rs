@@ -3,18 +3,7 @@
 use super::OpError;
 use super::check::{ElementClass, Rule, require, without};
 use super::slice::slice_inside;
-use crate::TensorType;
-
-/// The attributes of a gather that its rule reads.
-pub(super) struct GatherDimensions<'a> {
-    pub(super) offset_dims: &'a [usize],
-    pub(super) collapsed_slice_dims: &'a [usize],
-    pub(super) operand_batching_dims: &'a [usize],
-    pub(super) start_indices_batching_dims: &'a [usize],
-    pub(super) start_index_map: &'a [usize],
-    pub(super) index_vector_dim: usize,
-    pub(super) slice_sizes: &'a [usize],
-}
+use crate::{GatherDimensionNumbers, TensorType};
 
 /// - (I2) the start indices are integers.
 /// - (C1) each operand dimension is an offset, a collapsed or a batching dimension.
@@ -39,19 +28,20 @@ pub(super) struct GatherDimensions<'a> {
 /// others are those of the start indices but for `index_vector_dim`.
 pub(super) fn gather(
     rule: Rule,
-    dimensions: &GatherDimensions<'_>,
+    dimensions: &GatherDimensionNumbers<'_>,
+    slice_sizes: &[usize],
     operands: &[&TensorType],
 ) -> Result<TensorType, OpError> {
     let [operand, start_indices] = rule.operands(operands)?;
     rule.element("I2", ElementClass::Integer, "start_indices", start_indices)?;
-    check_operand_dimensions(rule, dimensions, operand)?;
+    check_operand_dimensions(rule, dimensions, slice_sizes, operand)?;
     check_index_dimensions(rule, dimensions, operand, start_indices)?;
     let batch_sizes = without(&start_indices.shape, &[&[dimensions.index_vector_dim]]);
     let not_offset = [
         dimensions.collapsed_slice_dims,
         dimensions.operand_batching_dims,
     ];
-    let offset_sizes = without(dimensions.slice_sizes, &not_offset);
+    let offset_sizes = without(slice_sizes, &not_offset);
     let rank = batch_sizes.len() + offset_sizes.len();
     let offset_dims = dimensions.offset_dims;
     rule.unique("C4", "offset_dims", offset_dims)?;
@@ -62,11 +52,12 @@ pub(super) fn gather(
 
 fn check_operand_dimensions(
     rule: Rule,
-    dimensions: &GatherDimensions<'_>,
+    dimensions: &GatherDimensionNumbers<'_>,
+    slice_sizes: &[usize],
     operand: &TensorType,
 ) -> Result<(), OpError> {
     let (rank, collapsed) = (operand.rank(), dimensions.collapsed_slice_dims);
-    let (batching, slice_sizes) = (dimensions.operand_batching_dims, dimensions.slice_sizes);
+    let batching = dimensions.operand_batching_dims;
     let offsets = dimensions.offset_dims.len();
     require!(
         rule,
@@ -109,7 +100,7 @@ fn check_operand_dimensions(
 
 fn check_index_dimensions(
     rule: Rule,
-    dimensions: &GatherDimensions<'_>,
+    dimensions: &GatherDimensionNumbers<'_>,
     operand: &TensorType,
     start_indices: &TensorType,
 ) -> Result<(), OpError> {

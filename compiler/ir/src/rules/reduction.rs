@@ -2,7 +2,7 @@
 
 use super::OpError;
 use super::check::{Rule, list, require, without};
-use crate::{Region, TensorType};
+use crate::{Region, TensorType, WindowAttributes};
 
 /// The inputs and inits of a reduction: as many of the one as of the other.
 struct Reduced<'a> {
@@ -107,16 +107,6 @@ pub(super) fn reduce(
     Ok(reduced.results(&without(&input.shape, &[dimensions])))
 }
 
-/// The attributes of a sliding window.
-pub(super) struct Window<'a> {
-    pub(super) window_dimensions: &'a [usize],
-    pub(super) window_strides: &'a [usize],
-    pub(super) base_dilations: &'a [usize],
-    pub(super) window_dilations: &'a [usize],
-    pub(super) padding_low: &'a [i64],
-    pub(super) padding_high: &'a [i64],
-}
-
 /// - (C1) there are as many inits as inputs, and at least one.
 /// - (I2) inits are scalars.
 /// - (C3) each has its input's element type.
@@ -129,7 +119,7 @@ pub(super) struct Window<'a> {
 /// (C15) A dimension of the result counts the windows that lie whole in the dilated and padded input.
 pub(super) fn reduce_window(
     rule: Rule,
-    window: &Window<'_>,
+    window: &WindowAttributes<'_>,
     body: &Region,
     operands: &[&TensorType],
 ) -> Result<Vec<TensorType>, OpError> {
@@ -171,7 +161,7 @@ pub(super) fn reduce_window(
 }
 
 /// The number of windows in one dimension of a size (C15), or `None` where a size on the way is beyond 64 bits.
-fn windows(window: &Window<'_>, dimension: usize, size: usize) -> Option<usize> {
+fn windows(window: &WindowAttributes<'_>, dimension: usize, size: usize) -> Option<usize> {
     let dilated = |count: usize, dilation: usize| -> Option<i128> {
         let extent = match count.checked_sub(1) {
             None => 0,

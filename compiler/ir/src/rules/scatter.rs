@@ -3,17 +3,7 @@
 use super::OpError;
 use super::check::{ElementClass, Rule, list, require, without};
 use super::gather::{combine, index_components};
-use crate::{Region, TensorType};
-
-/// The attributes of a scatter that its rule reads.
-pub(super) struct ScatterDimensions<'a> {
-    pub(super) update_window_dims: &'a [usize],
-    pub(super) inserted_window_dims: &'a [usize],
-    pub(super) input_batching_dims: &'a [usize],
-    pub(super) scatter_indices_batching_dims: &'a [usize],
-    pub(super) scatter_dims_to_operand_dims: &'a [usize],
-    pub(super) index_vector_dim: usize,
-}
+use crate::{Region, ScatterDimensionNumbers, TensorType};
 
 /// - (C5) there are as many updates as inputs, and at least one.
 /// - (I2) the scatter indices are integers.
@@ -38,7 +28,7 @@ pub(super) struct ScatterDimensions<'a> {
 ///   all of them of the inputs' element types. (StableHLO also lets it work in a wider type.)
 pub(super) fn scatter(
     rule: Rule,
-    dimensions: &ScatterDimensions<'_>,
+    dimensions: &ScatterDimensionNumbers<'_>,
     update_computation: &Region,
     operands: &[&TensorType],
 ) -> Result<Vec<TensorType>, OpError> {
@@ -91,7 +81,7 @@ pub(super) fn scatter(
 
 fn check_input_dimensions(
     rule: Rule,
-    dimensions: &ScatterDimensions<'_>,
+    dimensions: &ScatterDimensionNumbers<'_>,
     input: &TensorType,
     update: &TensorType,
 ) -> Result<(), OpError> {
@@ -126,7 +116,7 @@ fn check_input_dimensions(
 
 fn check_index_dimensions(
     rule: Rule,
-    dimensions: &ScatterDimensions<'_>,
+    dimensions: &ScatterDimensionNumbers<'_>,
     input: &TensorType,
     indices: &TensorType,
 ) -> Result<(), OpError> {
@@ -182,7 +172,7 @@ fn check_index_dimensions(
 
 fn check_update_shape(
     rule: Rule,
-    dimensions: &ScatterDimensions<'_>,
+    dimensions: &ScatterDimensionNumbers<'_>,
     input: &TensorType,
     indices: &TensorType,
     update: &TensorType,
