@@ -69,6 +69,21 @@ impl Diagnostic {
     }
 }
 
+/// Levenshtein's distance of two names in bytes, for a suggestion to who mistyped one.
+pub fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let substitution = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substitution.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
 /// Line and column of a byte of the source, both counted from 1; columns count characters.
 pub fn line_and_column(source: &str, offset: usize) -> (u32, u32) {
     let before = before(source, offset);

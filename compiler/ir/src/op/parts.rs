@@ -2,6 +2,7 @@
 
 use super::OpKind;
 use crate::attribute::{Attribute, AttributeField};
+use crate::diagnostic::edit_distance;
 use crate::{Region, TensorType};
 use std::collections::VecDeque;
 use tessera_numerics::ElementType;
@@ -81,21 +82,6 @@ impl PartsError {
             nearest,
         }
     }
-}
-
-/// Levenshtein's distance, for a suggestion to who mistyped a name.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let substitution = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substitution.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 impl OpParts<'_> {
