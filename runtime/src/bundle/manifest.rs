@@ -1,0 +1,305 @@
+//! The manifest: everything about a bundle that is not code or constant bytes.
+
+use super::TensorType;
+use super::tensor_type::{deserialize_element_type, serialize_element_type};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tessera_numerics::ElementType;
+
+/// A compiled graph: what goes in and out, where everything lies, and what runs in which order.
+///
+/// Numbers that name something (an input, a buffer, a kernel) are positions in the list of that name, from 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Always [`FORMAT`](super::FORMAT).
+    pub format: String,
+    /// The format's version: [`VERSION`](super::VERSION).
+    pub version: u64,
+    /// Who made it.
+    pub compiler: CompilerIdentity,
+    /// The name of the graph it was made of.
+    pub graph: String,
+    /// What the code is made for.
+    pub target: Target,
+    /// The pass pipeline that made it, in its textual form.
+    pub pipeline: String,
+    /// What the caller gives.
+    pub inputs: Vec<Input>,
+    /// What the caller gets.
+    pub results: Vec<Output>,
+    /// Tensors known at compile time. [`BundleWriter`](super::BundleWriter) fills this in.
+    pub constants: Vec<Constant>,
+    /// Every place a step reads or writes.
+    pub buffers: Vec<Buffer>,
+    /// The bytes of memory that all [`Place::Arena`] buffers share.
+    pub arena_bytes: usize,
+    /// Distinct pieces of code.
+    pub kernels: Vec<Kernel>,
+    /// What is done, in order.
+    pub schedule: Vec<Step>,
+    /// The other files of the bundle. [`BundleWriter`](super::BundleWriter) fills this in.
+    pub files: BTreeMap<String, BundleFile>,
+}
+
+/// The compiler that made a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompilerIdentity {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// What the code of a bundle is made for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// The target as the user asked for it: `cpu`, `cpu:x86-64-v3`.
+    pub name: String,
+    /// The instruction set, as Rust names it (`std::env::consts::ARCH`): `x86_64`, `aarch64`.
+    pub architecture: String,
+    /// The features beyond the instruction set's baseline that the code needs, as LLVM names them: `avx2`, `sse4.2`.
+    ///
+    /// Only names in [`known_features`](super::known_features) can be checked, and so only those are accepted.
+    pub features: Vec<String>,
+}
+
+/// An input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The name the user knows it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub tensor_type: TensorType,
+    /// The result that takes over its memory; the two have one type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub donate: Option<usize>,
+}
+
+/// A result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Output {
+    /// The name the user knows it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub tensor_type: TensorType,
+}
+
+/// A tensor in `constants.bin`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Constant {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub tensor_type: TensorType,
+    /// Its first byte in the file; a multiple of [`ALIGNMENT`](super::ALIGNMENT).
+    pub offset: usize,
+    /// Its size in bytes.
+    pub bytes: usize,
+}
+
+/// A dense, row-major tensor at a place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Buffer {
+    /// The type of the tensor there.
+    #[serde(rename = "type")]
+    pub tensor_type: TensorType,
+    /// Where it lies.
+    pub place: Place,
+}
+
+/// Where a buffer lies: from the first byte of an input, result or constant on, or somewhere in the arena. It may be
+/// another view of that memory, but takes no more of it than there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// In the memory of an input. Written only where the input is donated.
+    Input(usize),
+    /// In the memory of a result; that of the donated input where one is tied to it.
+    Result(usize),
+    /// In a constant; never written.
+    Constant(usize),
+    /// In the arena, from that byte on; a multiple of [`ALIGNMENT`](super::ALIGNMENT).
+    Arena(usize),
+}
+
+/// A piece of code, launched once or many times.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// What profiles and messages call it; unique in the bundle.
+    pub name: String,
+    /// How it is scheduled.
+    pub family: Family,
+    /// The types of the buffers it reads.
+    pub operands: Vec<TensorType>,
+    /// The types of the buffers it writes.
+    pub results: Vec<TensorType>,
+    /// What runs.
+    pub code: Code,
+}
+
+/// A kernel's schedule family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// Elementwise, with index computations.
+    Loop,
+    /// Reductions along the fast axis.
+    Row,
+    /// Reductions along a slow axis.
+    Column,
+    /// Matrix products.
+    Dot,
+    /// Scatter and other data-dependent places.
+    Index,
+    /// Sorting and selection.
+    Sort,
+}
+
+/// What a kernel runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// A function of `kernels.so`.
+    Function(Function),
+    /// A matrix product that the runtime computes. Its buffers are lhs, rhs; result.
+    Gemm(Gemm),
+}
+
+/// A function of `kernels.so`, of the C type
+/// `void symbol(void *const *buffers, int64_t begin, int64_t end)`.
+///
+/// `buffers` holds the addresses of the operands, then of the results, then, where `scratch_bytes` is not 0, of memory
+/// that no other thread uses during the call, aligned to [`ALIGNMENT`](super::ALIGNMENT), its contents undefined.
+///
+/// The call does the blocks `begin .. end` of all `0 .. blocks`. Blocks are independent of each other and of how they
+/// are grouped into calls: each writes memory that no other block reads or writes. The runtime makes calls that
+/// together cover every block once, on several threads where that pays, so a result never depends on the number of
+/// threads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Function {
+    /// The function's name in `kernels.so`.
+    pub symbol: String,
+    /// The number of blocks; 0 means that there is nothing to do.
+    pub blocks: u64,
+    /// The least number of blocks that are worth a thread of their own; at least 1.
+    pub grain: u64,
+    /// The bytes of memory a call needs for itself.
+    pub scratch_bytes: usize,
+}
+
+/// A batch of matrix products, `result[b] = lhs[b] · rhs[b]`, over strided matrices.
+///
+/// `lhs[b]` is m×k, `rhs[b]` k×n, `result[b]` m×n; all strides are counted in elements. The result's former contents
+/// do not matter; where `k` is 0 it becomes zeros. Sums are accumulated in the element type. No two elements of the
+/// result share memory, nor does the result with an operand.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gemm {
+    /// The type of the elements of all three: f32 or f64.
+    #[serde(
+        serialize_with = "serialize_element_type",
+        deserialize_with = "deserialize_element_type"
+    )]
+    pub element_type: ElementType,
+    /// Rows of the result.
+    pub m: usize,
+    /// Columns of the result.
+    pub n: usize,
+    /// The dimension summed over.
+    pub k: usize,
+    /// The dimensions of `b`; none for a single product.
+    pub batch: Vec<BatchDimension>,
+    /// How `lhs[b]` lies: rows are m, columns k.
+    pub lhs: MatrixLayout,
+    /// How `rhs[b]` lies: rows are k, columns n.
+    pub rhs: MatrixLayout,
+    /// How `result[b]` lies: rows are m, columns n.
+    pub result: MatrixLayout,
+}
+
+/// One batch dimension of a matrix product.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchDimension {
+    /// The number of products along it.
+    pub extent: usize,
+    /// Elements from one lhs to the next.
+    pub lhs_stride: usize,
+    /// Elements from one rhs to the next.
+    pub rhs_stride: usize,
+    /// Elements from one result to the next.
+    pub result_stride: usize,
+}
+
+/// How a matrix lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MatrixLayout {
+    /// Elements from one row to the next.
+    pub row_stride: usize,
+    /// Elements from one column to the next.
+    pub column_stride: usize,
+}
+
+/// One step of the schedule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Step {
+    /// A kernel runs.
+    ///
+    /// A result buffer is disjoint from every other result buffer, and from each operand unless the two start at the
+    /// same byte.
+    Launch {
+        /// Which kernel.
+        kernel: usize,
+        /// The buffers it reads, of the kernel's operand types.
+        operands: Vec<usize>,
+        /// The buffers it writes, of the kernel's result types.
+        results: Vec<usize>,
+    },
+    /// The bytes of one buffer become those of another, of the same size.
+    Copy {
+        /// Read.
+        source: usize,
+        /// Written.
+        destination: usize,
+    },
+    /// While the steps of `condition` leave true in `predicate`, `body` is done.
+    While {
+        /// Steps before each test.
+        condition: Vec<Step>,
+        /// The buffer tested, a `tensor<i1>`.
+        predicate: usize,
+        /// Steps of one iteration.
+        body: Vec<Step>,
+    },
+    /// The branch whose number stands in `index` is done; the last where it is out of bounds.
+    Case {
+        /// The buffer that chooses, a `tensor<i32>`.
+        index: usize,
+        /// The steps of each branch; at least one branch.
+        branches: Vec<Vec<Step>>,
+    },
+}
+
+/// What is known about a file of the bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundleFile {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The BLAKE3 hash of its contents, in hexadecimal.
+    pub blake3: String,
+}
