@@ -1,7 +1,9 @@
 //! Graphs and modules: ops in SSA form, in an order in which operands stand before their uses.
 
+mod rebuild;
+
 use crate::rules::{self, OpError};
-use crate::{Location, Op, OpKind, TensorType};
+use crate::{Binary, Location, Op, OpKind, TensorType};
 use indexmap::IndexMap;
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
@@ -67,6 +69,27 @@ impl Input {
             location: Location::Unknown,
         }
     }
+
+    /// The same with a name.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The same, its memory given to the result of that number.
+    #[must_use]
+    pub fn donated_to(mut self, result: usize) -> Self {
+        self.donate = Some(result);
+        self
+    }
+
+    /// The same from a place.
+    #[must_use]
+    pub fn located(mut self, location: Location) -> Self {
+        self.location = location;
+        self
+    }
 }
 
 /// A graph's result.
@@ -76,6 +99,21 @@ pub struct GraphResult {
     pub value: ValueId,
     /// The name the user knows it by, where the front end gave one.
     pub name: Option<String>,
+}
+
+impl From<ValueId> for GraphResult {
+    fn from(value: ValueId) -> Self {
+        Self { value, name: None }
+    }
+}
+
+impl<N: Into<String>> From<(N, ValueId)> for GraphResult {
+    fn from((name, value): (N, ValueId)) -> Self {
+        Self {
+            value,
+            name: Some(name.into()),
+        }
+    }
 }
 
 /// An op in its graph.
@@ -160,7 +198,8 @@ impl Graph {
         let mut operand_types = Vec::with_capacity(operands.len());
         for operand in &operands {
             let found = self.types.get(operand.index());
-            operand_types.push(found.ok_or_else(|| OpError::undefined_operand(&kind, *operand))?);
+            let undefined = || OpError::undefined_operand(kind.name(), *operand);
+            operand_types.push(found.ok_or_else(undefined)?);
         }
         let result_types = rules::infer(&kind, &operand_types)?;
         let id = OpId(index(self.operations.len()));
@@ -190,16 +229,15 @@ impl Graph {
         Ok(self.operation(id).result())
     }
 
-    /// Says what the graph gives back, in order, in place of what was said before.
+    /// Says what the graph gives back, in order, in place of what was said before. That the values are this graph's is
+    /// for [`verify`](crate::verify) to check.
     pub fn set_results(&mut self, results: Vec<GraphResult>) {
-        debug_assert!(results.iter().all(|r| r.value.index() < self.types.len()));
         self.results = results;
     }
 
     /// Says what the graph gives back, without names.
     pub fn set_result_values(&mut self, values: impl IntoIterator<Item = ValueId>) {
-        let unnamed = |value| GraphResult { value, name: None };
-        self.set_results(values.into_iter().map(unnamed).collect());
+        self.set_results(values.into_iter().map(GraphResult::from).collect());
     }
 
     /// The inputs, in order.
@@ -357,6 +395,32 @@ impl Region {
     /// A region of that graph. Its name, visibility and donations mean nothing there.
     pub fn new(graph: Graph) -> Self {
         Self(Arc::new(graph))
+    }
+
+    /// The binary function that the region is: `(x, y) -> x OP y`, or `y OP x` where the order does not matter. So
+    /// reducers are recognised as sums, maxima, ….
+    pub fn as_binary(&self) -> Option<Binary> {
+        let ([_, _], [operation], [result]) = (self.inputs(), self.operations(), self.results())
+        else {
+            return None;
+        };
+        let OpKind::Binary(function) = operation.op.kind else {
+            return None;
+        };
+        let in_order = [ValueId(0), ValueId(1)];
+        let swapped = [ValueId(1), ValueId(0)];
+        let operands = operation.op.operands.as_slice();
+        let applied = operands == in_order || (operands == swapped && function.is_commutative());
+        (applied && result.value == operation.result()).then_some(function)
+    }
+
+    /// The operand whose element the region picks: 0 for `(x, y) -> x`, 1 for `(x, y) -> y`. So scatters are recognised
+    /// as replacing what was there.
+    pub fn as_projection(&self) -> Option<usize> {
+        match self.results() {
+            [result] if result.value.index() < self.inputs().len() => Some(result.value.index()),
+            _ => None,
+        }
     }
 }
 

@@ -52,9 +52,9 @@ pub struct OpError {
 }
 
 impl OpError {
-    pub(crate) fn undefined_operand(kind: &OpKind, operand: ValueId) -> Self {
+    pub(crate) fn undefined_operand(op: &'static str, operand: ValueId) -> Self {
         Self {
-            op: kind.name(),
+            op,
             constraint: Constraint("SSA"),
             message: format!("operand {} is not a value of the graph", operand.index()),
         }
