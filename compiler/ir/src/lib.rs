@@ -37,4 +37,4 @@ pub use op::{
 pub use rules::{Constraint, OpError, infer};
 pub use tessera_numerics::{Element, ElementType, Tensor};
 pub use types::TensorType;
-pub use verify::{VerifyError, verify};
+pub use verify::{DonationProblem, OpSite, VerifyError, verify};

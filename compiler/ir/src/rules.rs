@@ -33,6 +33,7 @@ use crate::{
     ValueId, WindowAttributes,
 };
 use check::{Rule, require};
+pub(crate) use check::{list, signature_text};
 
 /// Which constraint of its op an error speaks of, e.g. `C1`. Numbers are those of StableHLO's specification where the
 /// op is its; `I1` is what that says of the op's first input; `T1` is a constraint of this IR alone.

@@ -2,7 +2,7 @@
 
 use super::{Constraint, OpError};
 use crate::{OpKind, Region, TensorType};
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use tessera_numerics::ElementType;
 
 /// The op whose rule is being checked.
@@ -192,7 +192,7 @@ pub(super) fn region_inputs(region: &Region) -> Vec<&TensorType> {
 }
 
 /// `(tensor<f32>, tensor<f32>) -> tensor<f32>`, as MLIR spells function types; long lists are cut.
-pub(super) fn signature_text(inputs: &[&TensorType], results: &[&TensorType]) -> String {
+pub(crate) fn signature_text(inputs: &[&TensorType], results: &[&TensorType]) -> String {
     let results_text = match results {
         [one] => one.to_string(),
         _ => format!("({})", list(results)),
@@ -204,7 +204,7 @@ pub(super) fn signature_text(inputs: &[&TensorType], results: &[&TensorType]) ->
 const SHOWN_TYPES: usize = 8;
 
 /// The types separated by commas; long lists are cut.
-pub(super) fn list(types: &[&TensorType]) -> String {
+pub(crate) fn list<T: Display>(types: &[T]) -> String {
     let mut text = String::new();
     for (number, tensor_type) in types.iter().take(SHOWN_TYPES).enumerate() {
         let separator = if number > 0 { ", " } else { "" };
