@@ -392,8 +392,18 @@ impl Hash for Graph {
 pub struct Region(Arc<Graph>);
 
 impl Region {
-    /// A region of that graph. Its name, visibility and donations mean nothing there.
-    pub fn new(graph: Graph) -> Self {
+    /// A region of that graph. What only a graph of a module has is left out: its name, visibility and location, the
+    /// names of inputs and results, donations.
+    pub fn new(mut graph: Graph) -> Self {
+        graph.name.clear();
+        graph.visibility = Visibility::Public;
+        graph.location = Location::Unknown;
+        for input in &mut graph.inputs {
+            (input.name, input.donate) = (None, None);
+        }
+        for result in &mut graph.results {
+            result.name = None;
+        }
         Self(Arc::new(graph))
     }
 

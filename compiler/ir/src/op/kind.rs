@@ -79,6 +79,23 @@ macro_rules! operations {
                 }
             }
 
+            /// The names of [`regions`](Self::regions) in the op's definition; those of one list have one name.
+            pub fn region_names(&self) -> Vec<&'static str> {
+                match self {
+                    Self::Unary(_) | Self::Binary(_) => Vec::new(),
+                    $(Self::$variant { $($($region,)*)? .. } => {
+                        #[allow(unused_mut, reason = "most ops hold no graph")]
+                        let mut names: Vec<&'static str> = Vec::new();
+                        $($({
+                            let mut regions = Vec::new();
+                            $region.list(&mut regions);
+                            names.extend(regions.iter().map(|_| stringify!($region)));
+                        })*)?
+                        names
+                    })*
+                }
+            }
+
             /// The same op with each graph it holds replaced by what `replace` makes of it.
             ///
             /// # Errors

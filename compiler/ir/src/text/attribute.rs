@@ -518,8 +518,8 @@ impl Cursor<'_> {
             let first = cursor.peek();
             let value = cursor.attribute_or_alias()?;
             let is_key = first.kind == TokenKind::Bare && value.span == first.span();
-            let equal = is_key && cursor.eat(TokenKind::Equal);
-            if !equal && !(is_key && cursor.at(TokenKind::Bare)) {
+            let keyed = is_key && (cursor.eat(TokenKind::Equal) || cursor.at(TokenKind::Bare));
+            if !keyed {
                 values.push(value);
                 return Ok(());
             }

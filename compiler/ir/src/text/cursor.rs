@@ -44,6 +44,17 @@ pub struct ValueDefinition<'s> {
     pub span: Range<usize>,
 }
 
+impl<'s> ValueDefinition<'s> {
+    /// The definition of one value by its name.
+    pub fn one(token: Token<'s>) -> Self {
+        Self {
+            name: token.name(),
+            count: 1,
+            span: token.span(),
+        }
+    }
+}
+
 impl<'s> Cursor<'s> {
     /// A cursor at the beginning of a text.
     pub fn new(source: &'s str) -> Self {
@@ -186,14 +197,28 @@ impl<'s> Cursor<'s> {
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, Diagnostic>,
     ) -> Result<T, Diagnostic> {
+        self.descend()?;
+        let value = read(self);
+        self.ascend();
+        value
+    }
+
+    /// Goes one level deeper, until [`ascend`](Self::ascend): for readers that hold the cursor among other things.
+    ///
+    /// # Errors
+    /// The text nests deeper than [`MAX_NESTING`].
+    pub fn descend(&mut self) -> Result<(), Diagnostic> {
         if self.nesting == MAX_NESTING {
             let message = format!("nested more than {MAX_NESTING} levels deep");
             return Err(Diagnostic::new(message, self.span()));
         }
         self.nesting += 1;
-        let value = read(self);
+        Ok(())
+    }
+
+    /// Goes back from where [`descend`](Self::descend) led.
+    pub fn ascend(&mut self) {
         self.nesting -= 1;
-        value
     }
 
     /// Reads items with commas between them, from an opening token to its closing one.

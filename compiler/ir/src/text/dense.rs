@@ -190,12 +190,15 @@ impl Cursor<'_> {
     }
 }
 
-/// Booleans as bytes: MLIR writes one bit each, lowest first, and a splat as 00 or FF; one byte each is read too.
+/// Booleans as bytes: one bit each, lowest first, as MLIR wrote them up to release 22, or one byte each, as it writes
+/// them since. A splat is 00, or FF then and 01 now.
 fn boolean_blob(tensor_type: TensorType, bytes: &[u8]) -> Result<DenseLiteral, String> {
     let count = tensor_type.len();
     let packed = count.div_ceil(8);
-    if let [byte @ (0 | 0xFF)] = *bytes {
-        return Ok(splat(tensor_type, vec![u8::from(byte != 0)]));
+    match *bytes {
+        [byte @ (0 | 0xFF)] => return Ok(splat(tensor_type, vec![u8::from(byte != 0)])),
+        [1] if packed > 1 => return Ok(splat(tensor_type, vec![1])),
+        _ => {}
     }
     if bytes.len() == packed {
         let bit = |index: usize| bytes[index / 8] >> (index % 8) & 1;
@@ -357,10 +360,12 @@ mod tests {
             tensor("dense<\"0x010001000000000001\"> : tensor<9xi1>"),
             expected
         );
-        assert_eq!(
-            read("dense<\"0xFF\"> : tensor<9xi1>"),
-            read("dense<true> : tensor<9xi1>")
-        );
+        for splat in ["FF", "01"] {
+            assert_eq!(
+                read(&format!("dense<\"0x{splat}\"> : tensor<9xi1>")),
+                read("dense<true> : tensor<9xi1>")
+            );
+        }
     }
 
     #[test]

@@ -40,9 +40,6 @@ impl fmt::Display for FunctionType {
     }
 }
 
-/// The tensor types' largest size in bytes: what one allocation can hold.
-const MAX_BYTES: usize = isize::MAX as usize;
-
 impl Cursor<'_> {
     /// Passes a tensor type, `tensor<2x3xf32>`.
     ///
@@ -63,17 +60,12 @@ impl Cursor<'_> {
             return Err(Diagnostic::new(message, self.span()));
         }
         self.expect(TokenKind::Greater)?;
-        let bytes = shape
-            .iter()
-            .try_fold(element.size(), |size, &dimension| {
-                size.checked_mul(dimension)
-            })
-            .filter(|&size| size <= MAX_BYTES);
-        if bytes.is_none() {
+        let tensor_type = TensorType { element, shape };
+        if tensor_type.byte_size_checked().is_none() {
             let message = "the tensor is larger than the address space";
             return Err(Diagnostic::new(message, self.span_from(start)));
         }
-        Ok(TensorType { element, shape })
+        Ok(tensor_type)
     }
 
     /// Passes an element type, `f32`.
