@@ -1,0 +1,87 @@
+//! What can go wrong when a graph is evaluated.
+
+use tessera_ir::{ElementType, Location, OpError, Symbol, TensorType};
+use tessera_numerics::TensorError;
+
+/// Why a graph was not evaluated.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum EvaluateError {
+    /// There are more or fewer inputs than the graph has.
+    #[error("@{graph}: expected {expected} inputs, found {found}")]
+    InputCount {
+        /// The graph's name.
+        graph: String,
+        /// The number of the graph's inputs.
+        expected: usize,
+        /// The number of inputs given.
+        found: usize,
+    },
+    /// An input has another type than the graph's.
+    #[error("@{graph}, input {input}{}: expected {expected}, found {found}", .name.as_deref().map(|n| format!(" ('{n}')")).unwrap_or_default())]
+    InputType {
+        /// The graph's name.
+        graph: String,
+        /// The input's number.
+        input: usize,
+        /// The name the user knows the input by.
+        name: Option<String>,
+        /// The type of the graph's input.
+        expected: TensorType,
+        /// The type of the input given.
+        found: TensorType,
+    },
+    /// An op could not be evaluated.
+    #[error("'tsr.{op}': {failure}")]
+    Op {
+        /// The op's name without the dialect.
+        op: &'static str,
+        /// Where the op comes from.
+        location: Location,
+        /// What went wrong.
+        failure: OpFailure,
+    },
+}
+
+/// Why an op could not be evaluated.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum OpFailure {
+    /// The op breaks one of its constraints on these operands.
+    #[error(transparent)]
+    Constraint(#[from] OpError),
+    /// The op means nothing for that element type.
+    #[error("not defined for {element}")]
+    Undefined {
+        /// The operands' element type.
+        element: ElementType,
+    },
+    /// The result does not fit into memory.
+    #[error("out of memory: a result is {tensor_type}")]
+    OutOfMemory {
+        /// The result's type.
+        tensor_type: TensorType,
+    },
+    /// Numbers do not make the tensor that they should.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// The module has no graph of that name.
+    #[error("the module has no graph {callee}")]
+    UnknownCallee {
+        /// The name called.
+        callee: Symbol,
+    },
+    /// A graph calls itself, directly or through others.
+    #[error("{callee} calls itself: recursion does not end")]
+    Recursion {
+        /// The name called.
+        callee: Symbol,
+    },
+    /// An op of a region or of a called graph could not be evaluated.
+    #[error(transparent)]
+    Inner(Box<EvaluateError>),
+}
+
+impl From<EvaluateError> for OpFailure {
+    fn from(error: EvaluateError) -> Self {
+        Self::Inner(Box::new(error))
+    }
+}

@@ -1,0 +1,343 @@
+//! Evaluating graphs: op by op, each value freed after its last use.
+
+use crate::contraction::{Roles, dot_general};
+use crate::error::{EvaluateError, OpFailure};
+use crate::indexing::{Gather, Scatter, Starts, gather, scatter};
+use crate::reduction::{Reduced, Window, reduce, reduce_window};
+use crate::{control, elementwise, shape, sorting};
+use tessera_ir::{Graph, Location, Module, OpKind, Tensor, TensorType, ValueId, infer};
+
+/// The results of a graph of the module on the given inputs.
+///
+/// # Errors
+/// The inputs are not those of the graph, or an op cannot be evaluated: a result does not fit into memory, a graph is
+/// not there, a graph calls itself.
+pub fn evaluate(
+    module: &Module,
+    graph: &Graph,
+    inputs: &[Tensor],
+) -> Result<Vec<Tensor>, EvaluateError> {
+    if inputs.len() != graph.inputs().len() {
+        return Err(EvaluateError::InputCount {
+            graph: graph.name.clone(),
+            expected: graph.inputs().len(),
+            found: inputs.len(),
+        });
+    }
+    for (number, (given, input)) in inputs.iter().zip(graph.inputs()).enumerate() {
+        let found = type_of(given);
+        if found != input.tensor_type {
+            return Err(EvaluateError::InputType {
+                graph: graph.name.clone(),
+                input: number,
+                name: input.name.clone(),
+                expected: input.tensor_type.clone(),
+                found,
+            });
+        }
+    }
+    let scope = Scope::new(module, Some(graph));
+    scope.graph(graph, inputs.to_vec())
+}
+
+/// The results of one op on the given operands. A `call` is of a graph of the module.
+///
+/// # Errors
+/// The op breaks a constraint on these operands, or as [`evaluate`].
+pub fn evaluate_op(
+    module: &Module,
+    kind: &OpKind,
+    operands: &[Tensor],
+) -> Result<Vec<Tensor>, OpFailure> {
+    let operand_types: Vec<TensorType> = operands.iter().map(type_of).collect();
+    let results = infer(kind, &operand_types.iter().collect::<Vec<_>>())?;
+    let scope = Scope::new(module, None);
+    scope.op(kind, operands.to_vec(), &results.iter().collect::<Vec<_>>())
+}
+
+fn type_of(tensor: &Tensor) -> TensorType {
+    TensorType::new(tensor.element(), tensor.shape())
+}
+
+/// Where a graph is evaluated: in which module, and called by which graphs.
+pub(crate) struct Scope<'a> {
+    pub module: &'a Module,
+    graph: Option<&'a Graph>,
+    caller: Option<&'a Scope<'a>>,
+}
+
+impl<'a> Scope<'a> {
+    fn new(module: &'a Module, graph: Option<&'a Graph>) -> Self {
+        Self {
+            module,
+            graph,
+            caller: None,
+        }
+    }
+
+    /// The scope of a graph called from this one, or `None` where it is being evaluated already.
+    pub fn enter(&'a self, graph: &'a Graph) -> Option<Scope<'a>> {
+        let mut callers = std::iter::successors(Some(self), |scope| scope.caller);
+        let is_active = callers.any(|scope| {
+            scope
+                .graph
+                .is_some_and(|active| std::ptr::eq(active, graph))
+        });
+        (!is_active).then_some(Scope {
+            module: self.module,
+            graph: Some(graph),
+            caller: Some(self),
+        })
+    }
+
+    /// The results of a graph on inputs of its types.
+    pub fn graph(&self, graph: &Graph, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, EvaluateError> {
+        let mut values = Values {
+            uses: graph.use_counts(),
+            values: Vec::with_capacity(graph.value_count()),
+        };
+        inputs.into_iter().for_each(|input| values.define(input));
+        for operation in graph.operations() {
+            let operands = operation
+                .op
+                .operands
+                .iter()
+                .map(|&value| values.take(value));
+            let operands = operands.collect();
+            let types: Vec<_> = operation
+                .results()
+                .map(|value| graph.value_type(value))
+                .collect();
+            let results = self.op(&operation.op.kind, operands, &types);
+            for result in results
+                .map_err(|failure| located(failure, &operation.op.kind, &operation.location))?
+            {
+                values.define(result);
+            }
+        }
+        Ok(graph
+            .results()
+            .iter()
+            .map(|result| values.take(result.value))
+            .collect())
+    }
+
+    /// The results of an op, whose types are given, on operands that it allows.
+    fn op(
+        &self,
+        kind: &OpKind,
+        operands: Vec<Tensor>,
+        results: &[&TensorType],
+    ) -> Result<Vec<Tensor>, OpFailure> {
+        results
+            .iter()
+            .try_for_each(|result| expect_memory(result))?;
+        let one = match kind {
+            OpKind::Unary(function) => elementwise::unary(*function, &operands[0]),
+            OpKind::Binary(function) => elementwise::binary(*function, &operands[0], &operands[1]),
+            OpKind::Compare {
+                direction,
+                compare_type,
+            } => elementwise::compare(*direction, *compare_type, &operands[0], &operands[1]),
+            OpKind::Select {} => elementwise::select(&operands[0], &operands[1], &operands[2]),
+            OpKind::Clamp {} => elementwise::clamp(&operands[0], &operands[1], &operands[2]),
+            OpKind::Convert { element } => elementwise::convert(*element, &operands[0]),
+            OpKind::BitcastConvert { element } => {
+                elementwise::bitcast_convert(*element, &results[0].shape, &operands[0])
+            }
+            OpKind::Constant { value } => Ok(value.clone()),
+            OpKind::Iota {
+                dimension,
+                tensor_type,
+            } => shape::iota(*dimension, tensor_type),
+            OpKind::BroadcastInDim {
+                broadcast_dimensions,
+                shape,
+            } => shape::broadcast_in_dim(broadcast_dimensions, shape, &operands[0]),
+            OpKind::Reshape { shape } => shape::reshape(shape, &operands[0]),
+            OpKind::Transpose { permutation } => shape::transpose(permutation, &operands[0]),
+            OpKind::Slice {
+                start_indices,
+                limit_indices: _,
+                strides,
+            } => shape::slice(start_indices, strides, &results[0].shape, &operands[0]),
+            OpKind::DynamicSlice { slice_sizes } => {
+                shape::dynamic_slice(slice_sizes, &operands[0], &operands[1..])
+            }
+            OpKind::DynamicUpdateSlice {} => {
+                shape::dynamic_update_slice(&operands[0], &operands[1], &operands[2..])
+            }
+            OpKind::Pad {
+                edge_padding_low,
+                edge_padding_high: _,
+                interior_padding,
+            } => shape::pad(
+                edge_padding_low,
+                interior_padding,
+                &results[0].shape,
+                &operands[0],
+                &operands[1],
+            ),
+            OpKind::Concatenate { dimension } => {
+                shape::concatenate(*dimension, &results[0].shape, &operands)
+            }
+            OpKind::Reverse { dimensions } => shape::reverse(dimensions, &operands[0]),
+            OpKind::DotGeneral {
+                lhs_batching_dimensions,
+                rhs_batching_dimensions,
+                lhs_contracting_dimensions,
+                rhs_contracting_dimensions,
+                accumulator,
+                element,
+            } => {
+                let lhs = Roles {
+                    batching: lhs_batching_dimensions,
+                    contracting: lhs_contracting_dimensions,
+                };
+                let rhs = Roles {
+                    batching: rhs_batching_dimensions,
+                    contracting: rhs_contracting_dimensions,
+                };
+                let (lhs, rhs) = ((&operands[0], lhs), (&operands[1], rhs));
+                dot_general(lhs, rhs, *accumulator, *element, &results[0].shape)
+            }
+            OpKind::Gather {
+                offset_dims,
+                collapsed_slice_dims,
+                operand_batching_dims,
+                start_indices_batching_dims,
+                start_index_map,
+                index_vector_dim,
+                slice_sizes,
+                indices_are_sorted: _,
+            } => {
+                let starts = Starts {
+                    index_map: start_index_map,
+                    index_vector_dim: *index_vector_dim,
+                    operand_batching_dims,
+                    indices_batching_dims: start_indices_batching_dims,
+                };
+                let attributes = Gather {
+                    starts,
+                    offset_dims,
+                    collapsed_slice_dims,
+                    slice_sizes,
+                };
+                gather(&attributes, &operands[0], &operands[1], &results[0].shape)
+            }
+            OpKind::Reduce { dimensions, body } => {
+                let reduced = Reduced::new(&operands);
+                return reduce(self, dimensions, body, reduced, results);
+            }
+            OpKind::ReduceWindow {
+                window_dimensions,
+                window_strides,
+                base_dilations,
+                window_dilations,
+                padding_low,
+                padding_high: _,
+                body,
+            } => {
+                let window = Window {
+                    dimensions: window_dimensions,
+                    strides: window_strides,
+                    base_dilations,
+                    dilations: window_dilations,
+                    padding_low,
+                };
+                return reduce_window(self, &window, body, Reduced::new(&operands), results);
+            }
+            OpKind::Scatter {
+                update_window_dims,
+                inserted_window_dims,
+                input_batching_dims,
+                scatter_indices_batching_dims,
+                scatter_dims_to_operand_dims,
+                index_vector_dim,
+                indices_are_sorted: _,
+                unique_indices: _,
+                update_computation,
+            } => {
+                let starts = Starts {
+                    index_map: scatter_dims_to_operand_dims,
+                    index_vector_dim: *index_vector_dim,
+                    operand_batching_dims: input_batching_dims,
+                    indices_batching_dims: scatter_indices_batching_dims,
+                };
+                let attributes = Scatter {
+                    starts,
+                    update_window_dims,
+                    inserted_window_dims,
+                };
+                return scatter(self, &attributes, update_computation, &operands, results);
+            }
+            OpKind::Sort {
+                dimension,
+                is_stable: _,
+                comparator,
+            } => return sorting::sort(self, *dimension, comparator, &operands),
+            OpKind::TopK { k } => return sorting::top_k(*k, &operands[0], results),
+            OpKind::While { condition, body } => {
+                return Ok(control::while_loop(self, condition, body, operands)?);
+            }
+            OpKind::Case { branches } => return Ok(control::case(self, branches, operands)?),
+            OpKind::Call {
+                callee,
+                result_types: _,
+            } => return control::call(self, callee, operands),
+            OpKind::OptimizationBarrier {} => return Ok(operands),
+        };
+        Ok(vec![one?])
+    }
+}
+
+/// The values of a graph defined so far, each until its last use.
+struct Values {
+    /// By value number, how many uses are still to come.
+    uses: Vec<usize>,
+    /// By value number.
+    values: Vec<Option<Tensor>>,
+}
+
+impl Values {
+    /// Defines the next value.
+    fn define(&mut self, value: Tensor) {
+        let is_used = self.uses[self.values.len()] > 0;
+        self.values.push(is_used.then_some(value));
+    }
+
+    /// The value for one of its uses; with the last one it is given away.
+    fn take(&mut self, value: ValueId) -> Tensor {
+        let index = value.index();
+        self.uses[index] -= 1;
+        let found = match self.uses[index] {
+            0 => self.values[index].take(),
+            _ => self.values[index].clone(),
+        };
+        found.expect("a graph's values are defined before their uses, and the uses were counted")
+    }
+}
+
+/// The error of an op at a place. One of an op further inside keeps its own place.
+fn located(failure: OpFailure, kind: &OpKind, location: &Location) -> EvaluateError {
+    match failure {
+        OpFailure::Inner(error) => *error,
+        failure => EvaluateError::Op {
+            op: kind.name(),
+            location: location.clone(),
+            failure,
+        },
+    }
+}
+
+/// Refuses a result that cannot be allocated, where allocating it would end the process.
+fn expect_memory(result: &TensorType) -> Result<(), OpFailure> {
+    let sizes = result.shape.iter();
+    let bytes = sizes
+        .copied()
+        .try_fold(result.element.size(), usize::checked_mul);
+    let fits = bytes.is_some_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
+    fits.then_some(()).ok_or_else(|| OpFailure::OutOfMemory {
+        tensor_type: result.clone(),
+    })
+}
