@@ -1,5 +1,25 @@
 //! Bundles and the machine that runs them; needs neither LLVM nor the compiler.
+//!
+//! ```no_run
+//! use tessera_runtime::{Bundle, Program, RunOptions, tensors};
+//!
+//! let program = Program::load(&Bundle::open("step.tessera")?)?;
+//! let mut instance = program.instance(&RunOptions::default())?;
+//! for (name, value) in tensors::read("state.safetensors")? {
+//!     instance.set_input_named(&name, &value)?;
+//! }
+//! for _ in 0..20 {
+//!     instance.step()?;
+//!     println!("{:?}", instance.result(0)?);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod bundle;
+pub mod compare;
+mod executor;
+pub mod files;
+pub mod tensors;
 
-pub use bundle::Bundle;
+pub use bundle::{Bundle, BundleError, TensorType};
+pub use executor::{Instance, KernelProfile, Profile, Program, RunError, RunOptions};

@@ -80,13 +80,13 @@ pub enum BundleError {
         found: String,
     },
     /// The bundle is made for another kind of machine.
-    #[error("{path}: made for {expected}, but this machine is {found}")]
+    #[error("{path}: made for {expected}, but this program runs code for {found}")]
     Foreign {
         /// The manifest or code file.
         path: PathBuf,
         /// What it is made for.
         expected: String,
-        /// What this machine is.
+        /// What this program runs.
         found: String,
     },
     /// The code needs CPU features that this machine lacks.
@@ -116,6 +116,14 @@ pub enum BundleError {
         path: PathBuf,
         /// What the dynamic linker says.
         message: String,
+    },
+    /// There is not enough memory for the constants.
+    #[error("{path}: cannot allocate {bytes} bytes for the constants")]
+    OutOfMemory {
+        /// The bundle.
+        path: PathBuf,
+        /// The bytes asked for.
+        bytes: usize,
     },
     /// The code lacks a function that the manifest names.
     #[error("{path}: kernel \"{kernel}\" needs the function \"{symbol}\", which the file lacks")]

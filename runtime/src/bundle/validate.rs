@@ -558,8 +558,15 @@ impl Gemm {
     }
 }
 
-/// One more than the farthest element a walk along `axes` touches; `None` where that overflows.
+/// One more than the farthest element a walk along `axes` touches; `None` where that, or a stride alone, is more than
+/// memory can hold.
 fn span(axes: &[Axis]) -> Option<usize> {
+    if axes
+        .iter()
+        .any(|&(_, stride)| isize::try_from(stride).is_err())
+    {
+        return None;
+    }
     if axes.iter().any(|&(extent, _)| extent == 0) {
         return Some(0);
     }

@@ -1,0 +1,23 @@
+//! The executor: runs a bundle's schedule on this machine's CPU.
+//!
+//! [`Program::load`] turns a bundle into code in memory. An [`Instance`] of it owns everything the code works on, and
+//! runs one step after the other: a donated input is updated in place, so that a training loop feeds each step's state
+//! to the next without a copy.
+//!
+//! Results are the same bits for any number of threads: what a block of a kernel computes does not depend on the
+//! thread that does it, and the runtime's own matrix products are cut at places that only depend on their shape.
+
+mod error;
+mod gemm;
+mod instance;
+mod library;
+mod memory;
+mod profile;
+mod program;
+mod schedule;
+mod team;
+
+pub use error::RunError;
+pub use instance::{Instance, RunOptions};
+pub use profile::{KernelProfile, Profile};
+pub use program::Program;

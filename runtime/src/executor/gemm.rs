@@ -1,0 +1,445 @@
+//! Matrix products that the runtime computes itself, with the `gemm` crate's kernels.
+//!
+//! A product is cut into panels of rows or of columns, and these are the blocks that threads share. Where the cuts lie
+//! follows from the product's dimensions alone, and each panel is computed by one thread with one call, so the bits of
+//! the result do not depend on the number of threads. They do depend on the CPU: the crate chooses its kernels by the
+//! vector instructions at hand, and the length of its partial sums by the sizes of the caches.
+
+use super::team::Member;
+use crate::bundle::{Gemm, MatrixLayout};
+use std::ops::Range;
+use tessera_numerics::ElementType;
+
+/// The multiply-adds that are worth a block of their own: about a tenth of a millisecond on one core.
+const BLOCK_WORK: u128 = 1 << 22;
+
+/// Panels are a multiple of this many rows or columns, itself one of the sizes of all register tiles.
+const PANEL_STEP: usize = 96;
+
+/// A matrix product with its cuts.
+#[derive(Clone, Debug)]
+pub(super) struct GemmKernel {
+    gemm: Gemm,
+    /// The products in the batch.
+    products: usize,
+    /// Which of m and n is cut.
+    cut: Cut,
+    /// The length of a panel, but for the last.
+    panel: usize,
+    /// The panels of one product.
+    panels: usize,
+    /// The blocks that are worth a thread.
+    grain: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    Rows,
+    Columns,
+}
+
+/// The three addresses of a launch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GemmBuffers {
+    pub(super) lhs: *const u8,
+    pub(super) rhs: *const u8,
+    pub(super) result: *mut u8,
+}
+
+// SAFETY: addresses; `GemmKernel::run`, which uses them, is unsafe and states what must hold of them.
+unsafe impl Sync for GemmBuffers {}
+
+impl GemmKernel {
+    /// Cuts a product whose strides and extents a manifest's validation has found in range.
+    pub(super) fn new(gemm: &Gemm) -> Self {
+        let products = gemm
+            .batch
+            .iter()
+            .map(|dimension| dimension.extent)
+            .product();
+        let (cut, length, across) = if gemm.m >= gemm.n {
+            (Cut::Rows, gemm.m, gemm.n)
+        } else {
+            (Cut::Columns, gemm.n, gemm.m)
+        };
+        let line_work = across as u128 * gemm.k.max(1) as u128;
+        let wanted = usize::try_from(BLOCK_WORK.div_ceil(line_work.max(1))).unwrap_or(usize::MAX);
+        let panel = wanted
+            .checked_next_multiple_of(PANEL_STEP)
+            .unwrap_or(usize::MAX)
+            .min(length.max(1));
+        let panel_work = line_work.max(1) * panel as u128;
+        Self {
+            gemm: gemm.clone(),
+            products: if across == 0 { 0 } else { products },
+            cut,
+            panel,
+            panels: length.div_ceil(panel),
+            grain: u64::try_from(BLOCK_WORK.div_ceil(panel_work)).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Computes all products.
+    ///
+    /// # Safety
+    /// Each buffer has room for every element that the product's strides reach, holds elements of its element type,
+    /// and the result shares no memory with the operands; nobody else writes any of the three or reads the result
+    /// meanwhile.
+    pub(super) unsafe fn run(&self, member: Member, buffers: GemmBuffers) {
+        let blocks = self.products as u64 * self.panels as u64;
+        member.share(blocks, self.grain, &|_, range| {
+            // The whole struct is shared, for its fields may not be.
+            let buffers = &buffers;
+            // SAFETY: the caller's promises; different blocks write different elements, for validation found the
+            // result's strides injective.
+            unsafe {
+                match self.gemm.element_type {
+                    ElementType::F32 => self.blocks(range, buffers, 0f32, 1f32),
+                    ElementType::F64 => self.blocks(range, buffers, 0f64, 1f64),
+                    other => unreachable!("validation refuses products of {other}"),
+                }
+            }
+        });
+    }
+
+    /// # Safety
+    /// As for [`run`](Self::run), with `T` the product's element type, `zero` and `one` its numbers.
+    unsafe fn blocks<T: Copy + 'static>(
+        &self,
+        blocks: Range<u64>,
+        buffers: &GemmBuffers,
+        zero: T,
+        one: T,
+    ) {
+        let gemm = &self.gemm;
+        for block in blocks {
+            let (product, panel) = (
+                (block / self.panels as u64) as usize,
+                (block % self.panels as u64) as usize,
+            );
+            let [mut lhs, mut rhs, mut result] = self.product_offsets(product);
+            let begin = panel * self.panel;
+            let (mut m, mut n) = (gemm.m, gemm.n);
+            match self.cut {
+                Cut::Rows => {
+                    m = self.panel.min(gemm.m - begin);
+                    lhs += begin * gemm.lhs.row_stride;
+                    result += begin * gemm.result.row_stride;
+                }
+                Cut::Columns => {
+                    n = self.panel.min(gemm.n - begin);
+                    rhs += begin * gemm.rhs.column_stride;
+                    result += begin * gemm.result.column_stride;
+                }
+            }
+            // SAFETY: the offsets and all that the strides reach from there lie inside the buffers. `read_dst` is
+            // false, so the result's former contents are not read.
+            unsafe {
+                gemm::gemm(
+                    m,
+                    n,
+                    gemm.k,
+                    buffers.result.cast::<T>().add(result),
+                    column_stride(&gemm.result),
+                    row_stride(&gemm.result),
+                    false,
+                    buffers.lhs.cast::<T>().add(lhs),
+                    column_stride(&gemm.lhs),
+                    row_stride(&gemm.lhs),
+                    buffers.rhs.cast::<T>().add(rhs),
+                    column_stride(&gemm.rhs),
+                    row_stride(&gemm.rhs),
+                    zero,
+                    one,
+                    false,
+                    false,
+                    false,
+                    gemm::Parallelism::None,
+                );
+            }
+        }
+    }
+
+    /// The first elements of one product's matrices; products are counted with the last batch dimension fastest.
+    fn product_offsets(&self, mut product: usize) -> [usize; 3] {
+        let mut offsets = [0; 3];
+        for dimension in self.gemm.batch.iter().rev() {
+            let index = product % dimension.extent;
+            product /= dimension.extent;
+            offsets[0] += index * dimension.lhs_stride;
+            offsets[1] += index * dimension.rhs_stride;
+            offsets[2] += index * dimension.result_stride;
+        }
+        offsets
+    }
+}
+
+/// Validation refuses strides beyond `isize`.
+fn row_stride(layout: &MatrixLayout) -> isize {
+    layout.row_stride as isize
+}
+
+fn column_stride(layout: &MatrixLayout) -> isize {
+    layout.column_stride as isize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::team::Team;
+    use super::*;
+    use crate::bundle::BatchDimension;
+    use std::num::NonZeroUsize;
+
+    /// Small integers and halves, whose products and sums f32 holds exactly: any order of summation gives these bits.
+    fn exact_values(count: usize, seed: usize) -> Vec<f32> {
+        (0..count)
+            .map(|i| ((i * 7 + seed * 3) % 17) as f32 / 2.0 - 4.0)
+            .collect()
+    }
+
+    fn random_values(count: usize, mut seed: u64) -> Vec<f32> {
+        let mut next = || {
+            seed = seed
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            (seed >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    const fn layout(row_stride: usize, column_stride: usize) -> MatrixLayout {
+        MatrixLayout {
+            row_stride,
+            column_stride,
+        }
+    }
+
+    fn dense(m: usize, n: usize, k: usize) -> Gemm {
+        Gemm {
+            element_type: ElementType::F32,
+            m,
+            n,
+            k,
+            batch: Vec::new(),
+            lhs: layout(k, 1),
+            rhs: layout(n, 1),
+            result: layout(n, 1),
+        }
+    }
+
+    fn run(threads: usize, gemm: &Gemm, lhs: &[f32], rhs: &[f32], result: &mut [f32]) {
+        let buffers = GemmBuffers {
+            lhs: lhs.as_ptr().cast(),
+            rhs: rhs.as_ptr().cast(),
+            result: result.as_mut_ptr().cast(),
+        };
+        let team = Team::new(NonZeroUsize::new(threads)).unwrap();
+        // SAFETY: the tests' slices are as long as their strides reach, and the result is another slice.
+        team.enter(|member| unsafe { GemmKernel::new(gemm).run(member, buffers) });
+    }
+
+    /// The definition, in f64.
+    fn naive(gemm: &Gemm, lhs: &[f32], rhs: &[f32], mut element: impl FnMut(usize, f64, f64)) {
+        let kernel = GemmKernel::new(gemm);
+        for product in 0..gemm.batch.iter().map(|d| d.extent).product() {
+            let [lhs_begin, rhs_begin, result_begin] = kernel.product_offsets(product);
+            for i in 0..gemm.m {
+                for j in 0..gemm.n {
+                    let (mut sum, mut size) = (0.0, 0.0);
+                    for l in 0..gemm.k {
+                        let a =
+                            lhs[lhs_begin + i * gemm.lhs.row_stride + l * gemm.lhs.column_stride];
+                        let b =
+                            rhs[rhs_begin + l * gemm.rhs.row_stride + j * gemm.rhs.column_stride];
+                        sum += f64::from(a) * f64::from(b);
+                        size += (f64::from(a) * f64::from(b)).abs();
+                    }
+                    let place =
+                        result_begin + i * gemm.result.row_stride + j * gemm.result.column_stride;
+                    element(place, sum, size);
+                }
+            }
+        }
+    }
+
+    /// Runs the product over exact values and compares every element of the result's memory, also those that the
+    /// product does not touch.
+    fn check_exactly(gemm: &Gemm, lhs: usize, rhs: usize, result: usize) {
+        let (lhs, rhs) = (exact_values(lhs, 1), exact_values(rhs, 2));
+        let mut expected = vec![f32::NAN; result];
+        let mut found = expected.clone();
+        naive(gemm, &lhs, &rhs, |place, sum, _| {
+            expected[place] = sum as f32
+        });
+        run(2, gemm, &lhs, &rhs, &mut found);
+        let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&found), bits(&expected), "{gemm:?}");
+    }
+
+    #[test]
+    fn dense_products_of_many_shapes() {
+        for (m, n, k) in [
+            (1, 1, 1),
+            (1, 7, 5),
+            (7, 1, 5),
+            (3, 5, 1),
+            (5, 3, 2),
+            (17, 19, 23),
+            (64, 48, 33),
+            (100, 7, 64),
+            (7, 100, 64),
+        ] {
+            check_exactly(&dense(m, n, k), m * k, k * n, m * n);
+        }
+    }
+
+    #[test]
+    fn a_sum_over_nothing_is_zero() {
+        check_exactly(&dense(3, 5, 0), 0, 0, 15);
+    }
+
+    #[test]
+    fn a_product_without_rows_or_columns_is_nothing() {
+        check_exactly(&dense(0, 5, 2), 0, 10, 0);
+        check_exactly(&dense(5, 0, 2), 10, 0, 0);
+    }
+
+    #[test]
+    fn transposed_matrices() {
+        let (m, n, k) = (12, 20, 9);
+        for (lhs, rhs, result) in [
+            (layout(1, m), layout(n, 1), layout(n, 1)),
+            (layout(k, 1), layout(1, k), layout(n, 1)),
+            (layout(1, m), layout(1, k), layout(1, m)),
+        ] {
+            let gemm = Gemm {
+                lhs,
+                rhs,
+                result,
+                ..dense(m, n, k)
+            };
+            check_exactly(&gemm, m * k, k * n, m * n);
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_larger_matrix() {
+        let (m, n, k) = (6, 10, 8);
+        let gemm = Gemm {
+            lhs: layout(2 * k, 2),
+            rhs: layout(n + 3, 1),
+            result: layout(n + 5, 1),
+            ..dense(m, n, k)
+        };
+        check_exactly(&gemm, m * 2 * k, k * (n + 3), m * (n + 5));
+    }
+
+    #[test]
+    fn a_batch_with_the_batch_inside_the_rows() {
+        // As attention has it: [batch, position, head, feature], one product for each batch and head.
+        let (batch, heads, m, n, k) = (2, 3, 8, 8, 4);
+        let gemm = Gemm {
+            batch: vec![
+                BatchDimension {
+                    extent: batch,
+                    lhs_stride: m * heads * k,
+                    rhs_stride: n * heads * k,
+                    result_stride: heads * m * n,
+                },
+                BatchDimension {
+                    extent: heads,
+                    lhs_stride: k,
+                    rhs_stride: k,
+                    result_stride: m * n,
+                },
+            ],
+            lhs: layout(heads * k, 1),
+            rhs: layout(1, heads * k),
+            ..dense(m, n, k)
+        };
+        check_exactly(
+            &gemm,
+            batch * m * heads * k,
+            batch * n * heads * k,
+            batch * heads * m * n,
+        );
+    }
+
+    #[test]
+    fn one_operand_for_the_whole_batch() {
+        let (m, n, k) = (5, 6, 7);
+        let gemm = Gemm {
+            batch: vec![BatchDimension {
+                extent: 4,
+                lhs_stride: m * k,
+                rhs_stride: 0,
+                result_stride: m * n,
+            }],
+            ..dense(m, n, k)
+        };
+        check_exactly(&gemm, 4 * m * k, k * n, 4 * m * n);
+    }
+
+    #[test]
+    fn products_cut_into_panels() {
+        for (m, n, k) in [(500, 200, 150), (200, 500, 150)] {
+            let gemm = dense(m, n, k);
+            assert!(GemmKernel::new(&gemm).panels > 1);
+            check_exactly(&gemm, m * k, k * n, m * n);
+        }
+    }
+
+    #[test]
+    fn double_precision() {
+        let gemm = Gemm {
+            element_type: ElementType::F64,
+            ..dense(2, 2, 2)
+        };
+        let (lhs, rhs) = ([1.0f64, 2.0, 3.0, 4.0], [5.0f64, 6.0, 7.0, 8.0]);
+        let mut result = [0.0f64; 4];
+        let buffers = GemmBuffers {
+            lhs: lhs.as_ptr().cast(),
+            rhs: rhs.as_ptr().cast(),
+            result: result.as_mut_ptr().cast(),
+        };
+        let team = Team::new(NonZeroUsize::new(1)).unwrap();
+        // SAFETY: three arrays of four elements each.
+        team.enter(|member| unsafe { GemmKernel::new(&gemm).run(member, buffers) });
+        assert_eq!(result, [19.0, 22.0, 43.0, 50.0]);
+    }
+
+    #[test]
+    fn the_error_is_that_of_a_sum_in_f32() {
+        let (m, n, k) = (130, 70, 600);
+        let gemm = dense(m, n, k);
+        let (lhs, rhs) = (random_values(m * k, 1), random_values(k * n, 2));
+        let mut found = vec![0.0; m * n];
+        run(2, &gemm, &lhs, &rhs, &mut found);
+        // Any order of k additions and multiplications: |error| ≤ k·u / (1 - k·u) · Σ|a·b|, with u = 2⁻²⁴ (Higham,
+        // Accuracy and Stability of Numerical Algorithms, section 3.1).
+        let ku = k as f64 * f64::from(f32::EPSILON) / 2.0;
+        naive(&gemm, &lhs, &rhs, |place, sum, size| {
+            let error = (f64::from(found[place]) - sum).abs();
+            assert!(error <= ku / (1.0 - ku) * size, "{error} at {place}");
+        });
+    }
+
+    #[test]
+    fn the_bits_do_not_depend_on_the_number_of_threads() {
+        let mut gemm = dense(300, 210, 130);
+        gemm.batch = vec![BatchDimension {
+            extent: 3,
+            lhs_stride: 300 * 130,
+            rhs_stride: 130 * 210,
+            result_stride: 300 * 210,
+        }];
+        let lhs = random_values(3 * 300 * 130, 1);
+        let rhs = random_values(3 * 130 * 210, 2);
+        let bits = [1, 2, 3].map(|threads| {
+            let mut result = vec![0.0; 3 * 300 * 210];
+            run(threads, &gemm, &lhs, &rhs, &mut result);
+            result.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        });
+        assert!(bits[0] == bits[1] && bits[0] == bits[2]);
+    }
+}

@@ -1,0 +1,326 @@
+//! A schedule with every place turned into an address, and the loop that runs it.
+//!
+//! All that a launch needs is put together once, when an instance is made; running a step then only walks the list.
+
+use super::gemm::{GemmBuffers, GemmKernel};
+use super::library::KernelFunction;
+use super::memory::Memory;
+use super::program::{Loaded, LoadedKernel};
+use super::team::Member;
+use crate::bundle::{Buffer, Code, Manifest, Place, Step};
+use std::ffi::c_void;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// Copies are shared between threads in pieces of this many bytes.
+const COPY_PIECE: u64 = 1 << 20;
+
+/// The memory that places refer to.
+pub(super) struct Places<'a> {
+    /// By input; that of a donated input is its result's.
+    pub(super) inputs: &'a [*mut u8],
+    pub(super) results: &'a [*mut u8],
+    pub(super) constants: &'a Memory,
+    pub(super) arena: &'a Memory,
+    /// One for each thread, as large as the most demanding kernel asks for.
+    pub(super) scratch: &'a [Memory],
+}
+
+impl Places<'_> {
+    fn address(&self, manifest: &Manifest, buffer: &Buffer) -> *mut u8 {
+        match buffer.place {
+            Place::Input(input) => self.inputs[input],
+            Place::Result(result) => self.results[result],
+            Place::Constant(constant) => self
+                .constants
+                .pointer()
+                .wrapping_add(manifest.constants[constant].offset),
+            Place::Arena(offset) => self.arena.pointer().wrapping_add(offset),
+        }
+    }
+}
+
+/// A schedule over one instance's memory.
+pub(super) struct Schedule(Vec<Instruction>);
+
+// SAFETY: a schedule holds addresses of memory that its instance owns; `run`, which uses them, is unsafe.
+unsafe impl Send for Schedule {}
+// SAFETY: as above.
+unsafe impl Sync for Schedule {}
+
+enum Instruction {
+    Call(Call),
+    Gemm {
+        number: usize,
+        kernel: GemmKernel,
+        buffers: GemmBuffers,
+    },
+    Copy {
+        source: *const u8,
+        destination: *mut u8,
+        bytes: usize,
+    },
+    While {
+        condition: Vec<Instruction>,
+        predicate: *const u8,
+        body: Vec<Instruction>,
+    },
+    Case {
+        index: *const u8,
+        branches: Vec<Vec<Instruction>>,
+    },
+}
+
+/// A launch of a function.
+struct Call {
+    number: usize,
+    function: KernelFunction,
+    blocks: u64,
+    grain: u64,
+    /// The addresses that calls are given: one list for all threads, or, where the kernel needs scratch memory, one list
+    /// after the other for each.
+    addresses: Box<[*mut c_void]>,
+    /// From one thread's list to the next; 0 where all share one.
+    stride: usize,
+}
+
+// SAFETY: addresses and code; `Schedule::run`, which uses them, is unsafe.
+unsafe impl Sync for Call {}
+
+/// Time spent in each kernel, and in copies.
+pub(super) struct Clock {
+    pub(super) kernels: Vec<Spent>,
+    pub(super) copies: Spent,
+}
+
+/// How often something was done, and how long that took in all.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spent {
+    pub(super) times: u64,
+    pub(super) time: Duration,
+}
+
+impl Schedule {
+    /// Puts addresses into a validated program's schedule.
+    pub(super) fn new(program: &Loaded, places: &Places<'_>) -> Self {
+        let builder = Builder { program, places };
+        Self(builder.steps(&program.manifest.schedule))
+    }
+
+    /// Runs all of it.
+    ///
+    /// # Safety
+    /// The memory it was made over is still there, and nobody else uses it meanwhile.
+    pub(super) unsafe fn run(&self, member: Member, clock: Option<&mut Clock>) {
+        // SAFETY: the caller's promise.
+        unsafe { Runner { member, clock }.run(&self.0) }
+    }
+}
+
+struct Builder<'a> {
+    program: &'a Loaded,
+    places: &'a Places<'a>,
+}
+
+impl Builder<'_> {
+    fn steps(&self, steps: &[Step]) -> Vec<Instruction> {
+        steps.iter().map(|step| self.step(step)).collect()
+    }
+
+    fn step(&self, step: &Step) -> Instruction {
+        match step {
+            Step::Launch {
+                kernel,
+                operands,
+                results,
+            } => self.launch(*kernel, operands, results),
+            Step::Copy {
+                source,
+                destination,
+            } => Instruction::Copy {
+                source: self.address(*source),
+                destination: self.address(*destination),
+                bytes: self.program.manifest.buffers[*source]
+                    .tensor_type
+                    .bytes()
+                    .unwrap_or(0),
+            },
+            Step::While {
+                condition,
+                predicate,
+                body,
+            } => Instruction::While {
+                condition: self.steps(condition),
+                predicate: self.address(*predicate),
+                body: self.steps(body),
+            },
+            Step::Case { index, branches } => Instruction::Case {
+                index: self.address(*index),
+                branches: branches.iter().map(|branch| self.steps(branch)).collect(),
+            },
+        }
+    }
+
+    fn launch(&self, number: usize, operands: &[usize], results: &[usize]) -> Instruction {
+        let buffers: Vec<*mut u8> = operands
+            .iter()
+            .chain(results)
+            .map(|&buffer| self.address(buffer))
+            .collect();
+        match &self.program.kernels[number] {
+            LoadedKernel::Gemm(kernel) => Instruction::Gemm {
+                number,
+                kernel: kernel.clone(),
+                buffers: GemmBuffers {
+                    lhs: buffers[0],
+                    rhs: buffers[1],
+                    result: buffers[2],
+                },
+            },
+            LoadedKernel::Function(function) => self.call(number, *function, &buffers),
+        }
+    }
+
+    fn call(&self, number: usize, function: KernelFunction, buffers: &[*mut u8]) -> Instruction {
+        let (blocks, grain, scratch_bytes) = match &self.program.manifest.kernels[number].code {
+            Code::Function(function) => (function.blocks, function.grain, function.scratch_bytes),
+            Code::Gemm(_) => (0, 1, 0),
+        };
+        let buffers = buffers.iter().map(|buffer| buffer.cast::<c_void>());
+        let (addresses, stride) = if scratch_bytes == 0 {
+            (buffers.collect(), 0)
+        } else {
+            let lists = self.places.scratch.iter().flat_map(|scratch| {
+                let scratch = scratch.pointer().cast::<c_void>();
+                buffers.clone().chain([scratch])
+            });
+            (lists.collect(), buffers.len() + 1)
+        };
+        Instruction::Call(Call {
+            number,
+            function,
+            blocks,
+            grain,
+            addresses,
+            stride,
+        })
+    }
+
+    fn address(&self, buffer: usize) -> *mut u8 {
+        let manifest = &self.program.manifest;
+        self.places.address(manifest, &manifest.buffers[buffer])
+    }
+}
+
+struct Runner<'a> {
+    member: Member,
+    clock: Option<&'a mut Clock>,
+}
+
+impl Runner<'_> {
+    /// # Safety
+    /// As for [`Schedule::run`].
+    unsafe fn run(&mut self, instructions: &[Instruction]) {
+        for instruction in instructions {
+            let start = self.clock.as_ref().map(|_| Instant::now());
+            match instruction {
+                Instruction::Call(call) => {
+                    // SAFETY: the caller's promise.
+                    unsafe { call.run(self.member) };
+                    self.spent(start, Some(call.number));
+                }
+                Instruction::Gemm {
+                    number,
+                    kernel,
+                    buffers,
+                } => {
+                    // SAFETY: the caller's promise; validation found the buffers large enough, of the product's element
+                    // type, and the result apart from the operands.
+                    unsafe { kernel.run(self.member, *buffers) };
+                    self.spent(start, Some(*number));
+                }
+                Instruction::Copy {
+                    source,
+                    destination,
+                    bytes,
+                } => {
+                    // SAFETY: the caller's promise; validation found both buffers of that size, and apart or the same.
+                    unsafe { copy(self.member, *source, *destination, *bytes) };
+                    self.spent(start, None);
+                }
+                Instruction::While {
+                    condition,
+                    predicate,
+                    body,
+                } => loop {
+                    // SAFETY: the caller's promise.
+                    unsafe { self.run(condition) };
+                    // SAFETY: validation found the predicate to be one byte inside its memory.
+                    if unsafe { predicate.read() } == 0 {
+                        break;
+                    }
+                    // SAFETY: the caller's promise.
+                    unsafe { self.run(body) };
+                },
+                Instruction::Case { index, branches } => {
+                    // SAFETY: validation found the index to be an i32 inside its memory, where every buffer is aligned
+                    // for its elements.
+                    let index = unsafe { index.cast::<i32>().read() };
+                    let last = branches.len() - 1;
+                    let chosen = usize::try_from(index).map_or(last, |index| index.min(last));
+                    // SAFETY: the caller's promise.
+                    unsafe { self.run(&branches[chosen]) };
+                }
+            }
+        }
+    }
+
+    fn spent(&mut self, start: Option<Instant>, kernel: Option<usize>) {
+        if let (Some(start), Some(clock)) = (start, &mut self.clock) {
+            let spent = match kernel {
+                Some(number) => &mut clock.kernels[number],
+                None => &mut clock.copies,
+            };
+            spent.times += 1;
+            spent.time += start.elapsed();
+        }
+    }
+}
+
+impl Call {
+    /// # Safety
+    /// As for [`Schedule::run`].
+    #[inline]
+    unsafe fn run(&self, member: Member) {
+        member.share(self.blocks, self.grain, &|worker, range: Range<u64>| {
+            let addresses = self.addresses[worker * self.stride..].as_ptr();
+            // SAFETY: the bundle states that this code, given these addresses, does the blocks of the range and touches
+            // nothing else; a worker makes one call at a time, and so has its scratch memory to itself. Validation
+            // found the number of blocks to fit into an i64.
+            unsafe { (self.function)(addresses, range.start as i64, range.end as i64) }
+        });
+    }
+}
+
+/// # Safety
+/// Both places have that many bytes, and are the same or apart; nobody else uses them meanwhile.
+unsafe fn copy(member: Member, source: *const u8, destination: *mut u8, bytes: usize) {
+    struct Places(*const u8, *mut u8);
+    // SAFETY: addresses, used as the caller promises.
+    unsafe impl Sync for Places {}
+
+    if std::ptr::eq(source, destination) {
+        return;
+    }
+    let places = Places(source, destination);
+    let pieces = (bytes as u64).div_ceil(COPY_PIECE);
+    member.share(pieces, 1, &|_, range| {
+        let places = &places;
+        let begin = (range.start * COPY_PIECE) as usize;
+        let end = bytes.min((range.end * COPY_PIECE) as usize);
+        // SAFETY: the caller's promise; different calls have different pieces.
+        unsafe {
+            std::ptr::copy_nonoverlapping(places.0.add(begin), places.1.add(begin), end - begin);
+        }
+    });
+}
