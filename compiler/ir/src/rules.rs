@@ -27,6 +27,10 @@ mod reduction;
 mod scatter;
 mod shape;
 mod slice;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod totality;
 
 use crate::{
     DotDimensionNumbers, GatherDimensionNumbers, OpKind, ScatterDimensionNumbers, TensorType,

@@ -79,3 +79,111 @@ pub(super) fn case(
     }
     Ok(results.into_iter().cloned().collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::testing::outcome;
+    use crate::{Builder, ComparisonDirection, OpError, OpKind, ValueId};
+
+    fn is_positive(
+        b: &mut Builder,
+        carried: &[ValueId],
+        captured: &[ValueId],
+    ) -> Result<ValueId, OpError> {
+        b.compare(carried[0], captured[0], ComparisonDirection::Gt)
+    }
+
+    #[test]
+    fn a_loop_gives_the_types_it_carries() {
+        assert_eq!(
+            outcome(["f32", "f32"], |b, [x, step]| {
+                b.while_loop(&[x], &[step], is_positive, |b, carried, captured| {
+                    Ok(vec![b.subtract(carried[0], captured[0])?])
+                })
+            }),
+            "tensor<f32>"
+        );
+    }
+
+    #[test]
+    fn the_condition_of_a_loop_gives_one_boolean() {
+        assert_eq!(
+            outcome(["2xf32", "2xf32"], |b, [x, step]| {
+                b.while_loop(&[x], &[step], is_positive, |_, carried, _| {
+                    Ok(carried.to_vec())
+                })
+            }),
+            "'tsr.while' (C1): the condition must have type (tensor<2xf32>, tensor<2xf32>) -> tensor<i1>, found (tensor<2xf32>, tensor<2xf32>) -> tensor<2xi1>"
+        );
+    }
+
+    #[test]
+    fn the_body_of_a_loop_gives_what_is_carried() {
+        let body = |body: fn(&mut Builder, ValueId) -> Result<Vec<ValueId>, OpError>| {
+            outcome(["f32", "f32"], |b, [x, step]| {
+                b.while_loop(&[x], &[step], is_positive, |b, carried, _| {
+                    body(b, carried[0])
+                })
+            })
+        };
+        assert_eq!(
+            body(|b, x| Ok(vec![b.is_finite(x)?])),
+            "'tsr.while' (C2): the body must have type (tensor<f32>, tensor<f32>) -> tensor<f32>, found (tensor<f32>, tensor<f32>) -> tensor<i1>"
+        );
+        assert_eq!(
+            body(|_, x| Ok(vec![x, x, x])),
+            "'tsr.while' (C2): the body must give back at most as many values as there are operands, 2, found 3"
+        );
+    }
+
+    #[test]
+    fn all_branches_take_and_give_the_same() {
+        type Branch = fn(&mut Builder, ValueId) -> Result<Vec<ValueId>, OpError>;
+        let case = |index: &str, branches: &[Branch]| {
+            outcome([index, "2xf32"], |b, [index, x]| {
+                b.case(index, &[x], branches.len(), |b, number, captured| {
+                    branches[number](b, captured[0])
+                })
+            })
+        };
+        let (same, finite): (Branch, Branch) =
+            (|_, x| Ok(vec![x]), |b, x| Ok(vec![b.is_finite(x)?]));
+        assert_eq!(case("i32", &[same, same]), "tensor<2xf32>");
+        assert_eq!(
+            case("i64", &[same]),
+            "'tsr.case' (I1): the index must be tensor<i32>, found tensor<i64>"
+        );
+        assert_eq!(
+            case("i32", &[]),
+            "'tsr.case' (C1): expected at least one branch"
+        );
+        assert_eq!(
+            case("i32", &[same, finite]),
+            "'tsr.case' (C3): branch 1 must give what branch 0 gives, (tensor<2xf32>), found (tensor<2xi1>)"
+        );
+    }
+
+    #[test]
+    fn branches_take_the_captured_values() {
+        assert_eq!(
+            outcome(["i32", "f32"], |b, [index, x]| {
+                b.case(index, &[x], 1, |_, _, captured| Ok(captured.to_vec()))?;
+                let kind = b.graph().operations()[0].op.kind.clone();
+                b.push(kind, [index, x, x])
+            }),
+            "'tsr.case' (C2): branch 0 must take the captured values, (tensor<f32>, tensor<f32>), found (tensor<f32>)"
+        );
+        assert_eq!(
+            outcome([], |b, []| b.push(OpKind::Case { branches: vec![] }, [])),
+            "'tsr.case' (operands): expected an index and captured values, found no operands"
+        );
+    }
+
+    #[test]
+    fn a_barrier_gives_what_it_takes() {
+        assert_eq!(
+            outcome(["2xf32", "i1"], |b, values| b.optimization_barrier(&values)),
+            "tensor<2xf32>, tensor<i1>"
+        );
+    }
+}

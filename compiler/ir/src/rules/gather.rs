@@ -120,7 +120,7 @@ fn check_index_dimensions(
         rule,
         "C3",
         map.len() == components,
-        "start_index_map must have {components} entries, one for each component of an index vector, found {}",
+        "start_index_map must have one entry for each of the {components} component(s) of an index vector, found {}",
         map.len()
     );
     let name = "start_indices_batching_dims";
@@ -179,4 +179,289 @@ pub(super) fn combine(
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::GatherDimensionNumbers;
+    use crate::rules::testing::outcome;
+
+    /// Rows of a `6x4` operand named by a list of numbers.
+    const ROWS: GatherDimensionNumbers<'static> = GatherDimensionNumbers {
+        offset_dims: &[1],
+        collapsed_slice_dims: &[0],
+        operand_batching_dims: &[],
+        start_indices_batching_dims: &[],
+        start_index_map: &[0],
+        index_vector_dim: 1,
+    };
+
+    /// Of each of 2 batches of a `2x6x4` operand, the elements that pairs of numbers name.
+    const BATCHED: GatherDimensionNumbers<'static> = GatherDimensionNumbers {
+        offset_dims: &[],
+        collapsed_slice_dims: &[1, 2],
+        operand_batching_dims: &[0],
+        start_indices_batching_dims: &[0],
+        start_index_map: &[1, 2],
+        index_vector_dim: 2,
+    };
+
+    fn rows(numbers: GatherDimensionNumbers<'_>, slice_sizes: &[usize]) -> String {
+        outcome(["6x4xf32", "3xi32"], |b, [x, i]| {
+            b.gather(x, i, &numbers, slice_sizes)
+        })
+    }
+
+    fn batched(numbers: GatherDimensionNumbers<'_>, slice_sizes: &[usize]) -> String {
+        outcome(["2x6x4xf32", "2x5x2xi32"], |b, [x, i]| {
+            b.gather(x, i, &numbers, slice_sizes)
+        })
+    }
+
+    #[test]
+    fn the_result_has_offset_and_batch_dimensions() {
+        assert_eq!(rows(ROWS, &[1, 4]), "tensor<3x4xf32>");
+        let offset_first = GatherDimensionNumbers {
+            offset_dims: &[0],
+            ..ROWS
+        };
+        assert_eq!(rows(offset_first, &[1, 2]), "tensor<2x3xf32>");
+        assert_eq!(batched(BATCHED, &[1, 1, 1]), "tensor<2x5xf32>");
+    }
+
+    #[test]
+    fn indices_are_integers() {
+        assert_eq!(
+            outcome(["6x4xf32", "3xf32"], |b, [x, i]| b.gather(
+                x,
+                i,
+                &ROWS,
+                &[1, 4]
+            )),
+            "'tsr.gather' (I2): start_indices must be a tensor of integers, found tensor<3xf32>"
+        );
+    }
+
+    #[test]
+    fn constraints_on_the_slice() {
+        let table = [
+            (
+                rows(
+                    GatherDimensionNumbers {
+                        offset_dims: &[],
+                        ..ROWS
+                    },
+                    &[1, 4],
+                ),
+                "(C1): offset_dims, collapsed_slice_dims and operand_batching_dims together must be 2, the rank of tensor<6x4xf32>, found 0 + 1 + 0",
+            ),
+            (
+                batched(
+                    GatherDimensionNumbers {
+                        offset_dims: &[1, 0],
+                        collapsed_slice_dims: &[],
+                        ..BATCHED
+                    },
+                    &[1, 1, 1],
+                ),
+                "(C4): offset_dims must be in ascending order, found [1, 0]",
+            ),
+            (
+                batched(
+                    GatherDimensionNumbers {
+                        offset_dims: &[1, 1],
+                        collapsed_slice_dims: &[],
+                        ..BATCHED
+                    },
+                    &[1, 1, 1],
+                ),
+                "(C4): offset_dims must be distinct, found dimension 1 twice in [1, 1]",
+            ),
+            (
+                rows(
+                    GatherDimensionNumbers {
+                        offset_dims: &[2],
+                        ..ROWS
+                    },
+                    &[1, 4],
+                ),
+                "(C5): offset_dims must be less than the rank of the result, 2, found dimension 2",
+            ),
+            (
+                batched(
+                    GatherDimensionNumbers {
+                        collapsed_slice_dims: &[0, 1],
+                        ..BATCHED
+                    },
+                    &[1, 1, 1],
+                ),
+                "(C6): collapsed_slice_dims and operand_batching_dims must be distinct, found dimension 0 twice in [0, 1, 0]",
+            ),
+            (
+                batched(
+                    GatherDimensionNumbers {
+                        collapsed_slice_dims: &[2, 1],
+                        ..BATCHED
+                    },
+                    &[1, 1, 1],
+                ),
+                "(C7): collapsed_slice_dims must be in ascending order, found [2, 1]",
+            ),
+            (
+                rows(
+                    GatherDimensionNumbers {
+                        collapsed_slice_dims: &[2],
+                        ..ROWS
+                    },
+                    &[1, 4],
+                ),
+                "(C8): collapsed_slice_dims must be less than the rank of the operand, 2, found dimension 2",
+            ),
+            (
+                rows(ROWS, &[2, 4]),
+                "(C9): slice_sizes must be 0 or 1 at collapsed_slice_dims, found 2 at dimension 0",
+            ),
+            (
+                batched(BATCHED, &[2, 1, 1]),
+                "(C12): slice_sizes must be 0 or 1 at operand_batching_dims, found 2 at dimension 0",
+            ),
+            (
+                rows(ROWS, &[1]),
+                "(C20): slice_sizes must have one entry for each of the 2 dimension(s) of tensor<6x4xf32>, found 1",
+            ),
+            (
+                rows(ROWS, &[1, 5]),
+                "(C21): in dimension 1 of tensor<6x4xf32> the slice must be no larger than 4, found 5",
+            ),
+        ];
+        for (found, expected) in table {
+            assert_eq!(found, format!("'tsr.gather' {expected}"));
+        }
+    }
+
+    #[test]
+    fn constraints_on_batching_and_indices() {
+        let two = GatherDimensionNumbers {
+            collapsed_slice_dims: &[2],
+            start_index_map: &[2],
+            index_vector_dim: 3,
+            ..BATCHED
+        };
+        let table = [
+            (
+                rows(
+                    GatherDimensionNumbers {
+                        index_vector_dim: 2,
+                        ..ROWS
+                    },
+                    &[1, 4],
+                ),
+                "(C2): index_vector_dim must be at most 1, the rank of tensor<3xi32>, found 2",
+            ),
+            (
+                rows(
+                    GatherDimensionNumbers {
+                        start_index_map: &[0, 1],
+                        ..ROWS
+                    },
+                    &[1, 4],
+                ),
+                "(C3): start_index_map must have one entry for each of the 1 component(s) of an index vector, found 2",
+            ),
+            (
+                batched(
+                    GatherDimensionNumbers {
+                        operand_batching_dims: &[1, 0],
+                        ..two
+                    },
+                    &[1, 1, 1],
+                ),
+                "(C10): operand_batching_dims must be in ascending order, found [1, 0]",
+            ),
+            (
+                batched(
+                    GatherDimensionNumbers {
+                        operand_batching_dims: &[3],
+                        ..BATCHED
+                    },
+                    &[1, 1, 1],
+                ),
+                "(C11): operand_batching_dims must be less than the rank of the operand, 3, found dimension 3",
+            ),
+            (
+                batched(
+                    GatherDimensionNumbers {
+                        operand_batching_dims: &[0, 1],
+                        start_indices_batching_dims: &[0, 0],
+                        ..two
+                    },
+                    &[1, 1, 1],
+                ),
+                "(C13): start_indices_batching_dims must be distinct, found dimension 0 twice in [0, 0]",
+            ),
+            (
+                batched(
+                    GatherDimensionNumbers {
+                        start_indices_batching_dims: &[3],
+                        ..BATCHED
+                    },
+                    &[1, 1, 1],
+                ),
+                "(C14): start_indices_batching_dims must be less than the rank of start_indices, 3, found dimension 3",
+            ),
+            (
+                batched(
+                    GatherDimensionNumbers {
+                        start_indices_batching_dims: &[2],
+                        ..BATCHED
+                    },
+                    &[1, 1, 1],
+                ),
+                "(C15): start_indices_batching_dims must not contain index_vector_dim 2, found [2]",
+            ),
+            (
+                batched(
+                    GatherDimensionNumbers {
+                        start_indices_batching_dims: &[],
+                        ..BATCHED
+                    },
+                    &[1, 1, 1],
+                ),
+                "(C16): operand_batching_dims and start_indices_batching_dims must be as many, found [0] and []",
+            ),
+            (
+                batched(
+                    GatherDimensionNumbers {
+                        start_indices_batching_dims: &[1],
+                        ..BATCHED
+                    },
+                    &[1, 1, 1],
+                ),
+                "(C17): batching dimensions must have one size, found 2 in dimension 0 of tensor<2x6x4xf32> and 5 in dimension 1 of tensor<2x5x2xi32>",
+            ),
+            (
+                batched(
+                    GatherDimensionNumbers {
+                        start_index_map: &[1, 0],
+                        ..BATCHED
+                    },
+                    &[1, 1, 1],
+                ),
+                "(C18): start_index_map and operand_batching_dims must be distinct, found dimension 0 twice in [1, 0, 0]",
+            ),
+            (
+                rows(
+                    GatherDimensionNumbers {
+                        start_index_map: &[2],
+                        ..ROWS
+                    },
+                    &[1, 4],
+                ),
+                "(C19): start_index_map must be less than the rank of the operand, 2, found dimension 2",
+            ),
+        ];
+        for (found, expected) in table {
+            assert_eq!(found, format!("'tsr.gather' {expected}"));
+        }
+    }
 }

@@ -180,3 +180,274 @@ fn windows(window: &WindowAttributes<'_>, dimension: usize, size: usize) -> Opti
     let steps = (input - window_extent) / window.window_strides[dimension] as i128;
     usize::try_from(steps + 1).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::testing::{outcome, tensor};
+    use crate::{Builder, Input, OpError, ValueId, WindowAttributes};
+
+    /// Sums of each accumulator with its element.
+    fn sums(
+        b: &mut Builder,
+        accumulators: &[ValueId],
+        elements: &[ValueId],
+    ) -> Result<Vec<ValueId>, OpError> {
+        let pairs = accumulators.iter().zip(elements);
+        pairs.map(|(&a, &x)| b.add(a, x)).collect()
+    }
+
+    #[test]
+    fn reduce_drops_the_dimensions() {
+        let reduce = |input: &str, init: &str, dimensions: &[usize]| {
+            outcome([input, init], |b, [x, i]| {
+                b.reduce(&[x], &[i], dimensions, sums)
+            })
+        };
+        assert_eq!(reduce("2x3x4xf32", "f32", &[2, 0]), "tensor<3xf32>");
+        assert_eq!(reduce("2x3xf32", "f32", &[]), "tensor<2x3xf32>");
+        assert_eq!(
+            reduce("2x3xf32", "f64", &[0]),
+            "'tsr.reduce' (C2): each init must have its input's element type, found tensor<f64> for tensor<2x3xf32>"
+        );
+        assert_eq!(
+            reduce("2x3xf32", "1xf32", &[0]),
+            "'tsr.reduce' (I2): inits must be scalars, found tensor<1xf32>"
+        );
+        assert_eq!(
+            reduce("2x3xf32", "f32", &[2]),
+            "'tsr.reduce' (C4): the dimensions must be less than the rank of the inputs, 2, found dimension 2"
+        );
+        assert_eq!(
+            reduce("2x3xf32", "f32", &[1, 1]),
+            "'tsr.reduce' (C5): the dimensions must be distinct, found dimension 1 twice in [1, 1]"
+        );
+    }
+
+    #[test]
+    fn reduce_takes_as_many_inits_as_inputs() {
+        let several = |operands: [&str; 4]| {
+            outcome(operands, |b, [x, y, i, j]| {
+                b.reduce(&[x, y], &[i, j], &[0], sums)
+            })
+        };
+        assert_eq!(
+            several(["2x3xf32", "2x3xi32", "f32", "i32"]),
+            "tensor<3xf32>, tensor<3xi32>"
+        );
+        assert_eq!(
+            several(["2x3xf32", "3x3xi32", "f32", "i32"]),
+            "'tsr.reduce' (C1): the inputs must have one shape, found tensor<2x3xf32>, tensor<3x3xi32>"
+        );
+        assert_eq!(
+            outcome(["2xf32"], |b, [x]| b.reduce(&[x], &[], &[0], sums)),
+            "'tsr.reduce' (C3): expected inputs and as many inits, at least one, found 1 operand(s)"
+        );
+        assert_eq!(
+            outcome([], |b, []| b.reduce(&[], &[], &[], sums)),
+            "'tsr.reduce' (C3): expected inputs and as many inits, at least one, found 0 operand(s)"
+        );
+    }
+
+    #[test]
+    fn the_body_of_reduce_works_on_scalars_of_the_inputs_elements() {
+        let reduce = |body: fn(&mut Builder, ValueId) -> Result<Vec<ValueId>, OpError>| {
+            outcome(["2xf32", "f32"], |b, [x, i]| {
+                b.reduce(&[x], &[i], &[0], |b, accumulators, _| {
+                    body(b, accumulators[0])
+                })
+            })
+        };
+        assert_eq!(
+            reduce(|_, _| Ok(vec![])),
+            "'tsr.reduce' (C6): the body must have type (tensor<f32>, tensor<f32>) -> tensor<f32>, found (tensor<f32>, tensor<f32>) -> ()"
+        );
+        assert_eq!(
+            reduce(|b, x| Ok(vec![b.is_finite(x)?])),
+            "'tsr.reduce' (C6): the body must have type (tensor<f32>, tensor<f32>) -> tensor<f32>, found (tensor<f32>, tensor<f32>) -> tensor<i1>"
+        );
+    }
+
+    #[test]
+    fn a_region_gives_back_values_of_its_own() {
+        assert_eq!(
+            outcome(["2xf32", "f32"], |b, [x, i]| {
+                let (mut other, [y]) = Builder::new("", [Input::new(tensor("f32"))]);
+                let mut last = y;
+                for _ in 0..9 {
+                    last = other.negate(last)?;
+                }
+                b.reduce(&[x], &[i], &[0], |_, _, _| Ok(vec![last]))
+            }),
+            "'tsr.reduce' (C6): the body must give back values of its own, found one it does not define"
+        );
+    }
+
+    /// A window of 3 elements, side by side, on one dimension.
+    const WINDOW: WindowAttributes<'static> = WindowAttributes {
+        window_dimensions: &[3],
+        window_strides: &[1],
+        base_dilations: &[1],
+        window_dilations: &[1],
+        padding_low: &[0],
+        padding_high: &[0],
+    };
+
+    fn reduce_window(input: &str, window: &WindowAttributes<'_>) -> String {
+        outcome([input, "f32"], |b, [x, i]| {
+            b.reduce_window(&[x], &[i], window, sums)
+        })
+    }
+
+    #[test]
+    fn windows_are_counted_where_they_lie_inside() {
+        assert_eq!(reduce_window("10xf32", &WINDOW), "tensor<8xf32>");
+        for (window, expected) in [
+            // Windows start at 0, 4 and would at 8, where 2 elements are left.
+            (
+                WindowAttributes {
+                    window_strides: &[4],
+                    ..WINDOW
+                },
+                "tensor<2xf32>",
+            ),
+            // 10 elements with a gap between two take 19 places.
+            (
+                WindowAttributes {
+                    base_dilations: &[2],
+                    ..WINDOW
+                },
+                "tensor<17xf32>",
+            ),
+            // 3 elements with two gaps between two take 7 places.
+            (
+                WindowAttributes {
+                    window_dilations: &[3],
+                    ..WINDOW
+                },
+                "tensor<4xf32>",
+            ),
+            // A cumulative sum's window: as many results as inputs.
+            (
+                WindowAttributes {
+                    padding_low: &[2],
+                    ..WINDOW
+                },
+                "tensor<10xf32>",
+            ),
+            (
+                WindowAttributes {
+                    padding_low: &[-4],
+                    padding_high: &[-4],
+                    ..WINDOW
+                },
+                "tensor<0xf32>",
+            ),
+        ] {
+            assert_eq!(reduce_window("10xf32", &window), expected, "{window:?}");
+        }
+        assert_eq!(reduce_window("0xf32", &WINDOW), "tensor<0xf32>");
+    }
+
+    #[test]
+    fn window_attributes_are_positive_and_one_for_each_dimension() {
+        type Change = fn(&mut WindowAttributes<'static>, &'static [usize]);
+        let changes: [(Change, &str, &str, &str); 4] = [
+            (
+                |w, to| w.window_dimensions = to,
+                "window_dimensions",
+                "C4",
+                "C5",
+            ),
+            (|w, to| w.window_strides = to, "window_strides", "C6", "C7"),
+            (|w, to| w.base_dilations = to, "base_dilations", "C8", "C9"),
+            (
+                |w, to| w.window_dilations = to,
+                "window_dilations",
+                "C10",
+                "C11",
+            ),
+        ];
+        for (change, name, entries, positive) in changes {
+            let mut window = WINDOW;
+            change(&mut window, &[1, 1]);
+            assert_eq!(
+                reduce_window("10xf32", &window),
+                format!(
+                    "'tsr.reduce_window' ({entries}): {name} must have one entry for each of the 1 dimension(s) of tensor<10xf32>, found 2"
+                )
+            );
+            change(&mut window, &[0]);
+            assert_eq!(
+                reduce_window("10xf32", &window),
+                format!("'tsr.reduce_window' ({positive}): {name} must be positive, found [0]")
+            );
+        }
+        for (window, name) in [
+            (
+                WindowAttributes {
+                    padding_low: &[],
+                    ..WINDOW
+                },
+                "padding_low",
+            ),
+            (
+                WindowAttributes {
+                    padding_high: &[],
+                    ..WINDOW
+                },
+                "padding_high",
+            ),
+        ] {
+            assert_eq!(
+                reduce_window("10xf32", &window),
+                format!(
+                    "'tsr.reduce_window' (C12): {name} must have one entry for each of the 1 dimension(s) of tensor<10xf32>, found 0"
+                )
+            );
+        }
+        let vast = WindowAttributes {
+            window_dilations: &[usize::MAX],
+            ..WINDOW
+        };
+        assert_eq!(
+            reduce_window("10xf32", &vast),
+            "'tsr.reduce_window' (size): the dilated window or input is larger than the address space in dimension 0"
+        );
+    }
+
+    #[test]
+    fn reduce_window_takes_inputs_inits_and_a_body_as_reduce_does() {
+        let windowed = |operands: [&str; 4]| {
+            outcome(operands, |b, [x, y, i, j]| {
+                b.reduce_window(&[x, y], &[i, j], &WINDOW, sums)
+            })
+        };
+        assert_eq!(
+            windowed(["5xf32", "4xf32", "f32", "f32"]),
+            "'tsr.reduce_window' (C2): the inputs must have one shape, found tensor<5xf32>, tensor<4xf32>"
+        );
+        assert_eq!(
+            windowed(["5xf32", "5xf32", "f32", "i32"]),
+            "'tsr.reduce_window' (C3): each init must have its input's element type, found tensor<i32> for tensor<5xf32>"
+        );
+        assert_eq!(
+            windowed(["5xf32", "5xf32", "f32", "1xf32"]),
+            "'tsr.reduce_window' (I2): inits must be scalars, found tensor<1xf32>"
+        );
+        assert_eq!(
+            outcome(["5xf32"], |b, [x]| b.reduce_window(
+                &[x],
+                &[],
+                &WINDOW,
+                sums
+            )),
+            "'tsr.reduce_window' (C1): expected inputs and as many inits, at least one, found 1 operand(s)"
+        );
+        assert_eq!(
+            outcome(["5xf32", "f32"], |b, [x, i]| {
+                b.reduce_window(&[x], &[i], &WINDOW, |_, _, _| Ok(vec![]))
+            }),
+            "'tsr.reduce_window' (C13): the body must have type (tensor<f32>, tensor<f32>) -> tensor<f32>, found (tensor<f32>, tensor<f32>) -> ()"
+        );
+    }
+}

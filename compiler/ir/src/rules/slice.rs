@@ -179,3 +179,166 @@ pub(super) fn pad(
     }
     Ok(operand.with_shape(shape))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::testing::outcome;
+    use crate::{OpKind, ValueId};
+
+    #[test]
+    fn a_slice_lies_inside_its_operand() {
+        let slice = |start: &[usize], limit: &[usize], strides: &[usize]| {
+            outcome(["4x10xf32"], |b, [x]| b.slice(x, start, limit, strides))
+        };
+        assert_eq!(slice(&[1, 0], &[3, 10], &[1, 3]), "tensor<2x4xf32>");
+        assert_eq!(slice(&[4, 10], &[4, 10], &[1, 1]), "tensor<0x0xf32>");
+        assert_eq!(
+            slice(&[0, 0], &[4, 10], &[9, usize::MAX]),
+            "tensor<1x1xf32>"
+        );
+        for (start, limit, strides, name) in [
+            (&[0][..], &[4, 10][..], &[1, 1][..], "start_indices"),
+            (&[0, 0], &[4], &[1, 1], "limit_indices"),
+            (&[0, 0], &[4, 10], &[1], "strides"),
+        ] {
+            assert_eq!(
+                slice(start, limit, strides),
+                format!(
+                    "'tsr.slice' (C2): {name} must have one entry for each of the 2 dimension(s) of tensor<4x10xf32>, found 1"
+                )
+            );
+        }
+        assert_eq!(
+            slice(&[0, 0], &[4, 11], &[1, 1]),
+            "'tsr.slice' (C3): in dimension 1 of tensor<4x10xf32> expected start ≤ limit ≤ 10, found start 0 and limit 11"
+        );
+        assert_eq!(
+            slice(&[3, 0], &[2, 10], &[1, 1]),
+            "'tsr.slice' (C3): in dimension 0 of tensor<4x10xf32> expected start ≤ limit ≤ 4, found start 3 and limit 2"
+        );
+        assert_eq!(
+            slice(&[0, 0], &[4, 10], &[1, 0]),
+            "'tsr.slice' (C4): the stride of dimension 1 must be positive, found 0"
+        );
+    }
+
+    #[test]
+    fn a_dynamic_slice_starts_at_integer_scalars() {
+        let slice = |starts: [&str; 2], sizes: &[usize]| {
+            outcome(["4x10xf32", starts[0], starts[1]], |b, [x, i, j]| {
+                b.dynamic_slice(x, &[i, j], sizes)
+            })
+        };
+        assert_eq!(slice(["i32", "i32"], &[1, 10]), "tensor<1x10xf32>");
+        assert_eq!(
+            slice(["f32", "f32"], &[1, 1]),
+            "'tsr.dynamic_slice' (I2): start indices must be integer scalars, found tensor<f32>"
+        );
+        assert_eq!(
+            slice(["i32", "1xi32"], &[1, 1]),
+            "'tsr.dynamic_slice' (I2): start indices must be integer scalars, found tensor<1xi32>"
+        );
+        assert_eq!(
+            slice(["i32", "i32"], &[1]),
+            "'tsr.dynamic_slice' (C2): slice_sizes must have one entry for each of the 2 dimension(s) of tensor<4x10xf32>, found 1"
+        );
+        assert_eq!(
+            outcome(["4xf32"], |b, [x]| b.dynamic_slice(x, &[], &[1])),
+            "'tsr.dynamic_slice' (C2): the start indices must have one entry for each of the 1 dimension(s) of tensor<4xf32>, found 0"
+        );
+        assert_eq!(
+            slice(["i32", "i64"], &[1, 1]),
+            "'tsr.dynamic_slice' (C3): start indices must have one type, found tensor<i32>, tensor<i64>"
+        );
+        assert_eq!(
+            slice(["i32", "i32"], &[1, 11]),
+            "'tsr.dynamic_slice' (C4): in dimension 1 of tensor<4x10xf32> the slice must be no larger than 10, found 11"
+        );
+        let kind = OpKind::DynamicSlice {
+            slice_sizes: vec![],
+        };
+        assert_eq!(
+            outcome([], |b, []| b.push(kind, [])),
+            "'tsr.dynamic_slice' (operands): expected an operand and its start indices, found no operands"
+        );
+    }
+
+    #[test]
+    fn an_update_is_a_part_of_the_operand() {
+        let update = |update: &str, starts: [&str; 2]| {
+            outcome(
+                ["4x10xf32", update, starts[0], starts[1]],
+                |b, [x, u, i, j]| b.dynamic_update_slice(x, u, &[i, j]),
+            )
+        };
+        let starts = ["i32", "i32"];
+        assert_eq!(update("1x10xf32", starts), "tensor<4x10xf32>");
+        assert_eq!(
+            update("1x10xf64", starts),
+            "'tsr.dynamic_update_slice' (C2): operand and update must have one element type, found tensor<4x10xf32> and tensor<1x10xf64>"
+        );
+        assert_eq!(
+            update("10xf32", starts),
+            "'tsr.dynamic_update_slice' (C3): operand and update must have one rank, found tensor<4x10xf32> and tensor<10xf32>"
+        );
+        assert_eq!(
+            outcome(["4xf32"], |b, [x]| b.dynamic_update_slice(x, x, &[])),
+            "'tsr.dynamic_update_slice' (C4): the start indices must have one entry for each of the 1 dimension(s) of tensor<4xf32>, found 0"
+        );
+        assert_eq!(
+            update("1x10xf32", ["i1", "i1"]),
+            "'tsr.dynamic_update_slice' (I3): start indices must be integer scalars, found tensor<i1>"
+        );
+        assert_eq!(
+            update("1x10xf32", ["i32", "ui32"]),
+            "'tsr.dynamic_update_slice' (C5): start indices must have one type, found tensor<i32>, tensor<ui32>"
+        );
+        assert_eq!(
+            update("5x10xf32", starts),
+            "'tsr.dynamic_update_slice' (C6): in dimension 0 of tensor<4x10xf32> the update must be no larger than 4, found 5"
+        );
+        assert_eq!(
+            outcome(["f32"], |b, [x]| b.push(OpKind::DynamicUpdateSlice {}, [x])),
+            "'tsr.dynamic_update_slice' (operands): expected an operand, an update and start indices, found 1 operand(s)"
+        );
+    }
+
+    #[test]
+    fn padding_adds_to_each_dimension_or_takes_away() {
+        let pad = |value: &str, low: &[i64], high: &[i64], interior: &[usize]| {
+            outcome(["3x0xf32", value], |b, [x, v]: [ValueId; 2]| {
+                b.pad(x, v, low, high, interior)
+            })
+        };
+        assert_eq!(pad("f32", &[1, 0], &[2, 4], &[1, 9]), "tensor<8x4xf32>");
+        assert_eq!(pad("f32", &[-2, 0], &[-1, 0], &[0, 0]), "tensor<0x0xf32>");
+        assert_eq!(
+            pad("1xf32", &[0, 0], &[0, 0], &[0, 0]),
+            "'tsr.pad' (I2): the padding value must be a scalar, found tensor<1xf32>"
+        );
+        assert_eq!(
+            pad("f64", &[0, 0], &[0, 0], &[0, 0]),
+            "'tsr.pad' (C1): operand and padding value must have one element type, found tensor<3x0xf32> and tensor<f64>"
+        );
+        for (low, high, interior, name) in [
+            (&[0][..], &[0, 0][..], &[0, 0][..], "edge_padding_low"),
+            (&[0, 0], &[0], &[0, 0], "edge_padding_high"),
+            (&[0, 0], &[0, 0], &[0], "interior_padding"),
+        ] {
+            assert_eq!(
+                pad("f32", low, high, interior),
+                format!(
+                    "'tsr.pad' (C2): {name} must have one entry for each of the 2 dimension(s) of tensor<3x0xf32>, found 1"
+                )
+            );
+        }
+        assert_eq!(
+            pad("f32", &[-2, 0], &[-2, 0], &[0, 0]),
+            "'tsr.pad' (C4): dimension 0 of tensor<3x0xf32> with padding -2 and -2 must not become negative, found -1"
+        );
+        assert_eq!(
+            pad("f32", &[0, 0], &[0, 0], &[usize::MAX, 0]),
+            "'tsr.pad' (size): the result is larger than the address space: tensor<18446744073709551615x0xf32>"
+        );
+    }
+}
