@@ -165,3 +165,54 @@ impl Builder {
         Ok(Region::new(builder.finish(results)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ElementType;
+
+    #[test]
+    fn ops_and_those_of_their_regions_get_the_current_location() {
+        let vector = TensorType::new(ElementType::F32, [2]);
+        let (mut b, [x]) = Builder::new("main", [Input::new(vector)]);
+        b.negate(x).unwrap();
+        let place = Location::file("step.py", 3, 5);
+        b.set_location(place.clone());
+        b.reduce_sum(x, &[0]).unwrap();
+        let locations: Vec<_> = b.graph().operations().iter().map(|o| &o.location).collect();
+        assert_eq!(locations, [&Location::Unknown, &place, &place]);
+        let regions = b.graph().operations()[2].op.kind.regions();
+        assert_eq!(regions[0].operations()[0].location, place);
+    }
+
+    #[test]
+    fn results_have_names_and_visibility() {
+        let scalar = TensorType::scalar(ElementType::F32);
+        let (b, [x]) = Builder::new("main", [Input::new(scalar.clone())]);
+        let graph = b.finish([("loss", x)]);
+        assert_eq!(graph.results()[0].name.as_deref(), Some("loss"));
+        assert_eq!(graph.visibility, Visibility::Public);
+        let (b, [x]) = Builder::new("f", [Input::new(scalar)]);
+        assert_eq!(b.finish_private([x]).visibility, Visibility::Private);
+    }
+
+    #[test]
+    fn a_value_of_another_graph_is_refused_by_name() {
+        let scalar = TensorType::scalar(ElementType::F32);
+        let (mut other, [x]) = Builder::new("f", [Input::new(scalar)]);
+        let y = other.negate(x).unwrap();
+        let (mut b, []) = Builder::new("main", []);
+        for refused in [
+            b.reduce_sum(y, &[]),
+            b.matmul(y, y),
+            b.broadcast_scalar(y, &[]),
+            b.negate(y),
+        ] {
+            let message = refused.unwrap_err().to_string();
+            assert!(
+                message.ends_with("(SSA): operand 1 is not a value of the graph"),
+                "{message}"
+            );
+        }
+    }
+}

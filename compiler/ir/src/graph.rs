@@ -346,6 +346,14 @@ impl Graph {
     }
 }
 
+#[cfg(test)]
+impl Graph {
+    /// The ops and the values' types, to make graphs that break what [`push`](Self::push) keeps.
+    pub(crate) fn parts_mut(&mut self) -> (&mut [Operation], &mut [TensorType]) {
+        (&mut self.operations, &mut self.types)
+    }
+}
+
 /// What may change about an input once its graph exists.
 #[derive(Debug)]
 pub struct InputAttributes<'a> {
@@ -480,5 +488,88 @@ impl Module {
             let mut public = self.graphs().filter(|g| g.visibility == Visibility::Public);
             public.next().filter(|_| public.next().is_none())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Builder, ElementType};
+
+    /// The region that `build` makes of two scalars.
+    fn region(
+        build: impl FnOnce(&mut Builder, ValueId, ValueId) -> Result<Vec<ValueId>, OpError>,
+    ) -> Region {
+        let scalar = || Input::new(TensorType::scalar(ElementType::F32));
+        let (mut b, [x, y]) = Builder::new("", [scalar(), scalar()]);
+        let results = build(&mut b, x, y).unwrap();
+        Region::new(b.finish(results))
+    }
+
+    #[test]
+    fn a_region_of_one_binary_function_is_that() {
+        let sum = region(|b, x, y| Ok(vec![b.add(x, y)?]));
+        assert_eq!(sum.as_binary(), Some(Binary::Add));
+        let swapped_sum = region(|b, x, y| Ok(vec![b.add(y, x)?]));
+        assert_eq!(swapped_sum.as_binary(), Some(Binary::Add));
+        let difference = region(|b, x, y| Ok(vec![b.subtract(x, y)?]));
+        assert_eq!(difference.as_binary(), Some(Binary::Subtract));
+    }
+
+    #[test]
+    fn other_regions_are_no_binary_function() {
+        let swapped_difference = region(|b, x, y| Ok(vec![b.subtract(y, x)?]));
+        assert_eq!(swapped_difference.as_binary(), None);
+        let double = region(|b, x, _| Ok(vec![b.add(x, x)?]));
+        assert_eq!(double.as_binary(), None);
+        let unused = region(|b, x, y| {
+            b.add(x, y)?;
+            Ok(vec![x])
+        });
+        assert_eq!(unused.as_binary(), None);
+        let two_results = region(|b, x, y| {
+            let sum = b.add(x, y)?;
+            Ok(vec![sum, sum])
+        });
+        assert_eq!(two_results.as_binary(), None);
+    }
+
+    #[test]
+    fn a_region_that_gives_an_input_picks_it() {
+        assert_eq!(region(|_, _, y| Ok(vec![y])).as_projection(), Some(1));
+        assert_eq!(region(|_, x, _| Ok(vec![x])).as_projection(), Some(0));
+        let sum = region(|b, x, y| Ok(vec![b.add(x, y)?]));
+        assert_eq!(sum.as_projection(), None);
+    }
+
+    #[test]
+    fn locations_do_not_tell_graphs_apart() {
+        let located = |line| {
+            let scalar = TensorType::scalar(ElementType::F32);
+            let (mut b, [x]) = Builder::new("f", [Input::new(scalar)]);
+            b.set_location(Location::file("a.py", line, 1));
+            let y = b.negate(x).unwrap();
+            b.finish([y])
+        };
+        assert_eq!(located(1), located(2));
+        let mut renamed = located(1);
+        renamed.name = "g".to_owned();
+        assert_ne!(located(1), renamed);
+    }
+
+    #[test]
+    fn an_operand_of_no_value_is_refused() {
+        let mut graph = Graph::new("f", vec![]);
+        assert_eq!(
+            graph
+                .push(
+                    OpKind::OptimizationBarrier {},
+                    [ValueId(3)],
+                    Location::Unknown
+                )
+                .unwrap_err()
+                .to_string(),
+            "'tsr.optimization_barrier' (SSA): operand 3 is not a value of the graph"
+        );
     }
 }

@@ -213,3 +213,247 @@ fn check_results(graph: &Graph, errors: &mut Vec<VerifyError>) {
 fn defined_type(graph: &Graph, value: ValueId) -> Option<&TensorType> {
     (value.index() < graph.value_count()).then(|| graph.value_type(value))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Builder, ElementType, Location, OpKind, Symbol};
+
+    fn f32s(shape: &[usize]) -> Input {
+        Input::new(TensorType::new(ElementType::F32, shape))
+    }
+
+    fn messages(graphs: impl IntoIterator<Item = Graph>) -> Vec<String> {
+        let mut module = Module::new(None);
+        for graph in graphs {
+            module.insert(graph);
+        }
+        let errors = verify(&module).err().unwrap_or_default();
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    /// `name(x) = -x`.
+    fn negation(name: &str) -> Graph {
+        let (mut b, [x]) = Builder::new(name, [f32s(&[2])]);
+        b.set_location(Location::file("step.py", 3, 5));
+        let y = b.negate(x).unwrap();
+        b.finish_private([y])
+    }
+
+    /// `name(x)` calls graphs, each applied to x.
+    fn caller(name: &str, callees: &[&str]) -> Graph {
+        let (mut b, [x]) = Builder::new(name, [f32s(&[2])]);
+        for callee in callees {
+            let kind = OpKind::Call {
+                callee: Symbol((*callee).to_owned()),
+                result_types: vec![TensorType::new(ElementType::F32, [2])],
+            };
+            b.push(kind, [x]).unwrap();
+        }
+        b.finish([x])
+    }
+
+    const NONE: [&str; 0] = [];
+
+    #[test]
+    fn a_module_that_keeps_the_rules_is_verified() {
+        assert_eq!(messages([caller("main", &["f"]), negation("f")]), NONE);
+    }
+
+    #[test]
+    fn a_module_has_an_entry() {
+        assert_eq!(
+            messages([negation("f")]),
+            ["the module has no entry: expected a graph @main, or one public graph"]
+        );
+        assert_eq!(
+            messages([caller("f", &[]), caller("g", &[])]),
+            ["the module has no entry: expected a graph @main, or one public graph"]
+        );
+    }
+
+    #[test]
+    fn graphs_have_names() {
+        assert_eq!(
+            messages([caller("main", &[]), negation("")]),
+            ["a graph of the module has no name"]
+        );
+    }
+
+    #[test]
+    fn stored_types_are_those_that_follow_from_the_op() {
+        let mut graph = negation("main");
+        graph.parts_mut().1[1].element = ElementType::F64;
+        let mut module = Module::new(None);
+        module.insert(graph);
+        let errors = verify(&module).unwrap_err();
+        assert_eq!(
+            errors[0].to_string(),
+            "@main, op 0: 'tsr.negate' must give (tensor<2xf32>), found (tensor<2xf64>)"
+        );
+        assert_eq!(errors[0].location(), &Location::file("step.py", 3, 5));
+        assert_eq!(errors.len(), 1);
+    }
+
+    #[test]
+    fn constraints_are_checked_again() {
+        let mut graph = negation("main");
+        graph.parts_mut().0[0].op.kind = OpKind::Clamp {};
+        let mut module = Module::new(None);
+        module.insert(graph);
+        let errors = verify(&module).unwrap_err();
+        assert_eq!(
+            errors[0].to_string(),
+            "@main, op 0: 'tsr.clamp' (operands): expected 3 operand(s), found 1"
+        );
+        assert_eq!(errors[0].constraint().unwrap().0, "operands");
+        assert_eq!(errors[0].graph(), Some("main"));
+    }
+
+    #[test]
+    fn operands_are_defined_before_their_use() {
+        let mut graph = negation("main");
+        let own_result = graph.operations()[0].result();
+        graph.parts_mut().0[0].op.operands = vec![own_result];
+        assert_eq!(
+            messages([graph]),
+            ["@main, op 0: 'tsr.negate' (SSA): operand 1 is not a value of the graph"]
+        );
+    }
+
+    #[test]
+    fn regions_are_checked_to_any_depth() {
+        let (mut b, [x]) = Builder::new("main", [f32s(&[])]);
+        let call = |b: &mut Builder, x| {
+            let result_types = vec![TensorType::scalar(ElementType::F32)];
+            let callee = Symbol("negaet".to_owned());
+            b.push(
+                OpKind::Call {
+                    callee,
+                    result_types,
+                },
+                [x],
+            )
+        };
+        let y = b.negate(x).unwrap();
+        b.while_loop(
+            &[x],
+            &[y],
+            |b, carried, _| b.is_finite(carried[0]),
+            |b, carried, _| {
+                let finite = b.is_finite(carried[0])?;
+                b.if_else(
+                    finite,
+                    carried,
+                    |b, captured| call(b, captured[0]),
+                    |_, captured| Ok(captured.to_vec()),
+                )
+            },
+        )
+        .unwrap();
+        assert_eq!(
+            messages([b.finish([y]), negation("negate")]),
+            [
+                "@main, op 1, region 1, op 2, region 1, op 0: 'tsr.call' (T1): no graph of the module is named @negaet, did you mean @negate?"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_call_has_its_callees_type() {
+        let (mut b, [x, y]) = Builder::new("main", [f32s(&[2]), f32s(&[3])]);
+        let callee = negation("f");
+        b.call(&callee, &[y]).unwrap();
+        b.call(&callee, &[x, x]).unwrap();
+        assert_eq!(
+            messages([b.finish([x]), callee]),
+            [
+                "@main, op 0: 'tsr.call' (T2): @f has type (tensor<2xf32>) -> tensor<2xf32>, found a call of type (tensor<3xf32>) -> tensor<2xf32>",
+                "@main, op 1: 'tsr.call' (T2): @f has type (tensor<2xf32>) -> tensor<2xf32>, found a call of type (tensor<2xf32>, tensor<2xf32>) -> tensor<2xf32>",
+            ]
+        );
+    }
+
+    #[test]
+    fn no_graph_calls_itself() {
+        assert_eq!(
+            messages([
+                caller("main", &["f", "g"]),
+                caller("f", &["h"]),
+                caller("g", &["g"]),
+                caller("h", &["f"]),
+            ]),
+            [
+                "a graph must not call itself, found a circle of calls among @f, @h",
+                "a graph must not call itself, found a circle of calls among @g",
+            ]
+        );
+    }
+
+    #[test]
+    fn inputs_fit_into_memory() {
+        let (b, [_, x]) = Builder::new("main", [f32s(&[1 << 40, 1 << 40]), f32s(&[])]);
+        assert_eq!(
+            messages([b.finish([x])]),
+            [
+                "@main: input 0 is larger than the address space: tensor<1099511627776x1099511627776xf32>"
+            ]
+        );
+    }
+
+    #[test]
+    fn results_are_values_of_the_graph() {
+        let foreign = negation("f").operations()[0].result();
+        let (b, [x]) = Builder::new("main", [f32s(&[])]);
+        assert_eq!(
+            messages([b.finish([x, foreign])]),
+            ["@main: result 1 must be a value of the graph, found value 1"]
+        );
+    }
+
+    /// `main(x, y) = (x + x, y + y)`, donated so.
+    fn donated(x: Option<usize>, y: Option<usize>) -> Graph {
+        let (mut b, [x0, y0]) = Builder::new("main", [f32s(&[2]), f32s(&[3])]);
+        let (x1, y1) = (b.add(x0, x0).unwrap(), b.add(y0, y0).unwrap());
+        let mut graph = b.finish([x1, y1]);
+        for (input, donate) in graph.inputs_mut().zip([x, y]) {
+            *input.donate = donate;
+        }
+        graph
+    }
+
+    #[test]
+    fn inputs_are_donated_to_results_of_their_type() {
+        assert_eq!(messages([donated(Some(0), Some(1))]), NONE);
+        assert_eq!(
+            messages([donated(Some(1), None)]),
+            [
+                "@main: input 0 of type tensor<2xf32> is donated to result 1, which has type tensor<3xf32>"
+            ]
+        );
+        assert_eq!(
+            messages([donated(None, Some(2))]),
+            ["@main: input 1 is donated to result 2, expected one of the 2 result(s)"]
+        );
+    }
+
+    #[test]
+    fn a_result_takes_the_memory_of_one_input() {
+        assert_eq!(
+            messages([donated(Some(0), Some(0))]),
+            ["@main: input 1 is donated to result 0, to which input 0 is donated already"]
+        );
+    }
+
+    #[test]
+    fn inputs_of_private_graphs_are_not_donated() {
+        let mut private = negation("f");
+        private
+            .inputs_mut()
+            .for_each(|input| *input.donate = Some(0));
+        assert_eq!(
+            messages([caller("main", &[]), private]),
+            ["@f: input 0 is donated, expected none of a private graph"]
+        );
+    }
+}

@@ -167,3 +167,137 @@ impl Builder {
         self.push(crate::OpKind::Case { branches }, operands)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Builder, ElementType, Input, OpKind, Tensor, TensorType};
+
+    /// The value of the only constant in a builder's graph.
+    fn constant(b: &Builder) -> Tensor {
+        let kinds = b.graph().operations().iter().map(|o| &o.op.kind);
+        let constants: Vec<_> = kinds
+            .filter_map(|kind| match kind {
+                OpKind::Constant { value } => Some(value.clone()),
+                _ => None,
+            })
+            .collect();
+        let [constant] = constants.as_slice() else {
+            panic!("expected one constant, found {constants:?}");
+        };
+        constant.clone()
+    }
+
+    #[test]
+    fn a_splat_is_a_scalar_broadcast() {
+        let (mut b, []) = Builder::new("main", []);
+        let shape = TensorType::new(ElementType::Bf16, [2, 3]);
+        let splat = b.splat(1.5, &shape).unwrap();
+        assert_eq!(b.graph().value_type(splat), &shape);
+        assert_eq!(constant(&b), Tensor::scalar(half::bf16::from_f32(1.5)));
+        let names: Vec<_> = b
+            .graph()
+            .operations()
+            .iter()
+            .map(|o| o.op.kind.name())
+            .collect();
+        assert_eq!(names, ["constant", "broadcast_in_dim"]);
+    }
+
+    #[test]
+    fn a_splat_of_a_scalar_is_a_constant() {
+        let (mut b, []) = Builder::new("main", []);
+        b.splat(-7.0, &TensorType::scalar(ElementType::I8)).unwrap();
+        assert_eq!(constant(&b), Tensor::scalar(-7i8));
+        assert_eq!(b.graph().operations().len(), 1);
+    }
+
+    #[test]
+    fn a_splat_that_the_element_type_lacks_is_refused() {
+        let (mut b, []) = Builder::new("main", []);
+        let refused = b.splat(300.0, &TensorType::scalar(ElementType::Ui8));
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            "'tsr.constant' (T1): 'splat(300.0)': expected an integer in 0 ..= 255 for ui8, found 300.0"
+        );
+    }
+
+    #[test]
+    fn reductions_start_from_their_neutral_element() {
+        let init = |element, reduce: fn(&mut Builder, crate::ValueId)| {
+            let (mut b, [x]) = Builder::new("main", [Input::new(TensorType::new(element, [2]))]);
+            reduce(&mut b, x);
+            constant(&b)
+        };
+        let sum = |b: &mut Builder, x| {
+            b.reduce_sum(x, &[0]).unwrap();
+        };
+        let max = |b: &mut Builder, x| {
+            b.reduce_max(x, &[0]).unwrap();
+        };
+        let min = |b: &mut Builder, x| {
+            b.reduce_min(x, &[0]).unwrap();
+        };
+        assert_eq!(init(ElementType::F32, sum), Tensor::scalar(0f32));
+        assert_eq!(
+            init(ElementType::F32, max),
+            Tensor::scalar(f32::NEG_INFINITY)
+        );
+        assert_eq!(init(ElementType::F32, min), Tensor::scalar(f32::INFINITY));
+        assert_eq!(init(ElementType::I64, max), Tensor::scalar(i64::MIN));
+        assert_eq!(init(ElementType::I64, min), Tensor::scalar(i64::MAX));
+        assert_eq!(init(ElementType::Ui16, max), Tensor::scalar(0u16));
+        assert_eq!(init(ElementType::Ui64, min), Tensor::scalar(u64::MAX));
+        assert_eq!(init(ElementType::I1, max), Tensor::scalar(false));
+        assert_eq!(init(ElementType::I1, min), Tensor::scalar(true));
+    }
+
+    #[test]
+    fn matmul_contracts_the_fastest_dimension_with_the_slowest() {
+        let f16s = |shape: &[usize]| Input::new(TensorType::new(ElementType::F16, shape));
+        let (mut b, [x, w]) = Builder::new("main", [f16s(&[8, 2, 3]), f16s(&[3, 5])]);
+        let y = b.matmul(x, w).unwrap();
+        let expected = TensorType::new(ElementType::F16, [8, 2, 5]);
+        assert_eq!(b.graph().value_type(y), &expected);
+        let OpKind::DotGeneral { accumulator, .. } = b.graph().operations()[0].op.kind else {
+            panic!("expected a dot_general");
+        };
+        assert_eq!(accumulator, ElementType::F32);
+    }
+
+    #[test]
+    fn matmul_of_a_scalar_is_refused() {
+        let scalar = Input::new(TensorType::scalar(ElementType::F32));
+        let (mut b, [x]) = Builder::new("main", [scalar]);
+        assert_eq!(
+            b.matmul(x, x).unwrap_err().to_string(),
+            "'tsr.dot_general' (C6): contracting dimensions must be less than the rank of lhs, 0, found dimension 0"
+        );
+    }
+
+    #[test]
+    fn the_branch_of_true_comes_second() {
+        let boolean = Input::new(TensorType::scalar(ElementType::I1));
+        let (mut b, [p]) = Builder::new("main", [boolean]);
+        let results = b
+            .if_else(
+                p,
+                &[p],
+                |b, captured| Ok(vec![b.not(captured[0])?]),
+                |_, captured| Ok(captured.to_vec()),
+            )
+            .unwrap();
+        assert_eq!(results.len(), 1);
+        let operations = b.graph().operations();
+        let OpKind::Case { branches } = &operations[1].op.kind else {
+            panic!("expected a case");
+        };
+        let lengths: Vec<_> = branches.iter().map(|b| b.operations().len()).collect();
+        assert_eq!(lengths, [0, 1]);
+        assert_eq!(
+            operations[0].op.kind,
+            OpKind::Convert {
+                element: ElementType::I32
+            }
+        );
+    }
+}

@@ -18,6 +18,12 @@ macro_rules! elementwise_methods {
         const _: fn($enumeration) = |function| match function {
             $($enumeration::$function => (),)*
         };
+
+        #[cfg(test)]
+        impl MethodNames for $enumeration {
+            const METHODS: &'static [(&'static str, Self)] =
+                &[$((stringify!($method), Self::$function)),*];
+        }
     };
     (
         @method $(#[$doc:meta])*
@@ -209,5 +215,26 @@ impl Builder {
         element: ElementType,
     ) -> Result<ValueId, OpError> {
         self.push_value(OpKind::BitcastConvert { element }, [operand])
+    }
+}
+
+/// The methods that the macro made.
+#[cfg(test)]
+trait MethodNames: Sized + 'static {
+    const METHODS: &'static [(&'static str, Self)];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_named_as_their_functions() {
+        for (method, function) in Unary::METHODS {
+            assert_eq!(*method, function.name());
+        }
+        for (method, function) in Binary::METHODS {
+            assert_eq!(*method, function.name());
+        }
     }
 }
