@@ -84,7 +84,9 @@ mod tests {
             (1.0 - 2f64.powi(-30), 4.328_028_275_800_946),
             (1.0 - 2f64.powi(-53), 5.863_584_748_755_167_6),
         ] {
-            for (found, expected) in [(erf_inv(x), expected), (erf_inv(-x), -expected)] {
+            for (found, expected) in
+                [(erf_inv(x), expected), (erf_inv(-x), -expected)] as [(f64, f64); 2]
+            {
                 let bound = 4.0 * f64::EPSILON * expected.abs();
                 assert!(
                     (found - expected).abs() <= bound,
