@@ -21,5 +21,5 @@ mod executor;
 pub mod files;
 pub mod tensors;
 
-pub use bundle::{Bundle, BundleError, TensorType};
+pub use bundle::{Bundle, BundleError, Manifest, TensorType};
 pub use executor::{Instance, KernelProfile, Profile, Program, RunError, RunOptions};

@@ -52,11 +52,6 @@ unsafe impl Sync for GemmBuffers {}
 impl GemmKernel {
     /// Cuts a product whose strides and extents a manifest's validation has found in range.
     pub(super) fn new(gemm: &Gemm) -> Self {
-        let products = gemm
-            .batch
-            .iter()
-            .map(|dimension| dimension.extent)
-            .product();
         let (cut, length, across) = if gemm.m >= gemm.n {
             (Cut::Rows, gemm.m, gemm.n)
         } else {
@@ -71,7 +66,7 @@ impl GemmKernel {
         let panel_work = line_work.max(1) * panel as u128;
         Self {
             gemm: gemm.clone(),
-            products: if across == 0 { 0 } else { products },
+            products: products(gemm),
             cut,
             panel,
             panels: length.div_ceil(panel),
@@ -172,6 +167,16 @@ impl GemmKernel {
         }
         offsets
     }
+}
+
+/// The products in the batch; 0 where they have no elements.
+fn products(gemm: &Gemm) -> usize {
+    let extents = gemm.batch.iter().map(|dimension| dimension.extent);
+    if gemm.m == 0 || gemm.n == 0 || extents.clone().any(|extent| extent == 0) {
+        // Other extents may be too large to multiply.
+        return 0;
+    }
+    extents.product()
 }
 
 /// Validation refuses strides beyond `isize`.

@@ -1,10 +1,12 @@
 //! The machine code of a bundle, in memory.
 
 use crate::bundle::{BundleError, Code, Manifest, host_features, known_features};
+use std::error::Error;
 use std::ffi::c_void;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A function of `kernels.so`; see [`Function`](crate::bundle::Function).
 pub(super) type KernelFunction =
@@ -24,11 +26,14 @@ impl Library {
         check_object_file(path)?;
         let fail = |error: libloading::Error| BundleError::Load {
             path: path.to_path_buf(),
-            message: error.to_string(),
+            // The error itself says that loading failed; the linker's reason is behind it.
+            message: error
+                .source()
+                .map_or_else(|| error.to_string(), |reason| reason.to_string()),
         };
         // SAFETY: loading runs the object's initialisers. The object is what its bundle was written with, for its hash
         // has been checked, and a compiler of kernels makes none.
-        let library = unsafe { open(path) }.map_err(fail)?;
+        let library = unsafe { open(&unique_spelling(path)) }.map_err(fail)?;
         let functions = manifest
             .kernels
             .iter()
@@ -51,6 +56,27 @@ impl Library {
             _library: library,
         })
     }
+}
+
+/// Another spelling of `path` at each call.
+///
+/// The dynamic linker takes an object to be loaded already when it has one by the same path, though a new file may have
+/// taken the old one's place: a bundle that was compiled anew. It compares paths letter by letter, and files only then.
+fn unique_spelling(path: &Path) -> PathBuf {
+    static LOADS: AtomicU64 = AtomicU64::new(0);
+    let load = LOADS.fetch_add(1, Ordering::Relaxed);
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return path.to_path_buf();
+    };
+    // The number in binary: `./` for a one, `/` for a zero, neither of which leads elsewhere.
+    let digits = u64::BITS - load.leading_zeros();
+    let mut spelling = folder.as_os_str().to_owned();
+    spelling.push("/");
+    for digit in (0..digits).rev() {
+        spelling.push(if load >> digit & 1 == 1 { "./" } else { "/" });
+    }
+    spelling.push(name);
+    PathBuf::from(spelling)
 }
 
 /// Loads a shared object with all that it refers to, so that a function it lacks is missed now and not when called.
@@ -158,4 +184,24 @@ fn check_object_file(path: &Path) -> Result<(), BundleError> {
         expected: architecture,
         found: std::env::consts::ARCH.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_spellings_of_a_path_are_alike_and_all_lead_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kernels.so");
+        std::fs::write(&path, "code").unwrap();
+        let mut spellings: Vec<PathBuf> = (0..100).map(|_| unique_spelling(&path)).collect();
+        for spelling in &spellings {
+            assert_eq!(std::fs::read(spelling).unwrap(), b"code", "{spelling:?}");
+        }
+        // Paths are compared by their parts; the linker compares letters.
+        spellings.sort_by_key(|spelling| spelling.as_os_str().to_owned());
+        spellings.dedup_by_key(|spelling| spelling.as_os_str().to_owned());
+        assert_eq!(spellings.len(), 100);
+    }
 }
