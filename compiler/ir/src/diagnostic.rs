@@ -128,7 +128,7 @@ fn render_one(
         .chars()
         .skip(skipped)
         .take(SHOWN_WIDTH)
-        .map(|c| if c == '\t' { ' ' } else { c })
+        .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
     let width = source
         .get(span.clone())

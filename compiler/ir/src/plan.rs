@@ -3,8 +3,25 @@
 //! A plan is what the passes hand to a target. Everything in it is decided: which ops are one [`Kernel`], where each
 //! [`Buffer`] lies, which step follows which. It knows no machine code; a target compiles each kernel once, however
 //! often it is launched.
+//!
+//! [`print()`] and [`parse`] are its text form; [`Plan::check`] says what a plan promises, and
+//! [`Plan::dependences`] which steps must wait for which.
+
+mod check;
+mod dependences;
+mod memory;
+mod parser;
+mod printer;
+#[cfg(test)]
+mod tests;
+
+pub use check::{PlanError, StepError, StepPath};
+pub use dependences::Dependence;
+pub use parser::parse;
+pub use printer::print;
 
 use crate::{Graph, Location, Tensor, TensorType};
+use std::fmt;
 
 /// A compiled graph before code: kernels, buffers, schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +131,47 @@ pub enum Family {
     Sort,
 }
 
+impl Family {
+    /// Every family, in the order of its declaration.
+    pub const ALL: [Self; 6] = [
+        Self::Loop,
+        Self::Row,
+        Self::Column,
+        Self::Dot,
+        Self::Index,
+        Self::Sort,
+    ];
+
+    /// The family's word in the text form.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loop => "loop",
+            Self::Row => "row",
+            Self::Column => "column",
+            Self::Dot => "dot",
+            Self::Index => "index",
+            Self::Sort => "sort",
+        }
+    }
+}
+
+impl fmt::Display for BufferId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "%b{}", self.0)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(number) => write!(f, "input({number})"),
+            Self::Result(number) => write!(f, "result({number})"),
+            Self::Constant(number) => write!(f, "constant({number})"),
+            Self::Arena(offset) => write!(f, "arena({offset})"),
+        }
+    }
+}
+
 /// One step of the schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -155,4 +213,67 @@ pub enum Step {
         /// The steps of each branch.
         branches: Vec<Vec<Step>>,
     },
+}
+
+impl Step {
+    /// The buffers that are read, those in inner steps among them, in the order of the text.
+    pub fn reads(&self) -> Vec<BufferId> {
+        let mut buffers = Vec::new();
+        self.visit(&mut |buffer, access| {
+            if access == Access::Read {
+                buffers.push(buffer);
+            }
+        });
+        buffers
+    }
+
+    /// The buffers that are written, those in inner steps among them, in the order of the text.
+    pub fn writes(&self) -> Vec<BufferId> {
+        let mut buffers = Vec::new();
+        self.visit(&mut |buffer, access| {
+            if access == Access::Write {
+                buffers.push(buffer);
+            }
+        });
+        buffers
+    }
+
+    fn visit(&self, each: &mut impl FnMut(BufferId, Access)) {
+        match self {
+            Self::Launch {
+                operands, results, ..
+            } => {
+                operands.iter().for_each(|&b| each(b, Access::Read));
+                results.iter().for_each(|&b| each(b, Access::Write));
+            }
+            Self::Copy {
+                source,
+                destination,
+            } => {
+                each(*source, Access::Read);
+                each(*destination, Access::Write);
+            }
+            Self::While {
+                condition,
+                predicate,
+                body,
+            } => {
+                condition.iter().for_each(|step| step.visit(each));
+                each(*predicate, Access::Read);
+                body.iter().for_each(|step| step.visit(each));
+            }
+            Self::Case { index, branches } => {
+                each(*index, Access::Read);
+                let steps = branches.iter().flatten();
+                steps.for_each(|step| step.visit(each));
+            }
+        }
+    }
+}
+
+/// What a step does to a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
 }

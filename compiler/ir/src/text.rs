@@ -1,6 +1,6 @@
 //! The text form: MLIR's syntax, read and written.
 //!
-//! [`print`] and [`parse`] are the text form of modules, in the dialect `tsr`; [`print_graph`] and [`parse_graph`] that
+//! [`print()`] and [`parse`] are the text form of modules, in the dialect `tsr`; [`print_graph`] and [`parse_graph`] that
 //! of one graph.
 //!
 //! Below lies what every MLIR text has in common, whatever its dialect, for the StableHLO importer to build on:
@@ -18,11 +18,12 @@ mod number;
 pub(crate) mod parser;
 pub(crate) mod printer;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod types;
 
 pub use attribute::{AttributeValue, DialectBody, Dictionary, DictionaryEntry, ParsedAttribute};
 pub use cursor::{Cursor, MAX_NESTING, ValueDefinition, ValueUse};
+pub(crate) use dense::write_dense;
 pub use dense::{DenseLiteral, SplatTooLarge};
 pub use lexer::{Token, TokenKind};
 pub use location::MAX_LOCATION_DEPTH;

@@ -73,8 +73,11 @@ pub enum PartsError {
 
 impl PartsError {
     pub(super) fn unknown_op(name: &str) -> Self {
+        // No op's name is so long that one of this length could be meant for it.
+        let plausible = name.len() < 64;
         let distance = |candidate: &str| edit_distance(name, candidate);
         let nearest = OpKind::names()
+            .filter(|_| plausible)
             .min_by_key(|candidate| distance(candidate))
             .filter(|candidate| distance(candidate) * 3 <= name.len());
         Self::UnknownOp {

@@ -232,7 +232,7 @@ fn splat(tensor_type: TensorType, bytes: Vec<u8>) -> DenseLiteral {
 const MAX_LISTED: usize = 64;
 
 /// Appends `dense<…>`, without the type: one element where all have the same bits, lists, or bytes where they are many.
-pub(super) fn write_dense(text: &mut String, tensor: &Tensor) {
+pub(crate) fn write_dense(text: &mut String, tensor: &Tensor) {
     let (element, bytes) = (tensor.element(), tensor.bytes());
     let size = element.size();
     text.push_str("dense<");

@@ -1,4 +1,4 @@
-//! Text as modules and graphs: what [`print`](super::print) writes, pretty and generic, also mixed.
+//! Text as modules and graphs: what [`print()`](super::print) writes, pretty and generic, also mixed.
 //!
 //! Each op is made by [`OpKind::from_parts`] and appended by [`Graph::push`], so an ill-typed text gives the constraint
 //! that it breaks, at its place.

@@ -14,12 +14,15 @@
 //! op's result. Values are numbered in the order of the text, also across the graphs that ops hold.
 
 mod locations;
+mod names;
 
 use super::dense::write_dense;
 use super::types::TypeList;
 use crate::attribute::Attribute;
-use crate::{Graph, Location, Module, OpKind, Operation, Region, TensorType, ValueId, Visibility};
+use crate::{Graph, Location, Module, OpKind, Operation, Region, TensorType, Visibility};
 use locations::LocationNames;
+use names::{Counters, Names};
+pub(crate) use names::{Quoted, SymbolName};
 use std::fmt::{self, Write};
 
 /// How a module is printed.
@@ -68,59 +71,8 @@ macro_rules! put {
 pub(crate) struct Printer<'m> {
     pub(crate) text: String,
     options: PrintOptions,
-    depth: usize,
+    pub(crate) depth: usize,
     locations: LocationNames<'m>,
-}
-
-/// The names of one graph's values. Graphs within ops go on counting.
-struct Names {
-    values: Vec<String>,
-}
-
-/// The next free numbers of a function's inputs and ops.
-#[derive(Default)]
-struct Counters {
-    inputs: usize,
-    operations: usize,
-}
-
-impl Names {
-    fn of_inputs(graph: &Graph, counters: &mut Counters) -> Self {
-        let mut values = Vec::with_capacity(graph.value_count());
-        for _ in graph.inputs() {
-            values.push(format!("%arg{}", counters.inputs));
-            counters.inputs += 1;
-        }
-        Self { values }
-    }
-
-    /// Names an op's results and gives their definition, `%3 = ` or `%3:2 = `.
-    fn define(&mut self, operation: &Operation, counters: &mut Counters) -> String {
-        let results = operation.results().len();
-        let number = counters.operations;
-        counters.operations += usize::from(results > 0);
-        match results {
-            0 => String::new(),
-            1 => {
-                self.values.push(format!("%{number}"));
-                format!("%{number} = ")
-            }
-            several => {
-                let names = (0..several).map(|index| format!("%{number}#{index}"));
-                self.values.extend(names);
-                format!("%{number}:{several} = ")
-            }
-        }
-    }
-
-    fn get(&self, value: ValueId) -> &str {
-        &self.values[value.index()]
-    }
-
-    fn list(&self, values: impl IntoIterator<Item = ValueId>) -> String {
-        let names: Vec<&str> = values.into_iter().map(|value| self.get(value)).collect();
-        names.join(", ")
-    }
 }
 
 impl<'m> Printer<'m> {
@@ -149,7 +101,7 @@ impl<'m> Printer<'m> {
     }
 
     /// Writes what `write` writes one step further to the right.
-    pub(crate) fn indented(&mut self, write: impl FnOnce(&mut Self)) {
+    fn indented(&mut self, write: impl FnOnce(&mut Self)) {
         self.depth += 1;
         write(self);
         self.depth -= 1;
@@ -483,44 +435,4 @@ fn value_attributes(name: &Option<String>, donate: Option<usize>, generic: bool)
 fn dictionaries(attributes: &[String]) -> String {
     let braced: Vec<String> = attributes.iter().map(|one| format!("{{{one}}}")).collect();
     braced.join(", ")
-}
-
-/// A string in quotes.
-pub(crate) struct Quoted<'a>(pub(crate) &'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_char('"')?;
-        for character in self.0.chars() {
-            match character {
-                '"' => f.write_str("\\\"")?,
-                '\\' => f.write_str("\\\\")?,
-                control if control.is_control() => {
-                    let mut bytes = [0; 4];
-                    for byte in control.encode_utf8(&mut bytes).bytes() {
-                        write!(f, "\\{byte:02X}")?;
-                    }
-                }
-                other => f.write_char(other)?,
-            }
-        }
-        f.write_char('"')
-    }
-}
-
-/// A symbol, in quotes where its name is no identifier.
-pub(crate) struct SymbolName<'a>(pub(crate) &'a str);
-
-impl fmt::Display for SymbolName<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '.');
-        let begins = self
-            .0
-            .starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        if begins && self.0.chars().all(plain) {
-            write!(f, "@{}", self.0)
-        } else {
-            write!(f, "@{}", Quoted(self.0))
-        }
-    }
 }

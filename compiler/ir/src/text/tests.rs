@@ -3,8 +3,8 @@
 mod errors;
 mod locations;
 mod mlir_opt;
-mod random;
-mod round_trip;
+pub(crate) mod random;
+pub(crate) mod round_trip;
 
 /// A module in which every op, attribute and kind of constant stands, as it is printed.
 const EXAMPLE: &str = include_str!("tests/example.tsr");

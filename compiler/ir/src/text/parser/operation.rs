@@ -379,10 +379,17 @@ fn written_attribute(cursor: &mut Cursor<'_>) -> Result<WrittenAttribute, Diagno
     })
 }
 
+/// An op's attributes at most: far more than any op has.
+const MAX_ATTRIBUTES: usize = 64;
+
 fn push_attribute(
     attributes: &mut Vec<WrittenAttribute>,
     attribute: WrittenAttribute,
 ) -> Result<(), Diagnostic> {
+    if attributes.len() == MAX_ATTRIBUTES {
+        let message = format!("an op has at most {MAX_ATTRIBUTES} attributes");
+        return Err(Diagnostic::new(message, attribute.name_span));
+    }
     if let Some(first) = attributes.iter().find(|one| one.name == attribute.name) {
         let message = format!("attribute '{}' is given twice", attribute.name);
         return Err(Diagnostic::new(message, attribute.name_span)

@@ -12,25 +12,32 @@ use std::sync::Arc;
 type Attempt = (u8, [u16; 3], Location);
 
 pub(super) fn modules() -> impl Strategy<Value = Module> {
-    let graph = (
-        prop::collection::vec(inputs(), 1..4),
-        prop::collection::vec((any::<u8>(), any::<[u16; 3]>(), locations()), 0..20),
-        any::<bool>(),
-        locations(),
-    );
     let name = prop::option::of("[a-z ]{0,3}");
-    (name, prop::collection::vec(graph, 0..3)).prop_map(|(name, graphs)| {
+    (name, prop::collection::vec(graphs(), 0..3)).prop_map(|(name, graphs)| {
         let mut module = Module::new(name);
-        for (index, (inputs, attempts, private, location)) in graphs.into_iter().enumerate() {
-            let mut graph = graph_of(format!("g{index}"), inputs, &attempts);
-            graph.location = location;
-            if private {
-                graph.visibility = Visibility::Private;
-            }
+        for (index, mut graph) in graphs.into_iter().enumerate() {
+            graph.name = format!("g{index}");
             module.insert(graph);
         }
         module
     })
+}
+
+/// Graphs without a name.
+pub(crate) fn graphs() -> impl Strategy<Value = Graph> {
+    let inputs = prop::collection::vec(inputs(), 1..4);
+    let attempt = (any::<u8>(), any::<[u16; 3]>(), locations());
+    let attempts = prop::collection::vec(attempt, 0..20);
+    (inputs, attempts, any::<bool>(), locations()).prop_map(
+        |(inputs, attempts, private, location)| {
+            let mut graph = graph_of(String::new(), inputs, &attempts);
+            graph.location = location;
+            if private {
+                graph.visibility = Visibility::Private;
+            }
+            graph
+        },
+    )
 }
 
 fn inputs() -> impl Strategy<Value = Input> {
@@ -48,7 +55,7 @@ fn inputs() -> impl Strategy<Value = Input> {
     )
 }
 
-fn locations() -> impl Strategy<Value = Location> {
+pub(crate) fn locations() -> impl Strategy<Value = Location> {
     let leaf = prop_oneof![
         Just(Location::Unknown),
         ("[a-z\"\\\\é\n]{0,3}", any::<[u16; 4]>()).prop_map(|(file, [a, b, c, d])| {

@@ -140,12 +140,58 @@ proptest! {
     }
 
     #[test]
-    fn a_text_with_a_piece_cut_out_is_read_or_refused(from in 0..EXAMPLE.len(), length in 1..200usize) {
-        let rest = EXAMPLE.get(from + length..).unwrap_or("");
-        let cut = format!("{}{rest}", &EXAMPLE[..from]);
-        if let Err(error) = parse(&cut, Some("file")) {
-            prop_assert!(error.span.start <= error.span.end && error.span.end <= cut.len() + 1);
-            error.render("file", &cut);
+    fn a_text_with_a_piece_replaced_is_read_or_refused(
+        at in 0..EXAMPLE.len(),
+        length in 0..60usize,
+        piece in piece(),
+    ) {
+        let end = (at + length).min(EXAMPLE.len());
+        let changed = format!("{}{piece}{}", &EXAMPLE[..at], &EXAMPLE[end..]);
+        if let Err(error) = parse(&changed, Some("file")) {
+            prop_assert!(error.span.start <= error.span.end && error.span.end <= changed.len() + 1);
+            error.render("file", &changed);
         }
     }
+}
+
+/// Text to put where it does not belong.
+pub(crate) fn piece() -> impl Strategy<Value = String> {
+    let tokens = [
+        "",
+        "%0",
+        "%0#1",
+        "%0:2",
+        "#loc",
+        "loc(",
+        "dense<",
+        "tensor<",
+        "2x",
+        "-",
+        "->",
+        "\"",
+        "\\",
+        "(",
+        ")",
+        "{",
+        "}",
+        "[",
+        "]",
+        "<",
+        ">",
+        ",",
+        ":",
+        "=",
+        "@f",
+        "^bb0",
+        "0x",
+        "1.0",
+        "99999999999999999999",
+        "é",
+        "\0",
+        "tsr.",
+        "to",
+    ];
+    let token = prop::sample::select(tokens.to_vec()).prop_map(str::to_owned);
+    let words = prop::collection::vec(prop_oneof![4 => token, 1 => "\\PC{0,3}"], 0..4);
+    words.prop_map(|words| words.join(" "))
 }
