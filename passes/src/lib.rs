@@ -1,1 +1,39 @@
-//! Graph to graph to plan: inline, canonicalise, fuse, plan.
+//! From the graph a front end made to the plan a target compiles: [`Graph`](tessera_ir::Graph)s become simpler graphs,
+//! then graphs of kernels, then a [`Plan`](tessera_ir::plan::Plan).
+//!
+//! A [`Pass`] makes a module of a module; a [`Pipeline`] is a list of them, written as text
+//! (`inline,canonicalise{max-iterations=4},fuse`). The [`default_pipeline`] ends with [`fuse`], after which the module's
+//! entry holds calls of kernels, control flow and what costs nothing. [`plan()`] orders these and places every value.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`manager`] | pipelines: text form, running, verification, reproducers |
+//! | [`inline`] | calls become the ops of the graph called |
+//! | [`canonicalise`] | exact simplification: fold, merge, remove |
+//! | [`unit_dimensions`] | dimensions of 1 leave all computation |
+//! | [`barriers`] | optimization barriers go, once nothing may be undone by that |
+//! | [`fuse`] | ops become kernels |
+//! | [`plan`](mod@plan) | kernels get an order, values get memory |
+
+pub mod barriers;
+pub mod canonicalise;
+pub mod fuse;
+pub mod inline;
+pub mod manager;
+pub mod plan;
+pub mod rebuild;
+pub mod unit_dimensions;
+
+pub use manager::{Pass, PassError, Pipeline, Reproducer};
+pub use plan::{PlanOptions, plan};
+
+/// What is done to every module before it is planned.
+pub const DEFAULT_PIPELINE: &str =
+    "inline,canonicalise,fold-unit-dimensions,canonicalise,drop-barriers,fuse";
+
+/// The passes of [`DEFAULT_PIPELINE`].
+pub fn default_pipeline() -> Pipeline {
+    DEFAULT_PIPELINE
+        .parse()
+        .expect("the default pipeline names passes that exist, which a test checks")
+}

@@ -1,0 +1,123 @@
+//! Constant folding: an op on known tensors is evaluated by the interpreter, so that folding cannot differ from it.
+
+use super::simplifier::{Applied, Candidate, Rule, Simplifier};
+use tessera_ir::{Graph, Module, OpKind, Tensor, TensorType, ValueId};
+
+pub(super) const RULES: &[Rule] = &[Rule {
+    name: "constants folded",
+    apply: fold,
+}];
+
+/// An op whose operands are constants is its results, where all these are small.
+fn fold(s: &mut Simplifier<'_>, c: &Candidate<'_>) -> Applied {
+    let Some(limits) = s.limits else {
+        return Ok(None);
+    };
+    let is_scalar_reshaped = matches!(c.kind, OpKind::Reshape { .. }) && c.results[0].len() == 1;
+    if !can_be_folded(c.kind) || c.operands.is_empty() || is_scalar_reshaped {
+        return Ok(None);
+    }
+    let operand_types = c.operands.iter().map(|&o| s.value_type(o));
+    let elements: usize = operand_types.chain(c.results).map(TensorType::len).sum();
+    if elements > limits.fold_elements {
+        return Ok(None);
+    }
+    let Some(operands) = c.operands.iter().map(|&o| known(s, o)).collect() else {
+        return Ok(None);
+    };
+    let operands: Vec<Tensor> = operands;
+    // What the interpreter refuses is left to whoever runs the program.
+    let Ok(results) = tessera_interpreter::evaluate_op(&Module::default(), c.kind, &operands)
+    else {
+        return Ok(None);
+    };
+    let mut values = Vec::with_capacity(results.len());
+    for result in results {
+        values.push(s.constant(result, c.location)?);
+    }
+    Ok(Some(values))
+}
+
+/// A constant, or a scalar constant broadcast, as the tensor it is.
+fn known(s: &Simplifier<'_>, value: ValueId) -> Option<Tensor> {
+    let op = s.definition(value)?;
+    match &op.kind {
+        OpKind::Constant { value } => Some(value.clone()),
+        OpKind::BroadcastInDim { .. } | OpKind::Reshape { .. } => {
+            let scalar = super::facts::splat(&s.graph, value)?;
+            let tensor_type = s.value_type(value);
+            let bytes = scalar.bytes().repeat(tensor_type.len());
+            Tensor::new(tensor_type.element, tensor_type.shape.clone(), bytes).ok()
+        }
+        _ => None,
+    }
+}
+
+/// Whether evaluating the op makes the program smaller. A broadcast is smaller than its result, a scalar under another
+/// shape no smaller, control flow has rules of its own, and a barrier stays.
+fn can_be_folded(kind: &OpKind) -> bool {
+    match kind {
+        OpKind::Unary(_)
+        | OpKind::Binary(_)
+        | OpKind::Compare { .. }
+        | OpKind::Select {}
+        | OpKind::Clamp {}
+        | OpKind::Convert { .. }
+        | OpKind::BitcastConvert { .. }
+        | OpKind::Reshape { .. }
+        | OpKind::Transpose { .. }
+        | OpKind::Slice { .. }
+        | OpKind::DynamicSlice { .. }
+        | OpKind::DynamicUpdateSlice {}
+        | OpKind::Pad { .. }
+        | OpKind::Concatenate { .. }
+        | OpKind::Reverse { .. }
+        | OpKind::Reduce { .. }
+        | OpKind::ReduceWindow { .. }
+        | OpKind::DotGeneral { .. }
+        | OpKind::Gather { .. }
+        | OpKind::Scatter { .. }
+        | OpKind::Sort { .. }
+        | OpKind::TopK { .. } => true,
+        OpKind::Constant { .. }
+        | OpKind::Iota { .. }
+        | OpKind::BroadcastInDim { .. }
+        | OpKind::While { .. }
+        | OpKind::Case { .. }
+        | OpKind::Call { .. }
+        | OpKind::OptimizationBarrier {} => false,
+    }
+}
+
+/// A small graph's results on known inputs; inputs that it does not use may be unknown.
+pub(super) fn evaluate_graph(
+    graph: &Graph,
+    arguments: &[Option<Tensor>],
+    limit: usize,
+) -> Option<Vec<Tensor>> {
+    let values = graph.values();
+    let elements: usize = values.map(|value| graph.value_type(value).len()).sum();
+    let known: usize = arguments.iter().flatten().map(Tensor::len).sum();
+    let unknown: usize = graph.inputs().iter().map(|i| i.tensor_type.len()).sum();
+    if elements + known > limit + unknown {
+        return None;
+    }
+    let has_loops = graph
+        .operations()
+        .iter()
+        .any(|o| matches!(o.op.kind, OpKind::While { .. } | OpKind::Call { .. }));
+    if has_loops {
+        return None;
+    }
+    let inputs = graph.inputs().iter().zip(arguments);
+    let arguments: Option<Vec<Tensor>> = inputs
+        .map(|(input, argument)| match argument {
+            Some(argument) => Some(argument.clone()),
+            None => {
+                let tensor_type = &input.tensor_type;
+                Tensor::zeros(tensor_type.element, tensor_type.shape.clone()).ok()
+            }
+        })
+        .collect();
+    tessera_interpreter::evaluate(&Module::default(), graph, &arguments?).ok()
+}

@@ -1,0 +1,102 @@
+//! `fuse`: ops become kernels.
+//!
+//! The result is a module again. Each distinct kernel is a private graph named for what it does, and each launch of it a
+//! call; beside calls, graphs hold control flow, reshapes and barriers, which cost nothing, and constants that are
+//! buffers. So what fusion does can be printed, verified and interpreted like everything before it.
+//!
+//! A kernel's body keeps the rules of one [`Family`](tessera_ir::plan::Family); [`kernel_family`] says which.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `contract` | which ops may be one kernel |
+//! | `dot` | which transposes are strides of a matrix product |
+//! | `cost` | what computing again costs, and what keeping |
+//! | `grouping` | which ops shall be one kernel |
+//! | `outline` | making calls and kernels of groups |
+
+mod contract;
+mod cost;
+mod dot;
+mod grouping;
+mod name;
+mod outline;
+mod reductions;
+
+pub(crate) use contract::ReadsInPlace;
+pub use contract::kernel_family;
+
+use crate::manager::{OptionError, OptionValue, Pass, PassFailure, Report, integer_option};
+use outline::Outliner;
+use tessera_ir::{Module, Visibility};
+
+/// The pass `fuse`.
+#[derive(Clone, Copy, Debug)]
+pub struct Fuse {
+    /// How many buffers a kernel reads at most.
+    pub max_operands: usize,
+    /// How many ops a kernel has at most.
+    pub max_ops: usize,
+}
+
+impl Default for Fuse {
+    fn default() -> Self {
+        Self {
+            max_operands: 48,
+            max_ops: 160,
+        }
+    }
+}
+
+impl Pass for Fuse {
+    fn name(&self) -> &'static str {
+        "fuse"
+    }
+
+    fn summary(&self) -> &'static str {
+        "groups ops into kernels: private graphs, called"
+    }
+
+    fn options(&self) -> Vec<OptionValue> {
+        vec![
+            OptionValue {
+                name: "max-operands",
+                summary: "how many buffers a kernel reads at most",
+                value: self.max_operands.to_string(),
+            },
+            OptionValue {
+                name: "max-ops",
+                summary: "how many ops a kernel has at most; 1 makes a kernel of each op",
+                value: self.max_ops.to_string(),
+            },
+        ]
+    }
+
+    fn set_option(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
+        match name {
+            "max-operands" => self.max_operands = integer_option(value)?,
+            "max-ops" => self.max_ops = integer_option(value)?,
+            _ => return Err(OptionError::Unknown),
+        }
+        Ok(())
+    }
+
+    fn run(&self, module: &Module, report: &mut Report) -> Result<Module, PassFailure> {
+        let mut outliner = Outliner::new(*self, module);
+        let mut result = Module::new(module.name.clone());
+        for graph in module.graphs() {
+            // Kernels there already stay as they are.
+            if graph.visibility == Visibility::Private {
+                result.insert(graph.clone());
+            } else {
+                let graph = reductions::with_plain_reductions(graph)?;
+                result.insert(outliner.graph(&graph)?);
+            }
+        }
+        report.count("kernels", outliner.kernel_count());
+        report.count("launches", outliner.launches);
+        for kernel in outliner.into_kernels() {
+            result.insert(kernel);
+        }
+        Ok(result)
+    }
+}

@@ -1,0 +1,57 @@
+//! Names of kernels.
+
+use tessera_ir::plan::Family;
+use tessera_ir::{Graph, OpKind};
+
+/// A C identifier for a kernel: its family and the ops that do its work, `row_reduce_divide_multiply`. Not unique.
+pub(super) fn kernel_name(family: Family, body: &Graph) -> String {
+    const MOST_OPS: usize = 4;
+    let family = match family {
+        Family::Loop => "loop",
+        Family::Row => "row",
+        Family::Column => "column",
+        Family::Dot => "dot",
+        Family::Index => "index",
+        Family::Sort => "sort",
+    };
+    let mut computing: Vec<&str> = Vec::new();
+    let mut moving: Vec<&str> = Vec::new();
+    for operation in body.operations() {
+        let kind = &operation.op.kind;
+        let list = if says_little(kind) {
+            &mut moving
+        } else {
+            &mut computing
+        };
+        if !list.contains(&kind.name()) {
+            list.push(kind.name());
+        }
+    }
+    let mut words = if computing.is_empty() {
+        moving
+    } else {
+        computing
+    };
+    let left_out = words.len().saturating_sub(MOST_OPS);
+    words.truncate(MOST_OPS);
+    words.retain(|word| *word != family);
+    words.insert(0, family);
+    if left_out > 0 {
+        words.push("more");
+    }
+    words.join("_")
+}
+
+/// Whether an op only says where elements lie.
+fn says_little(kind: &OpKind) -> bool {
+    matches!(
+        kind,
+        OpKind::Constant { .. }
+            | OpKind::BroadcastInDim { .. }
+            | OpKind::Reshape { .. }
+            | OpKind::Iota { .. }
+            | OpKind::Slice { .. }
+            | OpKind::Transpose { .. }
+            | OpKind::Convert { .. }
+    )
+}

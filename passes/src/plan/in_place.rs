@@ -1,0 +1,106 @@
+//! Which result of a kernel may be written over which operand.
+
+use crate::fuse::ReadsInPlace;
+use std::collections::BTreeSet;
+use tessera_ir::plan::Family;
+use tessera_ir::{Definition, Graph, OpKind, ValueId};
+
+/// A result that may lie where an operand lies, by their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Overwrite {
+    pub(super) operand: usize,
+    pub(super) result: usize,
+    /// Whether the kernel then saves the copying of what it does not change.
+    pub(super) is_update: bool,
+}
+
+/// What a kernel's results may be written over.
+///
+/// - The result of a dynamic_update_slice or scatter over what it updates, if the kernel reads that nowhere else.
+/// - In a loop kernel, a result over an operand of which each element is read only where the same element of the results
+///   is computed: all is read there before anything is written.
+/// - In a row kernel likewise, if nothing but that one result is computed from the operand: a row is walked over more
+///   than once.
+pub(super) fn overwrites(body: &Graph, family: Family) -> Vec<Overwrite> {
+    match family {
+        Family::Index => updates(body),
+        Family::Loop | Family::Row => elementwise(body, family),
+        Family::Column | Family::Dot | Family::Sort => Vec::new(),
+    }
+}
+
+fn updates(body: &Graph) -> Vec<Overwrite> {
+    let uses = body.use_counts();
+    let mut overwrites = Vec::new();
+    for (number, result) in body.results().iter().enumerate() {
+        let Definition::Result { op, index } = body.definition(result.value) else {
+            continue;
+        };
+        let op = &body.operation(op).op;
+        let updated = match op.kind {
+            OpKind::DynamicUpdateSlice {} => op.operands[0],
+            OpKind::Scatter { .. } => op.operands[index],
+            _ => continue,
+        };
+        if let Definition::Input(operand) = body.definition(updated)
+            && uses[updated.index()] == 1
+        {
+            overwrites.push(Overwrite {
+                operand,
+                result: number,
+                is_update: true,
+            });
+        }
+    }
+    overwrites
+}
+
+fn elementwise(body: &Graph, family: Family) -> Vec<Overwrite> {
+    let Some(reads) = ReadsInPlace::of(body) else {
+        return Vec::new();
+    };
+    let mut overwrites = Vec::new();
+    for (operand, input) in body.inputs().iter().enumerate() {
+        let Some(value) = body.input_value(operand) else {
+            continue;
+        };
+        if !reads.is_read_in_place(value) {
+            continue;
+        }
+        let reached = (family == Family::Row).then(|| reached_results(body, value));
+        for (number, result) in body.results().iter().enumerate() {
+            let result_type = body.value_type(result.value);
+            let same_places = result_type.shape == input.tensor_type.shape
+                && result_type.element.size() == input.tensor_type.element.size();
+            let is_alone = match &reached {
+                None => true,
+                Some(Some(reached)) => *reached == BTreeSet::from([number]),
+                Some(None) => false,
+            };
+            if same_places && is_alone {
+                overwrites.push(Overwrite {
+                    operand,
+                    result: number,
+                    is_update: false,
+                });
+            }
+        }
+    }
+    overwrites
+}
+
+/// The numbers of the results that are computed from a value; `None` where a reduction is.
+fn reached_results(body: &Graph, value: ValueId) -> Option<BTreeSet<usize>> {
+    let mut reached = BTreeSet::from([value]);
+    for operation in body.operations() {
+        if operation.op.operands.iter().any(|o| reached.contains(o)) {
+            if let OpKind::Reduce { .. } = operation.op.kind {
+                return None;
+            }
+            reached.extend(operation.results());
+        }
+    }
+    let results = body.results().iter().enumerate();
+    let reached = results.filter(|(_, result)| reached.contains(&result.value));
+    Some(reached.map(|(number, _)| number).collect())
+}

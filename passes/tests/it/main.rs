@@ -1,0 +1,4 @@
+//! Tests of whole pipelines, on the steps that JAX exported.
+
+mod common;
+mod steps;
