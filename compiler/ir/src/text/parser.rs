@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 /// Reads a module. With a `file` name, what has no `loc(…)` gets its own place in that file; without, it gets
-/// [`Location::Unknown`].
+/// [`Location::Unknown`]. What only a whole module can break, calls and donations, [`verify`](crate::verify()) checks.
 ///
 /// # Errors
 /// The first thing that is wrong.
