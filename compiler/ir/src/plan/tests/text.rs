@@ -259,6 +259,9 @@ fn narrow(step: &mut Step, buffers: u32, kernels: u32) {
 }
 
 proptest! {
+    // A plan is large; PROPTEST_CASES asks for more.
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
+
     #[test]
     fn random_plans_read_back(plan in plans()) {
         let text = print(&plan, true);

@@ -125,6 +125,9 @@ fn one_graph_reads_back() {
 }
 
 proptest! {
+    // A module is large and is read in each form; PROPTEST_CASES asks for more.
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
+
     #[test]
     fn random_modules_read_back(module in modules()) {
         for options in EVERY_FORM {
