@@ -11,10 +11,13 @@ use std::ops::Range;
 use tessera_numerics::ElementType;
 
 /// The multiply-adds that are worth a block of their own: about a tenth of a millisecond on one core.
-const BLOCK_WORK: u128 = 1 << 22;
+const BLOCK_WORK: u128 = 1 << 23;
 
-/// Panels are a multiple of this many rows or columns, itself one of the sizes of all register tiles.
-const PANEL_STEP: usize = 96;
+/// Panels are at least this long, where the matrix is: what each panel packs anew would show in shorter ones.
+const MIN_PANEL: usize = 128;
+
+/// Panels but the last are a multiple of this long: the vectors of one register tile.
+const PANEL_STEP: usize = 16;
 
 /// A matrix product with its cuts.
 #[derive(Clone, Debug)]
@@ -38,6 +41,30 @@ enum Cut {
     Columns,
 }
 
+impl Cut {
+    /// The cut that has less packed more than once.
+    ///
+    /// In the orientation in which the result's rows are contiguous, the crate packs an rhs whose rows are not, and
+    /// every panel of rows would pack all of it again; a panel of columns packs its own part of it. In the other
+    /// orientation lhs and rhs change places, and so do rows and columns. A cut through a dimension that is much the
+    /// shorter is not worth that.
+    fn of(gemm: &Gemm) -> Self {
+        let by_rows = gemm.result.column_stride <= gemm.result.row_stride;
+        let (preferred, length, across) = if by_rows && gemm.rhs.column_stride != 1 {
+            (Self::Columns, gemm.n, gemm.m)
+        } else if by_rows || gemm.lhs.row_stride != 1 {
+            (Self::Rows, gemm.m, gemm.n)
+        } else {
+            (Self::Columns, gemm.n, gemm.m)
+        };
+        match preferred {
+            _ if length >= across / 4 => preferred,
+            Self::Rows => Self::Columns,
+            Self::Columns => Self::Rows,
+        }
+    }
+}
+
 /// The three addresses of a launch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GemmBuffers {
@@ -52,21 +79,26 @@ unsafe impl Sync for GemmBuffers {}
 impl GemmKernel {
     /// Cuts a product whose strides and extents a manifest's validation has found in range.
     pub(super) fn new(gemm: &Gemm) -> Self {
-        let (cut, length, across) = if gemm.m >= gemm.n {
-            (Cut::Rows, gemm.m, gemm.n)
-        } else {
-            (Cut::Columns, gemm.n, gemm.m)
+        let products = products(gemm);
+        let cut = Cut::of(gemm);
+        let (length, across) = match cut {
+            Cut::Rows => (gemm.m, gemm.n),
+            Cut::Columns => (gemm.n, gemm.m),
         };
-        let line_work = across as u128 * gemm.k.max(1) as u128;
-        let wanted = usize::try_from(BLOCK_WORK.div_ceil(line_work.max(1))).unwrap_or(usize::MAX);
-        let panel = wanted
-            .checked_next_multiple_of(PANEL_STEP)
+        // Of a product without elements, dimensions may be too large to count with.
+        let length = if products == 0 { 0 } else { length };
+        let line_work = (across as u128 * gemm.k as u128).max(1);
+        let wanted = usize::try_from(length as u128 * line_work / BLOCK_WORK)
             .unwrap_or(usize::MAX)
-            .min(length.max(1));
-        let panel_work = line_work.max(1) * panel as u128;
+            .clamp(1, (length / MIN_PANEL).max(1));
+        let panel = length
+            .div_ceil(wanted)
+            .next_multiple_of(PANEL_STEP)
+            .max(PANEL_STEP);
+        let panel_work = line_work * panel.min(length).max(1) as u128;
         Self {
             gemm: gemm.clone(),
-            products: products(gemm),
+            products,
             cut,
             panel,
             panels: length.div_ceil(panel),
@@ -246,7 +278,7 @@ mod tests {
     /// The definition, in f64.
     fn naive(gemm: &Gemm, lhs: &[f32], rhs: &[f32], mut element: impl FnMut(usize, f64, f64)) {
         let kernel = GemmKernel::new(gemm);
-        for product in 0..gemm.batch.iter().map(|d| d.extent).product() {
+        for product in 0..kernel.products {
             let [lhs_begin, rhs_begin, result_begin] = kernel.product_offsets(product);
             for i in 0..gemm.m {
                 for j in 0..gemm.n {
@@ -307,6 +339,17 @@ mod tests {
     fn a_product_without_rows_or_columns_is_nothing() {
         check_exactly(&dense(0, 5, 2), 0, 10, 0);
         check_exactly(&dense(5, 0, 2), 10, 0, 0);
+        check_exactly(&dense(usize::MAX, 0, 2), 0, 0, 0);
+        let mut batch = dense(1, 1, 1);
+        for extent in [usize::MAX, 2, 0] {
+            batch.batch.push(BatchDimension {
+                extent,
+                lhs_stride: 1,
+                rhs_stride: 1,
+                result_stride: 1,
+            });
+        }
+        check_exactly(&batch, 0, 0, 0);
     }
 
     #[test]
@@ -387,11 +430,43 @@ mod tests {
 
     #[test]
     fn products_cut_into_panels() {
-        for (m, n, k) in [(500, 200, 150), (200, 500, 150)] {
-            let gemm = dense(m, n, k);
-            assert!(GemmKernel::new(&gemm).panels > 1);
+        let (m, n, k) = (520, 300, 170);
+        let (rows, columns) = (layout(n, 1), layout(1, m));
+        for (lhs, rhs, result, cut) in [
+            (layout(k, 1), layout(n, 1), rows, Cut::Rows),
+            (layout(k, 1), layout(1, k), rows, Cut::Columns),
+            (layout(1, m), layout(1, k), columns, Cut::Columns),
+            (layout(k, 1), layout(1, k), columns, Cut::Rows),
+        ] {
+            let gemm = Gemm {
+                lhs,
+                rhs,
+                result,
+                ..dense(m, n, k)
+            };
+            let kernel = GemmKernel::new(&gemm);
+            assert_eq!(kernel.cut, cut);
+            assert!(kernel.panels > 1, "{kernel:?}");
             check_exactly(&gemm, m * k, k * n, m * n);
         }
+    }
+
+    #[test]
+    fn panels_are_even_and_not_too_short() {
+        // 2048 = 16 · 128; 688 = 5 · 137.6, in vectors of 16; little work is one panel.
+        let kernel = |gemm: &Gemm| {
+            let kernel = GemmKernel::new(gemm);
+            (kernel.cut, kernel.panel, kernel.panels)
+        };
+        assert_eq!(kernel(&dense(2048, 688, 256)), (Cut::Rows, 128, 16));
+        let transposed = Gemm {
+            rhs: layout(1, 2048),
+            ..dense(256, 688, 2048)
+        };
+        assert_eq!(kernel(&transposed), (Cut::Columns, 144, 5));
+        assert_eq!(kernel(&dense(16, 16, 16)), (Cut::Rows, 16, 1));
+        // A long row by a matrix.
+        assert_eq!(kernel(&dense(1, 50_000, 512)).0, Cut::Columns);
     }
 
     #[test]
@@ -431,15 +506,15 @@ mod tests {
 
     #[test]
     fn the_bits_do_not_depend_on_the_number_of_threads() {
-        let mut gemm = dense(300, 210, 130);
+        let mut gemm = dense(300, 210, 330);
         gemm.batch = vec![BatchDimension {
             extent: 3,
-            lhs_stride: 300 * 130,
-            rhs_stride: 130 * 210,
+            lhs_stride: 300 * 330,
+            rhs_stride: 330 * 210,
             result_stride: 300 * 210,
         }];
-        let lhs = random_values(3 * 300 * 130, 1);
-        let rhs = random_values(3 * 130 * 210, 2);
+        let lhs = random_values(3 * 300 * 330, 1);
+        let rhs = random_values(3 * 330 * 210, 2);
         let bits = [1, 2, 3].map(|threads| {
             let mut result = vec![0.0; 3 * 300 * 210];
             run(threads, &gemm, &lhs, &rhs, &mut result);
