@@ -3,7 +3,7 @@
 use crate::elements::{elements, tensor};
 use crate::error::OpFailure;
 use crate::number::{Number, Wide, with_element};
-use crate::strided::{Positions, others, pick, strides};
+use crate::strided::{Positions, count, others, pick, strides};
 use rayon::prelude::*;
 use std::ops::Range;
 use tessera_ir::{ElementType, Tensor};
@@ -82,7 +82,7 @@ fn products<A: Accumulator>(
     let lhs_free = lhs_roles.free(lhs.shape().len());
     let rhs_free = rhs_roles.free(rhs.shape().len());
     let size = |tensor: &Tensor, dimensions: &[usize]| -> usize {
-        pick(tensor.shape(), dimensions).into_iter().product()
+        count(&pick(tensor.shape(), dimensions))
     };
     let rows = size(lhs, &lhs_free);
     let depth = size(lhs, lhs_roles.contracting);

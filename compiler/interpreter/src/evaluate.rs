@@ -341,3 +341,27 @@ fn expect_memory(result: &TensorType) -> Result<(), OpFailure> {
         tensor_type: result.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tessera_ir::{ElementType, Input};
+
+    #[test]
+    fn a_value_is_freed_with_its_last_use() {
+        let scalar = TensorType::scalar(ElementType::I32);
+        let graph = Graph::new("", vec![Input::new(scalar.clone()), Input::new(scalar)]);
+        let ids: Vec<ValueId> = graph.input_values().collect();
+        let mut values = Values {
+            uses: vec![2, 0],
+            values: Vec::new(),
+        };
+        values.define(Tensor::scalar(7));
+        values.define(Tensor::scalar(8));
+        assert_eq!(values.values[1], None, "it has no use");
+        assert_eq!(values.take(ids[0]), Tensor::scalar(7));
+        assert_eq!(values.values[0], Some(Tensor::scalar(7)));
+        assert_eq!(values.take(ids[0]), Tensor::scalar(7));
+        assert_eq!(values.values[0], None);
+    }
+}

@@ -3,7 +3,7 @@
 use crate::elements::{cells, integers, tensor, tensor_of_cells, with_size};
 use crate::error::OpFailure;
 use crate::number::{Number, Wide, with_element};
-use crate::strided::{Positions, for_each_index, position, strides};
+use crate::strided::{Positions, count, for_each_index, position, strides};
 use tessera_ir::{Tensor, TensorType};
 
 /// The tensor of the elements at the given positions of another.
@@ -135,14 +135,14 @@ pub(crate) fn concatenate(
     let strides = strides(shape);
     let element = operands[0].element();
     with_size!(element, N => {
-        let mut joined = vec![[0; N]; shape.iter().product()];
+        let mut joined = vec![[0; N]; count(shape)];
         let mut base = 0;
         for operand in operands {
             let places = Positions::new(operand.shape(), &strides, base);
             for (place, cell) in places.zip(cells(operand)) {
                 joined[place] = *cell;
             }
-            base += strides[dimension] * operand.shape()[dimension] as isize;
+            base += strides[dimension].wrapping_mul(operand.shape()[dimension] as isize);
         }
         Ok(tensor_of_cells(element, shape, joined)?)
     })
@@ -156,7 +156,7 @@ pub(crate) fn pad(
     padding_value: &Tensor,
 ) -> Result<Tensor, OpFailure> {
     with_size!(operand.element(), N => {
-        let mut padded = vec![cells::<N>(padding_value)[0]; shape.iter().product()];
+        let mut padded = vec![cells::<N>(padding_value)[0]; count(shape)];
         let mut cells = cells(operand).iter();
         for_each_index(operand.shape(), |index| {
             let place = |(d, &at): (usize, &usize)| edge_padding_low[d] + (at * (1 + interior_padding[d])) as i64;

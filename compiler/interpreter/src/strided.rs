@@ -2,11 +2,22 @@
 
 /// The distance in elements between neighbours along each dimension of a dense row-major array.
 pub(crate) fn strides(shape: &[usize]) -> Vec<isize> {
-    let mut strides = vec![1; shape.len()];
+    let mut strides = vec![1isize; shape.len()];
     for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis] * shape[axis] as isize;
+        // Overflows only beside a dimension of 0, where no stride is used.
+        strides[axis - 1] = strides[axis].wrapping_mul(shape[axis] as isize);
     }
     strides
+}
+
+/// The number of elements of a shape.
+pub(crate) fn count(shape: &[usize]) -> usize {
+    let product = |count: usize, &size: &usize| count.saturating_mul(size);
+    if shape.contains(&0) {
+        0
+    } else {
+        shape.iter().fold(1, product)
+    }
 }
 
 /// The positions base + Σ index[d] · strides[d] of every index of a shape, in row-major order of the indices.
@@ -27,7 +38,7 @@ impl Positions {
             strides: strides.to_vec(),
             index: vec![0; shape.len()],
             position: base,
-            remaining: shape.iter().product(),
+            remaining: count(shape),
         }
     }
 }
@@ -60,7 +71,7 @@ impl ExactSizeIterator for Positions {}
 /// Calls `visit` with every index of a shape, in row-major order.
 pub(crate) fn for_each_index(shape: &[usize], mut visit: impl FnMut(&[usize])) {
     let mut index = vec![0; shape.len()];
-    for _ in 0..shape.iter().product() {
+    for _ in 0..count(shape) {
         visit(&index);
         for axis in (0..shape.len()).rev() {
             index[axis] += 1;

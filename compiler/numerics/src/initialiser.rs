@@ -79,23 +79,17 @@ pub enum InitialiseError {
     #[error("'{initialiser}' makes floats, found element type {element}")]
     NotFloat {
         /// The initialiser.
-        initialiser: Initialiser,
+        initialiser: Box<Initialiser>,
         /// The element type asked for.
         element: ElementType,
     },
     /// A number that the element type does not have.
-    #[error(
-        "'{initialiser}': expected an integer in {least} ..= {greatest} for {element}, found {found}"
-    )]
+    #[error("'{initialiser}': expected an integer in {} for {element}, found {found}", range_of(*.element))]
     OutOfRange {
         /// The initialiser.
-        initialiser: Initialiser,
+        initialiser: Box<Initialiser>,
         /// The element type asked for.
         element: ElementType,
-        /// The element type's least number.
-        least: i128,
-        /// The element type's greatest number.
-        greatest: i128,
         /// The number given.
         found: Number,
     },
@@ -103,7 +97,7 @@ pub enum InitialiseError {
     #[error("'{initialiser}': expected high - low in 1 ..= 2^32 for {element}, found {found}")]
     Width {
         /// The initialiser.
-        initialiser: Initialiser,
+        initialiser: Box<Initialiser>,
         /// The element type asked for.
         element: ElementType,
         /// The difference of the bounds given.
@@ -135,7 +129,7 @@ impl Initialiser {
             Self::Normal { mean, std, seed } => {
                 if !element.is_float() {
                     return Err(InitialiseError::NotFloat {
-                        initialiser: *self,
+                        initialiser: Box::new(*self),
                         element,
                     });
                 }
@@ -185,7 +179,7 @@ impl Initialiser {
         let width = end.saturating_sub(low);
         if !(1..=1 << 32).contains(&width) {
             return Err(InitialiseError::Width {
-                initialiser: *self,
+                initialiser: Box::new(*self),
                 element,
                 found: width,
             });
@@ -203,12 +197,9 @@ impl Initialiser {
     }
 
     fn out_of_range(&self, element: ElementType, found: Number) -> InitialiseError {
-        let range = integer_range(element);
         InitialiseError::OutOfRange {
-            initialiser: *self,
+            initialiser: Box::new(*self),
             element,
-            least: *range.start(),
-            greatest: *range.end(),
             found,
         }
     }
@@ -301,6 +292,12 @@ fn integer_range(element: ElementType) -> RangeInclusive<i128> {
     } else {
         0..=(1 << bits) - 1
     }
+}
+
+/// The numbers of an element type that is no float, for a message.
+fn range_of(element: ElementType) -> String {
+    let range = integer_range(element);
+    format!("{} ..= {}", range.start(), range.end())
 }
 
 impl fmt::Display for Number {

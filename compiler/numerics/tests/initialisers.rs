@@ -39,7 +39,10 @@ fn golden_tensors() {
             // 6 between the two, and the last sum rounds by half an ulp on each side.
             for (made, expected) in made.iter().zip(&expected) {
                 let bound = f64::EPSILON * (6.0 * (expected - mean).abs() + expected.abs());
-                assert!((made - expected).abs() <= bound, "{name}: {made} {expected}");
+                assert!(
+                    (made - expected).abs() <= bound,
+                    "{name}: {made} {expected}"
+                );
             }
         } else {
             assert_eq!(made, expected, "{name}: {}", golden.spec);

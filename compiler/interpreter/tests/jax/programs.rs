@@ -102,7 +102,8 @@ impl Bound {
                 Self::OfLargest(part) => part * largest,
             };
             let same = found == expected || found.is_nan() && expected.is_nan();
-            if !same && !((found - expected).abs() <= bound) {
+            let close = (found - expected).abs() <= bound;
+            if !same && !close {
                 return Err(format!(
                     "element {index}: expected {expected} ± {bound}, found {found}"
                 ));

@@ -18,6 +18,11 @@ fn mixture_of_experts() {
     check("moe_tiny");
 }
 
+#[test]
+fn mixture_of_experts_with_checkpointing() {
+    check("moe_tiny_checkpoint");
+}
+
 fn check(name: &str) {
     let read = |file: &str| {
         std::fs::read_to_string(fixtures().join("steps").join(name).join(file)).unwrap()

@@ -269,8 +269,8 @@ operations! {
     }
 
     /// `scatter(input…, scatter_indices, update…)`: inputs with slices combined with updates by `update_computation`,
-    /// a graph of scalars `(input…, update…) -> (input…)`. Updates that fall outside are left out; several to one
-    /// place are applied in row-major order of the updates.
+    /// a graph of scalars `(input…, update…) -> (input…)`. A slice of updates that lies partly outside is left out, whole,
+    /// as XLA does; several updates to one place are applied in row-major order of the updates.
     Scatter = "scatter" {
         attributes {
             update_window_dims: Vec<usize>,
@@ -292,8 +292,8 @@ operations! {
         regions { comparator: Region }
     }
 
-    /// The `k` largest along the fastest dimension, largest first, and their indices (i32). NaN is largest; of equal
-    /// ones the lower index comes first.
+    /// The `k` largest along the fastest dimension, largest first, and their indices (i32), by IEEE 754's totalOrder,
+    /// as XLA does: NaN is largest, −NaN smallest, −0 below +0. Of equal ones the lower index comes first.
     TopK = "top_k" {
         attributes { k: usize }
     }
