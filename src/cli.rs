@@ -1,0 +1,85 @@
+//! The command line: flags in, exit code out. Standard output carries the product, standard error the rest.
+
+mod arguments;
+mod compile;
+mod doctor;
+mod inspect;
+mod opt;
+mod output;
+mod passes;
+mod run;
+mod table;
+
+use crate::Failure;
+use arguments::{Arguments, Command};
+use clap::Parser;
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    // Clap prints help with code 0 and usage errors with code 2 by itself.
+    let arguments = Arguments::parse();
+    start_tracing();
+    match catch_unwind(AssertUnwindSafe(|| dispatch(&arguments.command))) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(failure)) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.exit_code())
+        }
+        // The panic hook has printed what happened and where.
+        Err(_) => {
+            eprintln!(
+                "internal error: this is a defect of Tessera; the command shows it again: {}",
+                command_line()
+            );
+            ExitCode::from(101)
+        }
+    }
+}
+
+fn dispatch(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Compile(arguments) => compile::compile(arguments),
+        Command::Run(arguments) => run::run(arguments),
+        Command::Opt(arguments) => opt::opt(arguments),
+        Command::Inspect(arguments) => inspect::inspect(arguments),
+        Command::Doctor => doctor::doctor(),
+        Command::Worker => Ok(()),
+    }
+}
+
+/// `TESSERA_LOG=debug` prints what the parts say of their work.
+fn start_tracing() {
+    use tracing_subscriber::EnvFilter;
+    if let Ok(filter) = EnvFilter::try_from_env("TESSERA_LOG") {
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init();
+    }
+}
+
+fn command_line() -> String {
+    let quoted = std::env::args().map(|argument| match argument.contains([' ', '\'', '*', '(']) {
+        true => format!("'{}'", argument.replace('\'', "'\\''")),
+        false => argument,
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+/// Writes to standard output. A reader that has gone away, as `head` does, is not a failure.
+fn print(text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    let mut stdout = std::io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::error(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,138 @@
+//! `tessera inspect`: what a bundle holds, for people.
+
+use super::arguments::InspectArguments;
+use super::print;
+use crate::Failure;
+use std::fmt::{Display, Write};
+use tessera_runtime::Bundle;
+use tessera_runtime::bundle::{Code, Kernel, Manifest, Step};
+
+pub(super) fn inspect(arguments: &InspectArguments) -> Result<(), Failure> {
+    let bundle = Bundle::open(&arguments.bundle).map_err(Failure::error)?;
+    let manifest = bundle.manifest();
+    if arguments.json {
+        let json = serde_json::to_string_pretty(manifest).map_err(Failure::error)?;
+        return print(&format!("{json}\n"));
+    }
+    print(&summary(manifest))
+}
+
+fn summary(manifest: &Manifest) -> String {
+    let mut text = String::new();
+    let mut line = |what: &str, value: &dyn Display| {
+        let _ = writeln!(text, "{what:<10}{value}");
+    };
+    line("graph", &manifest.graph);
+    line(
+        "target",
+        &format!(
+            "{} ({})",
+            manifest.target.name, manifest.target.architecture
+        ),
+    );
+    line("features", &manifest.target.features.join(" "));
+    line(
+        "compiler",
+        &format!("{} {}", manifest.compiler.name, manifest.compiler.version),
+    );
+    line("pipeline", &manifest.pipeline);
+    let constants: usize = manifest
+        .constants
+        .iter()
+        .map(|constant| constant.bytes)
+        .sum();
+    line(
+        "memory",
+        &format!(
+            "arena {}, constants {}",
+            bytes(manifest.arena_bytes),
+            bytes(constants)
+        ),
+    );
+    for (name, file) in &manifest.files {
+        line(
+            "file",
+            &format!("{name}, {} bytes, blake3 {}", file.bytes, file.blake3),
+        );
+    }
+    for (number, input) in manifest.inputs.iter().enumerate() {
+        let name = input
+            .name
+            .as_ref()
+            .map_or(String::new(), |name| format!("  \"{name}\""));
+        let donate = input
+            .donate
+            .map_or(String::new(), |result| format!("  becomes result{result}"));
+        let _ = writeln!(text, "arg{number:<7}{}{donate}{name}", input.tensor_type);
+    }
+    for (number, result) in manifest.results.iter().enumerate() {
+        let name = result
+            .name
+            .as_ref()
+            .map_or(String::new(), |name| format!("  \"{name}\""));
+        let _ = writeln!(text, "result{number:<4}{}{name}", result.tensor_type);
+    }
+    let mut launches = vec![0usize; manifest.kernels.len()];
+    count_launches(&manifest.schedule, &mut launches);
+    for (kernel, launches) in manifest.kernels.iter().zip(launches) {
+        let _ = writeln!(
+            text,
+            "kernel    {}  {launches} launch(es)  {}",
+            kernel.name,
+            code(kernel)
+        );
+    }
+    text
+}
+
+/// How a kernel runs: its blocks, or its product's sizes.
+fn code(kernel: &Kernel) -> String {
+    match &kernel.code {
+        Code::Function(function) => {
+            format!(
+                "{} blocks, at least {} a thread",
+                function.blocks, function.grain
+            )
+        }
+        Code::Gemm(gemm) => {
+            let batch: usize = gemm
+                .batch
+                .iter()
+                .map(|dimension| dimension.extent)
+                .product();
+            format!(
+                "gemm {} × {}x{}x{} {}",
+                batch, gemm.m, gemm.n, gemm.k, gemm.element_type
+            )
+        }
+    }
+}
+
+/// Adds up how often each kernel stands in the schedule; a loop's body counts once.
+fn count_launches(steps: &[Step], launches: &mut [usize]) {
+    for step in steps {
+        match step {
+            Step::Launch { kernel, .. } => launches[*kernel] += 1,
+            Step::Copy { .. } => {}
+            Step::While {
+                condition, body, ..
+            } => {
+                count_launches(condition, launches);
+                count_launches(body, launches);
+            }
+            Step::Case { branches, .. } => {
+                branches
+                    .iter()
+                    .for_each(|branch| count_launches(branch, launches));
+            }
+        }
+    }
+}
+
+fn bytes(count: usize) -> String {
+    match count {
+        0..1024 => format!("{count} B"),
+        1024..1_048_576 => format!("{:.1} KiB", count as f64 / 1024.0),
+        _ => format!("{:.1} MiB", count as f64 / 1_048_576.0),
+    }
+}

@@ -1,0 +1,125 @@
+//! The passes on the command line: which run, what is printed on the way, what a failure leaves.
+
+use super::arguments::PassArguments;
+use super::output::write_reproducer;
+use crate::{Failure, Source};
+use std::time::Duration;
+use tessera_ir::Module;
+use tessera_ir::text::{self, PrintOptions};
+use tessera_passes::manager::{Observer, PassRun};
+use tessera_passes::{PassError, Pipeline, default_pipeline};
+
+/// The first line of a reproducer, in front of the pipeline.
+const REPRODUCER_HEADER: &str = "// tessera opt --passes '";
+
+/// The pipeline the flags ask for: the one named, or a reproducer's own, or `default`.
+pub(super) fn pipeline(
+    arguments: &PassArguments,
+    source: &Source,
+    default: impl FnOnce() -> Pipeline,
+) -> Result<Pipeline, Failure> {
+    let (text, place) = match &arguments.passes {
+        Some(text) => (text.as_str(), "--passes"),
+        None => match reproducer_pipeline(&source.text) {
+            Some(text) => (text, source.name.as_str()),
+            None => return Ok(default()),
+        },
+    };
+    text.parse().map_err(|error| Failure::in_file(place, error))
+}
+
+/// The pipeline that a reproducer carries in its first line.
+fn reproducer_pipeline(text: &str) -> Option<&str> {
+    text.lines()
+        .next()?
+        .strip_prefix(REPRODUCER_HEADER)?
+        .strip_suffix('\'')
+}
+
+/// The pipeline of `compile` and `run`, in the reproducer's terms.
+pub(super) fn compile_pipeline(
+    arguments: &PassArguments,
+    source: &Source,
+) -> Result<Pipeline, Failure> {
+    pipeline(arguments, source, default_pipeline)
+}
+
+/// Runs the pipeline as the flags say.
+pub(super) fn run(
+    pipeline: &Pipeline,
+    module: &Module,
+    arguments: &PassArguments,
+) -> Result<Module, Failure> {
+    for name in &arguments.print_ir_after {
+        if !pipeline.passes().any(|pass| pass.name() == name) {
+            let message = format!("--print-ir-after {name}: the pipeline has no such pass");
+            return Err(Failure::error(message));
+        }
+    }
+    let mut watch = Watch {
+        arguments,
+        total: Duration::ZERO,
+    };
+    let result = pipeline.run(module, &mut watch);
+    if arguments.timing {
+        eprintln!("{:>10.3} ms  passes", watch.total.as_secs_f64() * 1e3);
+    }
+    result.map_err(|error| failure(&error, arguments))
+}
+
+/// A failed pass as the user sees it. What the compiler did wrong is kept as a reproducer.
+pub(super) fn failure(error: &PassError, arguments: &PassArguments) -> Failure {
+    let place = match error.location().innermost() {
+        Some(range) => format!("{}:{}:{}: ", range.file, range.start.0, range.start.1),
+        None => String::new(),
+    };
+    if !error.is_internal() {
+        return Failure::Diagnosed(format!("{place}error: {error}"));
+    }
+    let reproducer = write_reproducer(
+        arguments.reproducer.as_deref(),
+        &error.reproducer.to_string(),
+    );
+    match reproducer {
+        Ok(path) => Failure::Internal {
+            message: format!("{place}{error}"),
+            reproducer: Some(path),
+        },
+        Err(unwritten) => Failure::Internal {
+            message: format!("{place}{error}\n{unwritten}"),
+            reproducer: None,
+        },
+    }
+}
+
+/// Prints graphs and times while the pipeline runs.
+struct Watch<'a> {
+    arguments: &'a PassArguments,
+    total: Duration,
+}
+
+impl Observer for Watch<'_> {
+    fn after_pass(&mut self, run: &PassRun<'_>) {
+        let arguments = self.arguments;
+        self.total += run.duration + run.verification;
+        if arguments.timing {
+            let milliseconds = (run.duration + run.verification).as_secs_f64() * 1e3;
+            let statistics = run.report.statistics().iter();
+            let statistics: Vec<_> = statistics
+                .map(|(what, count)| format!("{count} {what}"))
+                .collect();
+            eprintln!(
+                "{milliseconds:>10.3} ms  {}  {}",
+                run.name,
+                statistics.join(", ")
+            );
+        }
+        if arguments.print_ir_after_all
+            || arguments.print_ir_after.iter().any(|name| name == run.name)
+        {
+            let unchanged = if run.changed { "" } else { ", unchanged" };
+            eprintln!("// after {}: {}{unchanged}", run.number, run.name);
+            eprint!("{}", text::print(run.module, PrintOptions::default()));
+        }
+    }
+}

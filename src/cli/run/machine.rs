@@ -1,0 +1,194 @@
+//! What runs the steps: compiled code or the interpreter.
+
+use super::super::arguments::RunArguments;
+use super::super::compile::Stages;
+use super::super::table::Measurements;
+use crate::inputs::Slot;
+use crate::{Failure, Source};
+use std::fmt::Write;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Instant;
+use tessera_ir::{Module, Tensor, TensorType};
+use tessera_runtime::bundle::Manifest;
+use tessera_runtime::{Bundle, Instance, Program, RunOptions};
+
+/// A program that takes steps.
+pub(super) enum Machine {
+    /// Code of a bundle.
+    Compiled(Box<Instance>),
+    /// The reference interpreter, with the inputs of the next step and the results of the last.
+    Interpreter {
+        module: Box<Module>,
+        inputs: Vec<Tensor>,
+        results: Vec<Tensor>,
+    },
+}
+
+impl Machine {
+    /// Loads a bundle, compiles a text, or readies the interpreter.
+    pub(super) fn prepare(
+        arguments: &RunArguments,
+        measurements: &mut Measurements,
+    ) -> Result<Self, Failure> {
+        let is_bundle = arguments.input != "-" && Path::new(&arguments.input).is_dir();
+        if is_bundle {
+            if arguments.interpret {
+                return Err(Failure::error(
+                    "--interpret takes a step's text, not a bundle",
+                ));
+            }
+            return Self::load(Path::new(&arguments.input), arguments);
+        }
+        let start = Instant::now();
+        let source = Source::read(&arguments.input)?;
+        if arguments.interpret {
+            return Ok(Self::Interpreter {
+                module: Box::new(source.module()?),
+                inputs: Vec::new(),
+                results: Vec::new(),
+            });
+        }
+        let folder = tempfile::tempdir().map_err(Failure::error)?;
+        let path = folder.path().join("step.tessera");
+        Stages::new(&source, &arguments.passes, &arguments.target)?.write_bundle(&path)?;
+        let machine = Self::load(&path, arguments)?;
+        measurements.compile = Some(start.elapsed());
+        Ok(machine)
+    }
+
+    fn load(path: &Path, arguments: &RunArguments) -> Result<Self, Failure> {
+        let bundle = Bundle::open(path).map_err(Failure::error)?;
+        let program = Program::load(&bundle).map_err(Failure::error)?;
+        let options = RunOptions {
+            threads: arguments.threads.and_then(NonZeroUsize::new),
+            profile: arguments.profile,
+        };
+        let instance = program.instance(&options).map_err(Failure::error)?;
+        Ok(Self::Compiled(Box::new(instance)))
+    }
+
+    /// The inputs the program takes.
+    pub(super) fn slots(&self) -> Vec<Slot> {
+        match self {
+            Self::Compiled(instance) => {
+                let inputs = manifest(instance).inputs.iter();
+                let slot = |input: &tessera_runtime::bundle::Input| Slot {
+                    tensor_type: tensor_type(&input.tensor_type),
+                    name: input.name.clone(),
+                };
+                inputs.map(slot).collect()
+            }
+            Self::Interpreter { module, .. } => {
+                let inputs = module.entry().map_or(&[][..], |graph| graph.inputs());
+                let slot = |input: &tessera_ir::Input| Slot {
+                    tensor_type: input.tensor_type.clone(),
+                    name: input.name.clone(),
+                };
+                inputs.iter().map(slot).collect()
+            }
+        }
+    }
+
+    pub(super) fn set_inputs(&mut self, values: Vec<Tensor>) -> Result<(), Failure> {
+        match self {
+            Self::Compiled(instance) => instance.set_inputs(&values).map_err(Failure::error),
+            Self::Interpreter { inputs, .. } => {
+                *inputs = values;
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a step. Donated results become the next step's inputs.
+    pub(super) fn step(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Compiled(instance) => instance.step().map_err(Failure::error),
+            Self::Interpreter {
+                module,
+                inputs,
+                results,
+            } => {
+                let Some(graph) = module.entry() else {
+                    return Err(Failure::error("the module has no entry"));
+                };
+                *results =
+                    tessera_interpreter::evaluate(module, graph, inputs).map_err(Failure::error)?;
+                for (input, value) in graph.inputs().iter().zip(inputs) {
+                    if let Some(result) = input.donate {
+                        *value = results[result].clone();
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The types of the results.
+    fn result_types(&self) -> Vec<TensorType> {
+        match self {
+            Self::Compiled(instance) => {
+                let results = manifest(instance).results.iter();
+                results
+                    .map(|result| tensor_type(&result.tensor_type))
+                    .collect()
+            }
+            Self::Interpreter { module, .. } => module
+                .entry()
+                .map_or_else(Vec::new, |graph| graph.result_types().cloned().collect()),
+        }
+    }
+
+    /// The numbers of the results that are scalars.
+    pub(super) fn scalar_results(&self) -> Vec<usize> {
+        let types = self.result_types();
+        let scalars = types
+            .iter()
+            .enumerate()
+            .filter(|(_, result)| result.rank() == 0);
+        scalars.map(|(number, _)| number).collect()
+    }
+
+    /// A result of the last step.
+    pub(super) fn result(&self, number: usize) -> Result<Tensor, Failure> {
+        match self {
+            Self::Compiled(instance) => instance.result(number).map_err(Failure::error),
+            Self::Interpreter { results, .. } => results
+                .get(number)
+                .cloned()
+                .ok_or_else(|| Failure::error(format!("there is no result{number}"))),
+        }
+    }
+
+    /// The number of results.
+    pub(super) fn result_count(&self) -> usize {
+        self.result_types().len()
+    }
+
+    /// Writes the results of the last step as result0, result1, ….
+    pub(super) fn write_results(&self, path: &Path) -> Result<(), Failure> {
+        let tensors = (0..self.result_count()).map(|n| Ok((format!("result{n}"), self.result(n)?)));
+        let tensors = tensors.collect::<Result<Vec<_>, Failure>>()?;
+        let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        tessera_runtime::tensors::write(path, named).map_err(Failure::error)
+    }
+
+    /// The time of every kernel, where it was asked for.
+    pub(super) fn profile(&self) -> Option<String> {
+        let Self::Compiled(instance) = self else {
+            return None;
+        };
+        let profile = instance.profile()?;
+        let mut text = String::new();
+        let _ = writeln!(text, "{profile}");
+        Some(text)
+    }
+}
+
+fn manifest(instance: &Instance) -> &Manifest {
+    instance.program().manifest()
+}
+
+fn tensor_type(manifest: &tessera_runtime::bundle::TensorType) -> TensorType {
+    TensorType::new(manifest.element_type, manifest.shape.clone())
+}

@@ -1,0 +1,124 @@
+//! The way from a module to a bundle in one object.
+
+use std::path::Path;
+use tessera_ir::Module;
+use tessera_ir::plan::Plan;
+use tessera_passes::manager::{Observer, Silent};
+use tessera_passes::{PassError, Pipeline, PlanOptions, default_pipeline};
+use tessera_runtime::BundleError;
+use tessera_targets::cpu::{self, CodeStage, CpuError, CpuOptions, CpuTarget, CpuTargetError};
+
+/// Compiles modules for one target with one pipeline.
+///
+/// ```no_run
+/// use tessera::{Compiler, Source};
+///
+/// let module = Source::read("step.mlir")?.module()?;
+/// Compiler::new("cpu")?.compile(&module, "step.tessera")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Compiler {
+    target: CpuTarget,
+    pipeline: Pipeline,
+    options: CpuOptions,
+}
+
+/// Why a module does not become a bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// A pass, or the making of the plan, failed.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    /// The target cannot do what the plan asks for.
+    #[error(transparent)]
+    Target(#[from] CpuError),
+    /// The bundle cannot be written.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+}
+
+impl Compiler {
+    /// A compiler for `cpu`, this machine, or for a named one: `cpu:x86-64-v3`.
+    ///
+    /// # Errors
+    /// There is no such target.
+    pub fn new(target: &str) -> Result<Self, CpuTargetError> {
+        Ok(Self {
+            target: target.parse()?,
+            pipeline: default_pipeline(),
+            options: CpuOptions::default(),
+        })
+    }
+
+    /// Other passes than the default ones. They have to end with `fuse` for what comes after them.
+    #[must_use]
+    pub fn with_pipeline(mut self, pipeline: Pipeline) -> Self {
+        self.pipeline = pipeline;
+        self
+    }
+
+    /// How many kernels are compiled at a time; without it, one a core. The bundle does not depend on it.
+    #[must_use]
+    pub fn with_jobs(mut self, jobs: Option<usize>) -> Self {
+        self.options.threads = jobs.unwrap_or(0);
+        self
+    }
+
+    /// The passes this compiler runs.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// The module after the passes.
+    ///
+    /// # Errors
+    /// A pass fails.
+    pub fn transform(
+        &self,
+        module: &Module,
+        observer: &mut dyn Observer,
+    ) -> Result<Module, CompileError> {
+        Ok(self.pipeline.run(module, observer)?)
+    }
+
+    /// The plan of a module after the passes.
+    ///
+    /// # Errors
+    /// The entry holds what is not part of a kernel.
+    pub fn plan(&self, module: &Module) -> Result<Plan, CompileError> {
+        Ok(tessera_passes::plan(module, PlanOptions::default())?)
+    }
+
+    /// Makes code of a plan and writes the bundle, whole or not at all.
+    ///
+    /// # Errors
+    /// The target cannot do what the plan asks for, or the bundle cannot be written.
+    pub fn write_bundle(&self, plan: &Plan, path: impl AsRef<Path>) -> Result<(), CompileError> {
+        let mut options = self.options.clone();
+        options.pipeline = self.pipeline.to_string();
+        let writer = cpu::compile(plan, &self.target, &options)?;
+        Ok(writer.write(path)?)
+    }
+
+    /// The code of each kernel of a plan at a stage, by the kernel's symbol.
+    ///
+    /// # Errors
+    /// The target cannot do what the plan asks for.
+    pub fn emit(
+        &self,
+        plan: &Plan,
+        stage: CodeStage,
+    ) -> Result<Vec<(String, Vec<u8>)>, CompileError> {
+        Ok(cpu::emit(plan, &self.target, stage)?)
+    }
+
+    /// The whole way: passes, plan, code, bundle.
+    ///
+    /// # Errors
+    /// Any of these fails.
+    pub fn compile(&self, module: &Module, path: impl AsRef<Path>) -> Result<(), CompileError> {
+        let module = self.transform(module, &mut Silent)?;
+        self.write_bundle(&self.plan(&module)?, path)
+    }
+}
