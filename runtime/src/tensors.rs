@@ -494,6 +494,23 @@ mod tests {
     }
 
     #[test]
+    fn no_change_of_a_byte_makes_reading_panic() {
+        let contents = file(
+            r#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#,
+            &[0; 8],
+        );
+        for place in 0..contents.len() {
+            for byte in 0..=u8::MAX {
+                let mut altered = contents.clone();
+                altered[place] = byte;
+                if let Ok(tensors) = read_bytes(&altered) {
+                    assert!(tensors.iter().all(|(_, tensor)| tensor.bytes().len() == 8));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn garbage_is_refused() {
         let error = read_bytes(b"this is no tensor file").unwrap_err();
         assert!(

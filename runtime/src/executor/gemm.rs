@@ -97,7 +97,7 @@ impl GemmKernel {
             .max(PANEL_STEP);
         let panel_work = line_work * panel.min(length).max(1) as u128;
         Self {
-            gemm: gemm.clone(),
+            gemm: with_sound_strides(gemm),
             products,
             cut,
             panel,
@@ -209,6 +209,22 @@ fn products(gemm: &Gemm) -> usize {
         return 0;
     }
     extents.product()
+}
+
+/// The product itself, but for sums over nothing: their operands have no elements for a stride to step over.
+fn with_sound_strides(gemm: &Gemm) -> Gemm {
+    let mut gemm = gemm.clone();
+    if gemm.k == 0 {
+        let nowhere = MatrixLayout {
+            row_stride: 0,
+            column_stride: 0,
+        };
+        (gemm.lhs, gemm.rhs) = (nowhere, nowhere);
+        for dimension in &mut gemm.batch {
+            (dimension.lhs_stride, dimension.rhs_stride) = (0, 0);
+        }
+    }
+    gemm
 }
 
 /// Validation refuses strides beyond `isize`.
@@ -333,6 +349,11 @@ mod tests {
     #[test]
     fn a_sum_over_nothing_is_zero() {
         check_exactly(&dense(3, 5, 0), 0, 0, 15);
+        let far = Gemm {
+            lhs: layout(isize::MAX as usize, 1),
+            ..dense(3, 5, 0)
+        };
+        check_exactly(&far, 0, 0, 15);
     }
 
     #[test]

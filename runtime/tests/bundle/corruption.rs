@@ -162,6 +162,35 @@ fn very_deep_nesting() {
 }
 
 #[test]
+fn no_manifest_makes_opening_panic() {
+    let sample = sample();
+    let path = sample.path().join("manifest.json");
+    let original = fs::read(&path).unwrap();
+    let mut state = 1u64;
+    let mut random = |below: usize| {
+        // Knuth's linear congruential generator for 64 bits; the upper bits are the random ones.
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (state >> 33) as usize % below
+    };
+    let mut refused = 0;
+    for _ in 0..500 {
+        let mut text = original.clone();
+        for _ in 0..1 + random(3) {
+            let place = random(text.len());
+            // What is likely to keep the JSON in order and change what it says.
+            text[place] = b"0123456789-,:[]{}\"ae"[random(20)];
+        }
+        let digest = format!("{}  manifest.json\n", blake3::hash(&text));
+        fs::write(&path, &text).unwrap();
+        fs::write(sample.path().join("manifest.blake3"), digest).unwrap();
+        refused += usize::from(Bundle::open(sample.path()).is_err());
+    }
+    assert!(refused > 400, "{refused}");
+}
+
+#[test]
 fn a_missing_digest() {
     let sample = sample();
     fs::remove_file(sample.path().join("manifest.blake3")).unwrap();
