@@ -1,0 +1,215 @@
+//! The row family: reductions along the fastest dimensions, with elementwise and index ops around them.
+//!
+//! A row is done whole before the next: reductions that do not depend on each other in one pass over it, those that
+//! depend on them in the next, and the results of the row's full shape in a last one. Rows are what is divided into
+//! blocks.
+//!
+//! A reduction by a function whose order does not matter is made in 64 lanes: element `i` goes to lane `i mod 64`, and
+//! the lanes are combined in halves. So the order is fixed by the shape, the same for every processor and every number
+//! of threads, and has vector instructions. Other reductions go element by element.
+
+use super::super::emission::{Division, Emission};
+use super::nest::{Nest, ceil_div, extent, lane_loop};
+use super::reduction::Reduction;
+use super::work;
+use crate::mlir::elemental::Unsupported;
+use crate::mlir::index::{self, Expression};
+use tessera_ir::Graph;
+
+/// Elements of a block, where rows are short.
+const BLOCK: i64 = 4096;
+
+/// Lanes of a long reduction: four vectors of the widest kind, so that one addition need not wait for the one before.
+const LANES: i64 = 64;
+
+pub fn emit<'c, 'g>(emission: &mut Emission<'c, 'g>) -> Result<Division, Unsupported> {
+    let graph = &emission.kernel.body;
+    let mut reductions = Reduction::all(graph);
+    let Some(first) = reductions.first() else {
+        return super::r#loop::emit(emission);
+    };
+    let shape = first.shape(graph);
+    let rows = &shape[..shape.len() - first.dimensions.len()];
+    for reduction in &reductions {
+        let trailing: Vec<usize> = (rows.len()..shape.len()).collect();
+        let mut dimensions = reduction.dimensions.to_vec();
+        dimensions.sort_unstable();
+        if reduction.shape(graph) != shape || dimensions != trailing {
+            return Err(Unsupported::new(
+                reduction.operation,
+                "does not reduce the fastest dimensions of the shape that the kernel's other reductions do",
+            ));
+        }
+    }
+    let results = Results::of(emission, shape, rows);
+    if rows.contains(&0) {
+        return Ok(Division::EMPTY);
+    }
+    let row = &shape[rows.len()..];
+    let nest = Nest::choose(emission, rows, row, |emission, indices| {
+        for reduction in Reduction::all(&emission.kernel.body) {
+            reduction.provide_anything(emission, &indices[..rows.len()]);
+            for &input in reduction.inputs() {
+                emission.elemental.element(input, indices)?;
+            }
+        }
+        emission.store_results(&results.full, indices)
+    })?;
+    let lanes = largest_power_of_two(nest.inner().clamp(1, LANES));
+    for reduction in &mut reductions {
+        reduction.reserve(emission, lanes);
+    }
+    let levels = levels(graph, &reductions);
+    let last_level = levels.iter().copied().max().unwrap_or(0);
+
+    let (count, length) = (extent(rows), extent(row));
+    let per_block = (BLOCK / length.max(1)).clamp(1, count);
+    emission.for_each_unit(count, per_block, |emission, unit| {
+        let at = index::delinearize(&unit, rows);
+        for level in 0..=last_level {
+            let now: Vec<&Reduction<'c, 'g>> = (reductions.iter().zip(&levels))
+                .filter(|(_, of)| **of == level)
+                .map(|(reduction, _)| reduction)
+                .collect();
+            reduce_in_lanes(emission, &nest, lanes, &at, &now)?;
+            for reduction in now.into_iter().filter(|r| r.function.is_none()) {
+                reduce_in_order(emission, &nest, &at, reduction)?;
+            }
+        }
+        let values = emission.result_values();
+        let mut reduced = Vec::new();
+        for &number in &results.reduced {
+            reduced.push(emission.elemental.element(values[number], &at)?);
+        }
+        if !results.full.is_empty() {
+            nest.walk(emission, &at, &mut |emission, indices| {
+                emission.store_results(&results.full, indices)
+            })?;
+        }
+        // Only now: a result may lie where an operand does that the loop has read.
+        for (&number, element) in results.reduced.iter().zip(reduced) {
+            emission.store_result(number, &at, element);
+        }
+        Ok(())
+    })?;
+    let passes = last_level as f64 + 1.0;
+    let element = work::nanoseconds_per_element(graph) * passes;
+    let block = element * (length.max(1) * per_block) as f64;
+    Ok(Division::new(ceil_div(count, per_block), block))
+}
+
+/// Which results have the rows' full shape, and which one element a row.
+struct Results {
+    full: Vec<usize>,
+    reduced: Vec<usize>,
+}
+
+impl Results {
+    fn of(emission: &Emission<'_, '_>, shape: &[usize], rows: &[usize]) -> Self {
+        let graph = &emission.kernel.body;
+        let values = emission.result_values();
+        let with_shape = |wanted: &[usize]| {
+            let numbers = 0..values.len();
+            let has = |&number: &usize| graph.value_type(values[number]).shape == wanted;
+            numbers.filter(has).collect::<Vec<_>>()
+        };
+        let full = with_shape(shape);
+        let reduced = if shape == rows {
+            Vec::new()
+        } else {
+            with_shape(rows)
+        };
+        Self { full, reduced }
+    }
+}
+
+/// For each reduction, how many others have to be done one after the other before it.
+fn levels(graph: &Graph, reductions: &[Reduction<'_, '_>]) -> Vec<usize> {
+    // Of each value, the number of passes before it is known.
+    let mut known_after = vec![0; graph.value_count()];
+    let mut levels = Vec::with_capacity(reductions.len());
+    for operation in graph.operations() {
+        let operands = operation.op.operands.iter();
+        let ready = operands.map(|v| known_after[v.index()]).max().unwrap_or(0);
+        let reduction = (reductions.iter()).any(|r| std::ptr::eq(r.operation, operation));
+        if reduction {
+            levels.push(ready);
+        }
+        for result in operation.results() {
+            known_after[result.index()] = ready + usize::from(reduction);
+        }
+    }
+    levels
+}
+
+/// The reductions of one pass whose order does not matter.
+fn reduce_in_lanes<'c, 'g>(
+    emission: &mut Emission<'c, 'g>,
+    nest: &Nest,
+    lanes: i64,
+    at: &[Expression],
+    reductions: &[&Reduction<'c, 'g>],
+) -> Result<(), Unsupported> {
+    let reductions: Vec<_> = reductions.iter().filter(|r| r.function.is_some()).collect();
+    if reductions.is_empty() {
+        return Ok(());
+    }
+    emission.for_range::<Unsupported>(lanes, lane_loop(lanes), |emission, lane| {
+        for reduction in &reductions {
+            reduction.set_neutral(emission, &lane);
+        }
+        Ok(())
+    })?;
+    nest.walk_in_lanes(emission, at, lanes, &mut |emission, lane, indices| {
+        for reduction in &reductions {
+            let accumulators = reduction.accumulators(emission, lane);
+            let next = reduction.step(emission, &accumulators, indices)?;
+            reduction.set(emission, lane, &next);
+        }
+        Ok(())
+    })?;
+    let mut width = lanes / 2;
+    while width > 0 {
+        emission.for_range(width, lane_loop(width), |emission, lane| {
+            for reduction in &reductions {
+                let mut halves = reduction.accumulators(emission, &lane);
+                let upper = lane.plus_constant(width);
+                halves.extend(reduction.accumulators(emission, &upper));
+                let sum = reduction.combine(emission, &halves)?;
+                reduction.set(emission, &lane, &sum);
+            }
+            Ok::<_, Unsupported>(())
+        })?;
+        width /= 2;
+    }
+    for reduction in reductions {
+        let all = reduction.accumulators(emission, &Expression::constant(0));
+        let results = reduction.finish_with_inits(emission, &all)?;
+        reduction.provide(emission, at, results);
+    }
+    Ok(())
+}
+
+/// A reduction by any body: one element after the other, the inits first.
+fn reduce_in_order<'c, 'g>(
+    emission: &mut Emission<'c, 'g>,
+    nest: &Nest,
+    at: &[Expression],
+    reduction: &Reduction<'c, 'g>,
+) -> Result<(), Unsupported> {
+    let only = Expression::constant(0);
+    reduction.set_inits(emission, &only)?;
+    nest.walk(emission, at, &mut |emission, indices| {
+        let accumulators = reduction.accumulators(emission, &only);
+        let next = reduction.step(emission, &accumulators, indices)?;
+        reduction.set(emission, &only, &next);
+        Ok(())
+    })?;
+    let results = reduction.accumulators(emission, &only);
+    reduction.provide(emission, at, results);
+    Ok(())
+}
+
+fn largest_power_of_two(n: i64) -> i64 {
+    1 << n.ilog2()
+}

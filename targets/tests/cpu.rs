@@ -1,0 +1,9 @@
+//! The CPU target against the reference interpreter: every op on every element type, family by family.
+
+#[path = "cpu/harness.rs"]
+mod harness;
+
+#[path = "cpu/elementwise.rs"]
+mod elementwise;
+#[path = "cpu/loops.rs"]
+mod loops;
