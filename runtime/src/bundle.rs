@@ -17,6 +17,7 @@ mod host;
 mod json;
 mod manifest;
 mod open;
+mod strides;
 mod tensor_type;
 mod validate;
 mod writer;

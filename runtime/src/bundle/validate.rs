@@ -4,6 +4,7 @@
 //! What is checked here is what the executor relies on when it turns places into addresses.
 
 use super::manifest::*;
+use super::strides::{describe, is_injective, span};
 use super::{
     ALIGNMENT, BundleError, CONSTANTS_FILE, DIGEST_FILE, KERNELS_FILE, MANIFEST_FILE, MAX_NESTING,
     TensorType,
@@ -525,73 +526,6 @@ impl Check<'_> {
             end: begin + bytes,
         }
     }
-}
-
-/// An axis of a strided walk: how many places along it, how many elements apart.
-type Axis = (usize, usize);
-
-impl Gemm {
-    fn axes(
-        &self,
-        rows: usize,
-        columns: usize,
-        layout: MatrixLayout,
-        stride: impl Fn(&BatchDimension) -> usize,
-    ) -> Vec<Axis> {
-        let batch = self.batch.iter();
-        batch
-            .map(|dimension| (dimension.extent, stride(dimension)))
-            .chain([(rows, layout.row_stride), (columns, layout.column_stride)])
-            .collect()
-    }
-
-    fn lhs_axes(&self) -> Vec<Axis> {
-        self.axes(self.m, self.k, self.lhs, |d| d.lhs_stride)
-    }
-
-    fn rhs_axes(&self) -> Vec<Axis> {
-        self.axes(self.k, self.n, self.rhs, |d| d.rhs_stride)
-    }
-
-    fn result_axes(&self) -> Vec<Axis> {
-        self.axes(self.m, self.n, self.result, |d| d.result_stride)
-    }
-}
-
-/// One more than the farthest element a walk along `axes` touches; `None` where that, or a stride alone, is more than
-/// memory can hold.
-fn span(axes: &[Axis]) -> Option<usize> {
-    if axes
-        .iter()
-        .any(|&(_, stride)| isize::try_from(stride).is_err())
-    {
-        return None;
-    }
-    if axes.iter().any(|&(extent, _)| extent == 0) {
-        return Some(0);
-    }
-    axes.iter().try_fold(1usize, |span, &(extent, stride)| {
-        span.checked_add((extent - 1).checked_mul(stride)?)
-    })
-}
-
-/// Whether a walk along `axes` meets each element at most once: each stride steps over all that smaller strides reach.
-/// Walks that interleave in more intricate ways are refused though they might not collide.
-fn is_injective(axes: &[Axis]) -> bool {
-    if axes.iter().any(|&(extent, _)| extent == 0) {
-        return true;
-    }
-    let mut axes: Vec<Axis> = axes.iter().copied().filter(|axis| axis.0 > 1).collect();
-    axes.sort_unstable_by_key(|axis| axis.1);
-    (0..axes.len()).all(|index| span(&axes[..index]).is_some_and(|reach| axes[index].1 >= reach))
-}
-
-fn describe(axes: &[Axis]) -> String {
-    let axes: Vec<String> = axes
-        .iter()
-        .map(|(extent, stride)| format!("{extent} at stride {stride}"))
-        .collect();
-    axes.join(", ")
 }
 
 /// Whether `name` names a file in the bundle itself: no folder, no drive, nothing hidden.
