@@ -74,5 +74,13 @@ fn plan_entry(module: &Module, options: PlanOptions) -> Result<Plan, PassFailure
 fn plan_graph(module: &Module, entry: &Graph, options: PlanOptions) -> Result<Plan, PassFailure> {
     let program = Program::of(module, entry)?;
     let coalescing = Coalescing::of(&program, options);
-    Ok(emit::plan(entry, program, coalescing))
+    let plan = emit::plan(entry, program, coalescing);
+    plan.check().map_err(|errors| {
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        PassFailure::internal(format!(
+            "the plan breaks its promises: {}",
+            errors.join("; ")
+        ))
+    })?;
+    Ok(plan)
 }

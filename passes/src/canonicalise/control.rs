@@ -38,17 +38,19 @@ fn while_never_entered(s: &mut Simplifier<'_>, c: &Candidate<'_>) -> Applied {
         return Ok(None);
     };
     let used = condition.use_counts();
-    let mut arguments = Vec::with_capacity(c.operands.len());
-    for (&operand, &uses) in c.operands.iter().zip(&used) {
+    let (mut known, mut arguments) = (Vec::new(), Vec::new());
+    for (number, &operand) in c.operands.iter().enumerate() {
+        if used[number] == 0 {
+            continue;
+        }
         match facts::splat(&s.graph, operand) {
-            Some(scalar) if scalar.shape() == s.shape(operand) => {
-                arguments.push(Some(scalar.clone()))
-            }
-            _ if uses == 0 => arguments.push(None),
+            Some(scalar) if s.shape(operand).is_empty() => arguments.push(scalar.clone()),
             _ => return Ok(None),
         }
+        known.push(number);
     }
-    let Some(results) = evaluate_graph(condition, &arguments, limits.fold_elements) else {
+    let condition = with_selected_inputs(condition, &known)?;
+    let Some(results) = evaluate_graph(&condition, &arguments, limits.fold_elements) else {
         return Ok(None);
     };
     let enters = results.first().and_then(facts::as_integer);

@@ -64,12 +64,10 @@ pub(super) fn weight(kind: &OpKind) -> u64 {
         OpKind::Constant { .. }
         | OpKind::Iota { .. }
         | OpKind::BroadcastInDim { .. }
-        | OpKind::Reshape { .. } => 0,
-        OpKind::BitcastConvert { .. }
-        | OpKind::Transpose { .. }
+        | OpKind::Reshape { .. }
         | OpKind::Slice { .. }
-        | OpKind::DynamicSlice { .. }
-        | OpKind::Reverse { .. } => SIMPLE,
+        | OpKind::DynamicSlice { .. } => 0,
+        OpKind::BitcastConvert { .. } | OpKind::Transpose { .. } | OpKind::Reverse { .. } => SIMPLE,
         OpKind::Pad { .. } | OpKind::Concatenate { .. } => 3 * SIMPLE,
         OpKind::Gather { .. } => 10 * SIMPLE,
         OpKind::DynamicUpdateSlice {}

@@ -328,7 +328,8 @@ impl Grouping<'_> {
         ) {
             return false;
         }
-        let (mut evaluations, mut chain, mut leaves) = (0u64, 0, 0u64);
+        let (mut evaluations, mut chain) = (0u64, 0);
+        let (mut leaves, mut most_leaves) = (0u64, 0);
         for &reader in readers {
             let Some(candidate) = self.candidate(number, &[reader], Own::Repeated) else {
                 return false;
@@ -338,14 +339,17 @@ impl Grouping<'_> {
             };
             evaluations = evaluations.saturating_add(member.evaluations());
             chain = chain.max(self.repeated_weight(number, reader));
-            leaves += self.leaf_bytes(operation, member.evaluations());
+            let read = self.leaf_bytes(operation, reader, member.evaluations());
+            leaves += read;
+            most_leaves = read.max(most_leaves);
         }
         let again = evaluations.saturating_sub(self.elements(operation));
-        let once = leaves / readers.len() as u64;
-        let repeated = again.saturating_mul(chain).saturating_add(leaves - once);
-        // Some reader may be able to write it on the way; if none is, a kernel of its own does.
-        let written = self.bytes(operation) * (1 + readers.len() as u64 - 1);
-        repeated <= written
+        let repeated = again
+            .saturating_mul(chain)
+            .saturating_add(leaves - most_leaves);
+        // One reader writes it for the others on the way.
+        let kept = self.bytes(operation) * readers.len() as u64;
+        repeated <= kept
     }
 
     /// What an element of an op costs together with what of its reader is computed in other groups as well.
@@ -389,17 +393,22 @@ impl Grouping<'_> {
         sizes.sum::<usize>() as u64
     }
 
-    /// The bytes an op reads of its operands when so many of its elements are computed.
-    fn leaf_bytes(&self, operation: &Operation, evaluations: u64) -> u64 {
+    /// The bytes a group comes to read beside what it reads already when it computes so many elements of an op.
+    fn leaf_bytes(&self, operation: &Operation, reader: GroupId, evaluations: u64) -> u64 {
         let distinct: BTreeSet<ValueId> = operation.op.operands.iter().copied().collect();
-        let sizes = distinct.iter().map(|&operand| {
+        let group = self.group(reader);
+        let is_known = |value: ValueId| match self.graph.definition(value) {
+            Definition::Result { op, .. } if group.members.contains(&op.index()) => true,
+            Definition::Result { op, .. } => {
+                let role = role(&self.graph.operation(op).op.kind);
+                matches!(role, Role::Anywhere { .. }) || group.reads.contains(&value)
+            }
+            Definition::Input(_) => group.reads.contains(&value),
+        };
+        let unknown = distinct.iter().filter(|&&value| !is_known(value));
+        let sizes = unknown.map(|&operand| {
             let tensor_type = self.graph.value_type(operand);
-            let elements = match self.graph.defining_operation(operand).map(|o| &o.op.kind) {
-                Some(OpKind::Constant { .. } | OpKind::Iota { .. }) => 0,
-                Some(OpKind::BroadcastInDim { .. }) => 0,
-                _ => evaluations.min(tensor_type.len() as u64),
-            };
-            elements * tensor_type.element.size() as u64
+            evaluations.min(tensor_type.len() as u64) * tensor_type.element.size() as u64
         });
         sizes.sum()
     }

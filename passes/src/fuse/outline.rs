@@ -8,6 +8,7 @@ use crate::manager::PassFailure;
 use crate::rebuild::{Rebuild, fused, map_regions};
 use indexmap::IndexMap;
 use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use tessera_ir::{
     Definition, Graph, Input, Module, OpError, OpKind, Operation, Symbol, ValueId, Visibility,
 };
@@ -210,7 +211,8 @@ fn member<'g>(graph: &'g Graph, group: &Group, value: ValueId) -> Option<&'g Ope
 /// The body of a group's kernel. Inputs and ops stand in the order in which the results come to need them, so that
 /// groups that do the same have equal bodies.
 fn outline(graph: &Graph, group: &Group) -> Result<Outlined, OpError> {
-    let order = Order::of(graph, group);
+    let shapes = shapes(graph, group);
+    let order = Order::of(graph, group, &shapes);
     let inputs = order
         .reads
         .iter()
@@ -223,8 +225,8 @@ fn outline(graph: &Graph, group: &Group) -> Result<Outlined, OpError> {
     }
     for &number in &order.operations {
         let operation = &graph.operations()[number];
-        let operands = operation.op.operands.iter().map(|old| values[old]);
-        let operands: Vec<ValueId> = operands.collect();
+        let operands = ordered_operands(operation, order.shapes);
+        let operands: Vec<ValueId> = operands.iter().map(|old| values[old]).collect();
         let location = operation.location.clone();
         let id = body.push(operation.op.kind.clone(), operands, location)?;
         values.extend(operation.results().zip(body.operation(id).results()));
@@ -236,17 +238,66 @@ fn outline(graph: &Graph, group: &Group) -> Result<Outlined, OpError> {
     })
 }
 
+/// What each value of a group is, whatever the values are called that the group reads: a hash over the ops it is made
+/// of.
+fn shapes(graph: &Graph, group: &Group) -> BTreeMap<ValueId, u64> {
+    let mut hashes: BTreeMap<ValueId, u64> = BTreeMap::new();
+    for &number in &group.members {
+        let operation = &graph.operations()[number];
+        let is_outside = is_outside(graph, group, operation);
+        let mut operands: Vec<u64> = Vec::new();
+        for &operand in &operation.op.operands {
+            let hash = hashes.entry(operand).or_insert_with(|| {
+                let mut hasher = DefaultHasher::new();
+                graph.value_type(operand).hash(&mut hasher);
+                hasher.finish()
+            });
+            operands.push(*hash);
+        }
+        if is_commutative(operation) {
+            operands.sort_unstable();
+        }
+        for (index, value) in operation.results().enumerate() {
+            let mut hasher = DefaultHasher::new();
+            graph.value_type(value).hash(&mut hasher);
+            if !is_outside {
+                (&operation.op.kind, &operands, index).hash(&mut hasher);
+            }
+            hashes.insert(value, hasher.finish());
+        }
+    }
+    hashes
+}
+
+fn is_commutative(operation: &Operation) -> bool {
+    matches!(operation.op.kind, OpKind::Binary(function) if function.is_commutative())
+}
+
+/// The operands of an op, those that may change places in the order of what they are.
+fn ordered_operands(operation: &Operation, shapes: &BTreeMap<ValueId, u64>) -> Vec<ValueId> {
+    let mut operands = operation.op.operands.clone();
+    if is_commutative(operation) {
+        operands.sort_by_key(|operand| shapes.get(operand));
+    }
+    operands
+}
+
 /// The order in which a group's results come to need values and ops.
-#[derive(Default)]
-struct Order {
+struct Order<'s> {
+    shapes: &'s BTreeMap<ValueId, u64>,
     reads: Vec<ValueId>,
     operations: Vec<usize>,
     seen: HashSet<ValueId>,
 }
 
-impl Order {
-    fn of(graph: &Graph, group: &Group) -> Self {
-        let mut order = Self::default();
+impl<'s> Order<'s> {
+    fn of(graph: &Graph, group: &Group, shapes: &'s BTreeMap<ValueId, u64>) -> Self {
+        let mut order = Self {
+            shapes,
+            reads: Vec::new(),
+            operations: Vec::new(),
+            seen: HashSet::new(),
+        };
         // Depth first, operands before the op: an op is looked at once to open it and once to close it.
         for &export in &group.exports {
             let mut open = vec![(export, false)];
@@ -279,8 +330,8 @@ impl Order {
             }
         } else if self.seen.insert(operation.result()) {
             open.push((operation.result(), true));
-            let operands = operation.op.operands.iter().rev();
-            open.extend(operands.map(|&operand| (operand, false)));
+            let operands = ordered_operands(operation, self.shapes);
+            open.extend(operands.into_iter().rev().map(|operand| (operand, false)));
         }
     }
 }

@@ -58,7 +58,7 @@ impl Dependences {
         let mut readers: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); graph.inputs().len()];
         for (number, operation) in graph.operations().iter().enumerate() {
             for &operand in &operation.op.operands {
-                if let Definition::Input(input) = graph.definition(operand) {
+                if let Definition::Input(input) = graph.definition(unviewed(graph, operand)) {
                     readers[input].insert(number);
                 }
             }
@@ -72,9 +72,6 @@ impl Dependences {
                 continue;
             };
             let writer = NodeIndex::new(op.index());
-            if !readers.contains(&op.index()) {
-                continue;
-            }
             for &reader in readers.iter().filter(|&&reader| reader != op.index()) {
                 let reader = NodeIndex::new(reader);
                 if !has_path_connecting(&self.graph, writer, reader, None) {
