@@ -111,21 +111,28 @@ pub struct Kernel {
 
 /// A schedule family: how a kernel walks over its data, and so what its body may hold.
 ///
-/// *Index ops* below are those whose result elements are each one operand element at a computed place: broadcast_in_dim,
-/// reshape, transpose, slice, dynamic_slice, pad, concatenate, reverse, iota, gather, constant.
+/// *Elementwise ops* below are those of [`OpKind::is_elementwise`](crate::OpKind::is_elementwise), and bitcast_convert
+/// between elements of one size. *Index ops* are those whose result elements are each one operand element at a computed
+/// place: broadcast_in_dim, reshape, transpose, slice, dynamic_slice, pad, concatenate, reverse, iota, gather,
+/// bitcast_convert. Constants in a body are scalars. The init of a reduction is a constant or an input of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// Elementwise and index ops. All results have one shape; each element is computed by itself.
     Loop,
     /// Reductions along trailing dimensions, with elementwise and index ops before, between and after them. Every
     /// reduction reduces the same trailing dimensions of the same shape; results have that shape or the reduced one.
+    ///
+    /// What is computed of a reduction stays in its row: elementwise ops on the reduced shape, broadcast_in_dim of the
+    /// reduced shape along the row, and elementwise ops on the whole shape. Index ops stand before reductions only.
     Row,
-    /// One reduction (of one or more inputs) in which the fastest dimension stays, with elementwise and index ops
-    /// before it, and elementwise ops on the reduced shape after it.
+    /// One reduction (of one or more inputs) along leading dimensions, so that the fastest dimension stays, with
+    /// elementwise and index ops before it, and elementwise ops on the reduced shape after it.
     Column,
-    /// One dot_general, with transposes and reshapes of its operands and result.
+    /// One dot_general, with transposes and reshapes of its operands and result. Each dimension of the dot_general's
+    /// operands and result has one stride in the buffer read or written.
     Dot,
-    /// One scatter, dynamic_update_slice, reduce_window, with elementwise and index ops before it.
+    /// One scatter, dynamic_update_slice, reduce_window, with elementwise and index ops before it. What is updated is an
+    /// input of the body or a scalar broadcast.
     Index,
     /// One sort or top_k.
     Sort,
@@ -177,9 +184,13 @@ impl fmt::Display for Place {
 pub enum Step {
     /// A kernel runs from operand to result buffers.
     ///
-    /// A result buffer may be an operand's memory, from its first byte on, in two cases. Element `i` of the result
-    /// needs element `i` of that operand and no other; or the body is a dynamic_update_slice or scatter of that
-    /// operand, which is then updated in place: such a kernel copies the operand only where the two addresses differ.
+    /// A result buffer may be an operand's memory, from its first byte on, in two cases.
+    ///
+    /// - The body reads that operand only at the element (loop), or at the reduced element after the reduction (column),
+    ///   at which it computes its results: a kernel reads all operands there before it writes any result. In a row kernel
+    ///   nothing but the one result is computed from the operand, elementwise.
+    /// - The body is a dynamic_update_slice or scatter of that operand and reads it nowhere else. It is updated in place;
+    ///   such a kernel copies the operand only where the two addresses differ.
     Launch {
         /// Which kernel.
         kernel: KernelId,
