@@ -3,7 +3,11 @@
 #[path = "cpu/harness.rs"]
 mod harness;
 
+#[path = "cpu/dots.rs"]
+mod dots;
 #[path = "cpu/elementwise.rs"]
 mod elementwise;
 #[path = "cpu/loops.rs"]
 mod loops;
+#[path = "cpu/reductions.rs"]
+mod reductions;

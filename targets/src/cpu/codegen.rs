@@ -127,6 +127,7 @@ fn at_stages(
     mut show: impl FnMut(Stage<'_, '_, '_>) -> Result<(), CpuError>,
 ) -> Result<Division, CpuError> {
     let context = mlir::context();
+    let diagnostics = lower::Diagnostics::of(&context);
     let mut module = Module::new(Location::unknown(&context));
     let division = emission::build(
         &context,
@@ -141,9 +142,9 @@ fn at_stages(
         source,
     })?;
     show(Stage::Built(&module))?;
-    lower::lower(&context, &mut module)?;
+    lower::lower(&context, &mut module, &diagnostics)?;
     let llvm = LlvmContext::create();
-    let translated = lower::translate(&module, &llvm)?;
+    let translated = lower::translate(&module, &llvm, &diagnostics)?;
     let machine = target.machine()?;
     machine.optimise(&translated)?;
     show(Stage::Optimised(&translated, &machine))?;

@@ -129,6 +129,9 @@ impl<'c, 'g> Emission<'c, 'g> {
         range: &Range,
         body: impl FnOnce(&mut Self, Expression) -> Result<(), E>,
     ) -> Result<(), E> {
+        if upper <= lower {
+            return Ok(());
+        }
         if upper - lower == 1 && matches!(range, Range::All) {
             return body(self, Expression::constant(lower));
         }

@@ -10,6 +10,7 @@ use melior::{
     ir::Module,
     pass::{PassManager, conversion},
 };
+use std::sync::{Arc, Mutex, PoisonError};
 
 // The binding of mlir-sys names LLVM's types by its own, which inkwell does not know.
 unsafe extern "C" {
@@ -19,8 +20,39 @@ unsafe extern "C" {
     ) -> *mut std::ffi::c_void;
 }
 
+/// What MLIR reports about a context's modules.
+#[derive(Clone, Default)]
+pub struct Diagnostics(Arc<Mutex<String>>);
+
+impl Diagnostics {
+    /// Takes the context's reports from now on; without this they go to the standard error.
+    pub fn of(context: &Context) -> Self {
+        let diagnostics = Self::default();
+        let text = Arc::clone(&diagnostics.0);
+        context.attach_diagnostic_handler(move |diagnostic| {
+            let mut text = text.lock().unwrap_or_else(PoisonError::into_inner);
+            text.push_str(&diagnostic.to_string());
+            text.push('\n');
+            true
+        });
+        diagnostics
+    }
+
+    fn error(&self, stage: &'static str) -> CpuError {
+        let text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        CpuError::Lowering {
+            stage,
+            message: text.trim_end().to_owned(),
+        }
+    }
+}
+
 /// Lowers a module to the `llvm` dialect, in place.
-pub fn lower(context: &Context, module: &mut Module<'_>) -> Result<(), CpuError> {
+pub fn lower(
+    context: &Context,
+    module: &mut Module<'_>,
+    diagnostics: &Diagnostics,
+) -> Result<(), CpuError> {
     let passes = PassManager::new(context);
     passes.enable_verifier(true);
     passes.add_pass(conversion::create_scf_to_control_flow());
@@ -28,16 +60,16 @@ pub fn lower(context: &Context, module: &mut Module<'_>) -> Result<(), CpuError>
     passes.add_pass(conversion::create_arith_to_llvm());
     passes.add_pass(conversion::create_control_flow_to_llvm());
     passes.add_pass(conversion::create_reconcile_unrealized_casts());
-    passes.run(module).map_err(|error| CpuError::Lowering {
-        stage: "MLIR's passes",
-        message: error.to_string(),
-    })
+    passes
+        .run(module)
+        .map_err(|_| diagnostics.error("MLIR's passes"))
 }
 
 /// Makes LLVM IR of a module of the `llvm` dialect.
 pub fn translate<'l>(
     module: &Module<'_>,
     context: &'l LlvmContext,
+    diagnostics: &Diagnostics,
 ) -> Result<LlvmModule<'l>, CpuError> {
     // SAFETY: the operation is a verified module of the llvm dialect whose translations are registered. The module
     // made belongs to the LLVM context, which outlives what takes ownership of it here.
@@ -45,10 +77,7 @@ pub fn translate<'l>(
         mlirTranslateModuleToLLVMIR(module.as_operation().to_raw(), context.as_ctx_ref().cast())
     };
     if raw.is_null() {
-        return Err(CpuError::Lowering {
-            stage: "the translation to LLVM IR",
-            message: "MLIR gives no reason".to_owned(),
-        });
+        return Err(diagnostics.error("the translation to LLVM IR"));
     }
     // SAFETY: as above; the module is not null and nobody else owns it.
     Ok(unsafe { LlvmModule::new(raw.cast()) })

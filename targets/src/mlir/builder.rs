@@ -6,7 +6,10 @@ use melior::{
     ir::{
         Attribute, Block, BlockLike, BlockRef, Identifier, Location, Operation, Region, RegionLike,
         Type, ValueLike,
-        attribute::{DenseI32ArrayAttribute, FloatAttribute, IntegerAttribute, TypeAttribute},
+        attribute::{
+            DenseI32ArrayAttribute, FloatAttribute, IntegerAttribute, StringAttribute,
+            TypeAttribute,
+        },
         operation::{OperationBuilder, OperationLike, OperationRef},
         r#type::IntegerType,
     },
@@ -185,6 +188,20 @@ impl<'c> Builder<'c> {
     /// An operation of one operand with a result of another type.
     pub fn cast(&self, name: &str, x: Value<'c>, result: Type<'c>) -> Value<'c> {
         self.value(name, &[x], result, &[])
+    }
+
+    /// A call of an LLVM intrinsic, named without its types.
+    pub fn intrinsic(&self, name: &str, operands: &[Value<'c>], result: Type<'c>) -> Value<'c> {
+        let segments = DenseI32ArrayAttribute::new(self.context, &[operands.len() as i32, 0]);
+        let attributes = [
+            ("intrin", StringAttribute::new(self.context, name).into()),
+            ("operandSegmentSizes", segments.into()),
+            (
+                "op_bundle_sizes",
+                DenseI32ArrayAttribute::new(self.context, &[]).into(),
+            ),
+        ];
+        self.value("llvm.call_intrinsic", operands, result, &attributes)
     }
 
     /// The same bits in another type of the same width.

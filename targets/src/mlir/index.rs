@@ -332,7 +332,9 @@ pub fn delinearize(position: &Expression, shape: &[usize]) -> Vec<Expression> {
             } else {
                 rest.remainder(dimension)
             };
-            rest = rest.quotient(dimension);
+            if i > 0 {
+                rest = rest.quotient(dimension);
+            }
             index
         })
         .collect();

@@ -565,8 +565,8 @@ pub fn convert<'c>(b: &Builder<'c>, from: ElementType, to: ElementType, x: Value
             let zero = b.constant_float(x.r#type(), 0.0);
             b.compare_floats(FloatPredicate::Une, x, zero)
         }
-        (Class::Float, Class::Signed) => b.cast("llvm.intr.fptosi.sat", x, t),
-        (Class::Float, Class::Unsigned) => b.cast("llvm.intr.fptoui.sat", x, t),
+        (Class::Float, Class::Signed) => b.intrinsic("llvm.fptosi.sat", &[x], t),
+        (Class::Float, Class::Unsigned) => b.intrinsic("llvm.fptoui.sat", &[x], t),
         (_, Class::Boolean) => {
             let zero = b.constant_integer(x.r#type(), 0);
             b.compare_integers(IntegerPredicate::Ne, x, zero)

@@ -251,6 +251,20 @@ fn exact_binary_functions_have_the_interpreters_bits() {
     check(cases);
 }
 
+/// The interpreter's power loses digits for f64 exponents beyond 2³¹; those become 3.
+fn with_moderate_exponents(y: Tensor) -> Tensor {
+    let Some(mut values) = y.values::<f64>() else {
+        return y;
+    };
+    for value in values
+        .iter_mut()
+        .filter(|y| y.is_finite() && y.abs() > 2f64.powi(31))
+    {
+        *value = 3f64.copysign(*value);
+    }
+    Tensor::from_values(y.shape(), &values).unwrap()
+}
+
 /// As with functions of one number.
 #[test]
 fn approximated_binary_functions_are_near_the_interpreters() {
@@ -259,7 +273,8 @@ fn approximated_binary_functions_are_near_the_interpreters() {
         .into_iter()
         .filter(|element| element.is_float())
     {
-        let inputs = pairs(element);
+        let [x, y] = pairs(element);
+        let inputs = [x, with_moderate_exponents(y)];
         let types = inputs.each_ref().map(vector_type);
         let kinds = [Binary::Power, Binary::Atan2]
             .into_iter()

@@ -203,7 +203,7 @@ fn ulp(element: ElementType, x: f64) -> f64 {
     } else {
         least
     };
-    2f64.powi(exponent.max(least) - digits)
+    f64::from(exponent.max(least) - digits).exp2()
 }
 
 /// The elements as f64; exact but for 64-bit integers.

@@ -45,6 +45,13 @@ impl Nest {
         shape: &[usize],
         body: impl Fn(&mut Emission<'c, '_>, &[Expression]) -> Result<(), Unsupported>,
     ) -> Result<Self, Unsupported> {
+        if shape.contains(&0) {
+            return Ok(Self {
+                shape: shape.to_vec(),
+                split: shape.len() - 1,
+                cuts: Vec::new(),
+            });
+        }
         let context = emission.elemental.builder().context();
         let mut split = 0;
         loop {

@@ -9,8 +9,14 @@ use std::convert::Infallible;
 pub fn cbrt<'c>(b: &Builder<'c>, x: Value<'c>) -> Value<'c> {
     in_f64(b, [x], |m, [x]| {
         let size = m.abs(x);
+        // Subnormal numbers have no exponent to divide, and three times a large one would be infinite.
         let subnormal = m.lt(size, m.c(f64::MIN_POSITIVE));
-        let a = m.select(subnormal, m.mul(size, m.c(2f64.powi(54))), size);
+        let large = m.gt(size, m.c(2f64.powi(1000)));
+        let either = |below: i32, above: i32| {
+            let [below, above] = [below, above].map(|exponent| m.c(2f64.powi(exponent)));
+            m.select(subnormal, below, m.select(large, above, m.c(1.0)))
+        };
+        let a = m.mul(size, either(54, -54));
         let i32 = b.integer(32);
         let upper = m.integer("arith.shrui", m.bits(a), m.int(32));
         let upper = b.cast("arith.trunci", upper, i32);
@@ -27,7 +33,7 @@ pub fn cbrt<'c>(b: &Builder<'c>, x: Value<'c>) -> Value<'c> {
         let (square, lost) = m.two_product(t, t);
         let residue = m.fma(lost, t, m.fma(square, t, m.neg(a)));
         let t = m.sub(t, m.div(residue, m.mul(m.c(3.0), square)));
-        let t = m.select(subnormal, m.mul(t, m.c(2f64.powi(-18))), t);
+        let t = m.mul(t, either(-18, 18));
         let regular = m.both(m.gt(size, m.c(0.0)), m.lt(size, m.c(f64::INFINITY)));
         m.select(regular, m.with_sign(t, x), x)
     })
