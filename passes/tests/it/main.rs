@@ -1,4 +1,13 @@
-//! Tests of whole pipelines, on the steps that JAX exported.
+//! Tests of the passes and the plan: what each makes of small programs, and that programs still compute the same bits.
 
+mod barriers;
+mod canonicalise;
 mod common;
+mod fold_unit_dimensions;
+mod fusion;
+mod inline;
+mod pipeline;
+mod planning;
+mod random;
+mod snapshots;
 mod steps;
