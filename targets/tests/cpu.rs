@@ -11,3 +11,7 @@ mod elementwise;
 mod loops;
 #[path = "cpu/reductions.rs"]
 mod reductions;
+#[path = "cpu/sorts.rs"]
+mod sorts;
+#[path = "cpu/updates.rs"]
+mod updates;

@@ -7,6 +7,8 @@
 
 mod index_ops;
 
+pub use index_ops::index_vector;
+
 use super::index::{self, Atom, Expression, Variable};
 use super::{Builder, IntegerPredicate, Value, scalar};
 use melior::ir::{Type, ValueLike, attribute::FlatSymbolRefAttribute};
@@ -546,7 +548,10 @@ impl<'c, 'g> Elemental<'c, 'g> {
     }
 
     /// The element `value[indices]`, an integer that says where a slice starts: held in `0..=last`, as an index.
-    fn start(
+    ///
+    /// # Errors
+    /// As [`element`](Self::element).
+    pub fn start(
         &mut self,
         value: ValueId,
         indices: &[Expression],

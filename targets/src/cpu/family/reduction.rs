@@ -25,22 +25,38 @@ impl<'c, 'g> Reduction<'c, 'g> {
             let OpKind::Reduce { dimensions, body } = &operation.op.kind else {
                 return None;
             };
-            let inputs = &operation.op.operands[..operation.op.operands.len() / 2];
-            Some(Self {
-                operation,
-                dimensions,
-                body,
-                function: body
-                    .as_binary()
-                    .filter(|f| inputs.len() == 1 && is_commutative_and_associative(*f)),
-                elements: inputs
-                    .iter()
-                    .map(|&v| graph.value_type(v).element)
-                    .collect(),
-                arrays: Vec::new(),
-            })
+            Some(Self::new(graph, operation, dimensions, body))
         });
         reductions.collect()
+    }
+
+    /// A reduce_window, if the operation is one.
+    pub fn of_window(graph: &'g Graph, operation: &'g Operation) -> Option<Self> {
+        let OpKind::ReduceWindow { body, .. } = &operation.op.kind else {
+            return None;
+        };
+        Some(Self::new(graph, operation, &[], body))
+    }
+
+    fn new(
+        graph: &'g Graph,
+        operation: &'g Operation,
+        dimensions: &'g [usize],
+        body: &'g Region,
+    ) -> Self {
+        let inputs = &operation.op.operands[..operation.op.operands.len() / 2];
+        let function = body.as_binary();
+        Self {
+            operation,
+            dimensions,
+            body,
+            function: function.filter(|&f| inputs.len() == 1 && is_commutative_and_associative(f)),
+            elements: inputs
+                .iter()
+                .map(|&v| graph.value_type(v).element)
+                .collect(),
+            arrays: Vec::new(),
+        }
     }
 
     /// The values reduced.

@@ -122,18 +122,35 @@ impl<'c> Elemental<'c, '_> {
         interior: &[usize],
         indices: &[Expression],
     ) -> Result<Value<'c>, Unsupported> {
-        let operand = self.graph.value_type(operands[0]);
+        let offsets: Vec<Expression> = (indices.iter().zip(low))
+            .map(|(index, &low)| index.plus_constant(-low))
+            .collect();
+        let steps: Vec<i64> = interior.iter().map(|&gap| gap as i64 + 1).collect();
+        self.element_or_padding(operands[0], &offsets, &steps, operands[1])
+    }
+
+    /// The element of `value` that stands at `offsets` once its elements are `steps` apart in each dimension; between
+    /// them and beyond them, the scalar `padding`.
+    ///
+    /// # Errors
+    /// As [`element`](Self::element).
+    pub fn element_or_padding(
+        &mut self,
+        value: ValueId,
+        offsets: &[Expression],
+        steps: &[i64],
+        padding: ValueId,
+    ) -> Result<Value<'c>, Unsupported> {
+        let operand = self.graph.value_type(value);
         let result = scalar::register_type(&self.builder(), operand.element);
         if operand.is_empty() {
-            return self.element(operands[1], &[]);
+            return self.element(padding, &[]);
         }
         let mut conditions = Vec::new();
-        let mut source = Vec::with_capacity(indices.len());
-        for (d, index) in indices.iter().enumerate() {
-            let offset = index.plus_constant(-low[d]);
-            let step = interior[d] as i64 + 1;
-            let last = (operand.shape[d] as i64 - 1) * step;
-            conditions.push(self.reaches(&offset, 0));
+        let mut source = Vec::with_capacity(offsets.len());
+        for ((offset, &step), &extent) in offsets.iter().zip(steps).zip(&operand.shape) {
+            let last = (extent as i64 - 1) * step;
+            conditions.push(self.reaches(offset, 0));
             // last ≥ offset
             conditions.push(self.reaches(&offset.times(-1), -last));
             if step > 1 {
@@ -145,8 +162,8 @@ impl<'c> Elemental<'c, '_> {
         self.choose(
             conditions,
             result,
-            |this| this.element(operands[0], &source),
-            |this| this.element(operands[1], &[]),
+            |this| this.element(value, &source),
+            |this| this.element(padding, &[]),
         )
     }
 
