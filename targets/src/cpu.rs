@@ -16,6 +16,7 @@ mod manifest;
 mod units;
 
 pub use codegen::CodeStage;
+pub use link::linker;
 pub use machine::{CpuTarget, CpuTargetError};
 
 use crate::mlir::elemental::Unsupported;
@@ -128,12 +129,4 @@ pub fn emit(
     stage: CodeStage,
 ) -> Result<Vec<(String, Vec<u8>)>, CpuError> {
     codegen::emit(&units::Units::of(plan)?, target, stage)
-}
-
-/// LLVM's linker: the one the options name, or the one that is found.
-///
-/// # Errors
-/// There is none.
-pub fn linker(options: &CpuOptions) -> Result<PathBuf, CpuError> {
-    link::find(options)
 }

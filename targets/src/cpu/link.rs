@@ -8,7 +8,7 @@ const LINKER: &str = "ld.lld-22";
 
 /// Links objects, in their order. Equal objects give equal bytes: there is no path and no time in them.
 pub fn link(objects: &[&[u8]], options: &CpuOptions) -> Result<Vec<u8>, CpuError> {
-    let linker = find(options)?;
+    let linker = linker(options)?;
     let folder = tempfile::tempdir()?;
     let names: Vec<String> = (0..objects.len()).map(|i| format!("kernel{i}.o")).collect();
     for (name, object) in names.iter().zip(objects) {
@@ -40,7 +40,10 @@ pub fn link(objects: &[&[u8]], options: &CpuOptions) -> Result<Vec<u8>, CpuError
 }
 
 /// The linker given, or the one in PATH, or the one beside the LLVM that this was built with.
-pub fn find(options: &CpuOptions) -> Result<PathBuf, CpuError> {
+///
+/// # Errors
+/// There is none.
+pub fn linker(options: &CpuOptions) -> Result<PathBuf, CpuError> {
     if let Some(linker) = &options.linker {
         return Ok(linker.clone());
     }
