@@ -171,10 +171,11 @@ impl Builder<'_> {
         self.program.variables[variable.0].live.add(from, to);
     }
 
-    /// A variable is written at a position.
+    /// A variable is written at a position. It is in use until the next one, even if nobody reads it: what is read there
+    /// yet must not lie in its place.
     fn define(&mut self, variable: Variable, position: usize) {
         self.program.variables[variable.0].defined = written(position);
-        self.live(variable, written(position), written(position));
+        self.live(variable, written(position), written(position) + 1);
     }
 
     /// A variable is read at a position, for the first or another time since it was written.

@@ -19,5 +19,9 @@ fn becomes(source: &str, expected: &str) {
 #[track_caller]
 fn stays(source: &str) {
     let lines: Vec<&str> = source.trim().lines().collect();
-    check("canonicalise", source, &lines[1..lines.len() - 1].join("\n"));
+    check(
+        "canonicalise",
+        source,
+        &lines[1..lines.len() - 1].join("\n"),
+    );
 }

@@ -115,7 +115,9 @@ pub fn body(module: &Module) -> Vec<String> {
 /// Inputs with all the numbers that rules could stumble over, in another order for each input.
 pub fn special_inputs(module: &Module) -> Vec<Tensor> {
     let inputs = module.entry().unwrap().inputs().iter().enumerate();
-    inputs.map(|(number, input)| special_tensor(&input.tensor_type, number)).collect()
+    inputs
+        .map(|(number, input)| special_tensor(&input.tensor_type, number))
+        .collect()
 }
 
 fn special_tensor(tensor_type: &TensorType, number: usize) -> Tensor {
@@ -123,20 +125,35 @@ fn special_tensor(tensor_type: &TensorType, number: usize) -> Tensor {
     match tensor_type.element {
         ElementType::F32 => {
             let special = [
-                1.5, -0.0, f32::NAN, 0.0, -2.25, f32::INFINITY, 1.0e-40, -1.0, f32::NEG_INFINITY, 3.0e38, 7.0,
+                1.5,
+                -0.0,
+                f32::NAN,
+                0.0,
+                -2.25,
+                f32::INFINITY,
+                1.0e-40,
+                -1.0,
+                f32::NEG_INFINITY,
+                3.0e38,
+                7.0,
             ];
             Tensor::from_values(shape, &cycled(&special, count, number))
         }
         ElementType::Bf16 => {
-            let special = [1.5, -0.0, f32::NAN, 0.0, -2.25, f32::INFINITY, 300.0].map(half::bf16::from_f32);
+            let special =
+                [1.5, -0.0, f32::NAN, 0.0, -2.25, f32::INFINITY, 300.0].map(half::bf16::from_f32);
             Tensor::from_values(shape, &cycled(&special, count, number))
         }
         ElementType::I32 => {
             let special = [0, 1, -1, i32::MAX, i32::MIN, 7, -3, 2];
             Tensor::from_values(shape, &cycled(&special, count, number))
         }
-        ElementType::Ui8 => Tensor::from_values(shape, &cycled(&[0u8, 255, 1, 7, 128], count, number)),
-        ElementType::I1 => Tensor::from_values(shape, &cycled(&[true, false, false], count, number)),
+        ElementType::Ui8 => {
+            Tensor::from_values(shape, &cycled(&[0u8, 255, 1, 7, 128], count, number))
+        }
+        ElementType::I1 => {
+            Tensor::from_values(shape, &cycled(&[true, false, false], count, number))
+        }
         other => panic!("no special numbers of type {other}"),
     }
     .unwrap()
@@ -145,7 +162,9 @@ fn special_tensor(tensor_type: &TensorType, number: usize) -> Tensor {
 fn cycled<T: Copy>(values: &[T], count: usize, number: usize) -> Vec<T> {
     // Steps of different lengths pair each value of one input with many of another.
     let step = 1 + number % (values.len() - 1);
-    (0..count).map(|i| values[(i * step + number) % values.len()]).collect()
+    (0..count)
+        .map(|i| values[(i * step + number) % values.len()])
+        .collect()
 }
 
 /// What the interpreter makes of a module.
@@ -158,7 +177,11 @@ pub fn interpret(module: &Module, inputs: &[Tensor]) -> Vec<Tensor> {
 pub fn check(pipeline: &str, source: &str, expected: &str) {
     let before = program(source);
     let after = run(pipeline, &before);
-    let expected: Vec<String> = expected.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
+    let expected: Vec<String> = expected
+        .lines()
+        .map(|line| line.trim().to_owned())
+        .filter(|line| !line.is_empty())
+        .collect();
     assert_eq!(body(&after).join("\n"), expected.join("\n"));
     let inputs = special_inputs(&before);
     assert_same(&interpret(&after, &inputs), &interpret(&before, &inputs));

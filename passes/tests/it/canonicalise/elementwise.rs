@@ -218,7 +218,11 @@ fn dividing_by_other_numbers_stays() {
              }}"
         );
         let after = crate::common::run("canonicalise", &crate::common::program(&source));
-        assert!(crate::common::body(&after).iter().any(|line| line.contains("tsr.divide")));
+        assert!(
+            crate::common::body(&after)
+                .iter()
+                .any(|line| line.contains("tsr.divide"))
+        );
     }
 }
 

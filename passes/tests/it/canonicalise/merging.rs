@@ -67,11 +67,21 @@ fn a_pipeline_that_does_not_come_to_an_end_says_so() {
     struct Remarks(Vec<String>);
     impl Observer for Remarks {
         fn after_pass(&mut self, run: &PassRun<'_>) {
-            self.0.extend(run.report.remarks().iter().map(|remark| remark.message.clone()));
+            self.0.extend(
+                run.report
+                    .remarks()
+                    .iter()
+                    .map(|remark| remark.message.clone()),
+            );
         }
     }
     let mut remarks = Remarks(Vec::new());
     let pipeline: tessera_passes::Pipeline = "canonicalise{max-iterations=1}".parse().unwrap();
-    pipeline.run(&crate::common::program(TWICE), &mut remarks).unwrap();
-    assert_eq!(remarks.0, ["stopped after 1 iterations, before nothing changed any more"]);
+    pipeline
+        .run(&crate::common::program(TWICE), &mut remarks)
+        .unwrap();
+    assert_eq!(
+        remarks.0,
+        ["stopped after 1 iterations, before nothing changed any more"]
+    );
 }
