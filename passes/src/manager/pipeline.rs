@@ -25,6 +25,16 @@ impl Pipeline {
         self.passes.iter().map(|pass| &**pass)
     }
 
+    /// Adds a pass at the end.
+    pub fn push(&mut self, pass: Box<dyn Pass>) {
+        self.passes.push(pass);
+    }
+
+    /// Adds the passes of another pipeline at the end.
+    pub fn extend(&mut self, other: Self) {
+        self.passes.extend(other.passes);
+    }
+
     /// The text of the passes from number `first` on.
     pub(super) fn text_from(&self, first: usize) -> String {
         let passes = self.passes.iter().skip(first);
