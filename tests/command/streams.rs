@@ -153,7 +153,7 @@ fn inspect_shows_what_a_bundle_holds() {
     assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
     for expected in [
         "graph     main",
-        "arg0       tensor<4x8xf32>",
+        "arg0      tensor<4x8xf32>",
         "result0   tensor<4x8xf32>",
         "gemm",
     ] {
