@@ -56,14 +56,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let x = normal.tensor(ElementType::F32, &[SAMPLES, FEATURES], 0)?;
     // The targets are the sums of the features, so the weights go towards one.
     let features = x.values::<f32>().unwrap_or_default();
-    let y: Vec<f32> = features.chunks(FEATURES).map(|row| row.iter().sum()).collect();
+    let y: Vec<f32> = features
+        .chunks(FEATURES)
+        .map(|row| row.iter().sum())
+        .collect();
     instance.set_input_named("w", &Tensor::zeros(ElementType::F32, [FEATURES, 1])?)?;
     instance.set_input_named("x", &x)?;
     instance.set_input_named("y", &Tensor::from_values([SAMPLES, 1], &y)?)?;
     for number in 1..=40 {
         instance.step()?;
         if number % 10 == 0 {
-            println!("step {number}: loss {:?}", instance.result(1)?.values::<f32>());
+            println!(
+                "step {number}: loss {:?}",
+                instance.result(1)?.values::<f32>()
+            );
         }
     }
     println!("w = {:?}", instance.result(0)?.values::<f32>());

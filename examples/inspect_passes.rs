@@ -37,6 +37,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("// imported\n{module}");
     let compiler = Compiler::new("cpu")?;
     let module = compiler.transform(&module, &mut Print)?;
-    print!("{}", tessera_ir::plan::print(&compiler.plan(&module)?, false));
+    print!(
+        "{}",
+        tessera_ir::plan::print(&compiler.plan(&module)?, false)
+    );
     Ok(())
 }
