@@ -64,6 +64,7 @@ pub(super) fn group(graph: &Graph, limits: Fuse) -> Vec<Group> {
     for number in (0..graph.operations().len()).rev() {
         grouping.visit(number);
     }
+    grouping.merge_chains();
     grouping.merge_siblings();
     grouping.in_order()
 }
@@ -440,6 +441,65 @@ impl Grouping<'_> {
         self.insert(group);
     }
 
+    /// Merges each group with those that read its results, where that makes no more work: a row that is reduced, say, with
+    /// what is computed of it and of the row.
+    fn merge_chains(&mut self) {
+        let mut next = 0;
+        while next < self.groups.len() {
+            let id = GroupId(next);
+            // What is merged is a new group at the end, which gets its turn.
+            if self.groups[next].is_some() {
+                self.merge_with_reader(id);
+            }
+            next += 1;
+        }
+    }
+
+    /// Merges a group with one that reads its results, if there is one that it can be merged with.
+    fn merge_with_reader(&mut self, id: GroupId) {
+        let group = self.group(id);
+        let readers: BTreeSet<GroupId> = group
+            .exports
+            .iter()
+            .flat_map(|export| &self.readers[export.index()])
+            .copied()
+            .collect();
+        for reader in readers {
+            if let Some(candidate) = self.merged(id, reader) {
+                return self.replace(&[id, reader], candidate.group);
+            }
+        }
+    }
+
+    /// Two groups as one, if they may be and that makes no more work.
+    fn merged(&self, a: GroupId, b: GroupId) -> Option<Candidate> {
+        let (first, second) = (self.group(a), self.group(b));
+        if !first.is_kernel || !second.is_kernel {
+            return None;
+        }
+        let members = &first.members | &second.members;
+        let mut exports = &first.exports | &second.exports;
+        exports.retain(|&value| self.is_needed(value, &[a, b]));
+        let candidate = self.checked(members, exports, &[a, b])?;
+        let before = self.work_of(first)?.saturating_add(self.work_of(second)?);
+        let after = self.work(&candidate.analysis);
+        (after <= before && has_parallel_rows(&candidate)).then_some(candidate)
+    }
+
+    fn work_of(&self, group: &Group) -> Option<u64> {
+        let analysis = analyse(self.graph, &group.members, &group.exports).ok()?;
+        Some(self.work(&analysis))
+    }
+
+    /// What computing all elements of a group costs.
+    fn work(&self, analysis: &Analysis) -> u64 {
+        let members = analysis.members.iter().map(|(&number, member)| {
+            let weight = weight(&self.operation(number).op.kind);
+            member.evaluations().saturating_mul(weight)
+        });
+        members.fold(0, u64::saturating_add)
+    }
+
     /// Merges groups that read the same elements of a value at the same places, and all that compute scalars.
     fn merge_siblings(&mut self) {
         for value in self.graph.values() {
@@ -473,11 +533,7 @@ impl Grouping<'_> {
                 into = Some(id);
                 continue;
             };
-            let (a, b) = (self.group(first), self.group(id));
-            let members = &a.members | &b.members;
-            let mut exports = &a.exports | &b.exports;
-            exports.retain(|&value| self.is_needed(value, &[first, id]));
-            if let Some(candidate) = self.checked(members, exports, &[first, id]) {
+            if let Some(candidate) = self.merged(first, id) {
                 self.replace(&[first, id], candidate.group);
                 into = Some(GroupId(self.groups.len() - 1));
             }
