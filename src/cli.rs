@@ -9,6 +9,7 @@ mod output;
 mod passes;
 mod run;
 mod table;
+mod worker;
 
 use crate::Failure;
 use arguments::{Arguments, Command};
@@ -46,7 +47,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Opt(arguments) => opt::opt(arguments),
         Command::Inspect(arguments) => inspect::inspect(arguments),
         Command::Doctor => doctor::doctor(),
-        Command::Worker => Ok(()),
+        Command::Worker { reproducer } => worker::worker(reproducer.as_deref()),
     }
 }
 

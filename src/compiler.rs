@@ -6,7 +6,9 @@ use tessera_ir::plan::Plan;
 use tessera_passes::manager::{Observer, Silent};
 use tessera_passes::{PassError, Pipeline, PlanOptions, default_pipeline};
 use tessera_runtime::BundleError;
-use tessera_targets::cpu::{self, CodeStage, CpuError, CpuOptions, CpuTarget, CpuTargetError};
+use tessera_targets::cpu::{
+    self, CodeStage, CpuError, CpuOptions, CpuTarget, CpuTargetError, WorkerCommand,
+};
 
 /// Compiles modules for one target with one pipeline.
 ///
@@ -65,6 +67,14 @@ impl Compiler {
         self
     }
 
+    /// Compiles kernels in processes that this command starts, so that an abort within LLVM is an error and not the end
+    /// of this process; without it, in threads of this process. The bundle does not depend on it.
+    #[must_use]
+    pub fn with_worker(mut self, worker: Option<WorkerCommand>) -> Self {
+        self.options.worker = worker;
+        self
+    }
+
     /// The passes this compiler runs.
     pub fn pipeline(&self) -> &Pipeline {
         &self.pipeline
@@ -110,7 +120,7 @@ impl Compiler {
         plan: &Plan,
         stage: CodeStage,
     ) -> Result<Vec<(String, Vec<u8>)>, CompileError> {
-        Ok(cpu::emit(plan, &self.target, stage)?)
+        Ok(cpu::emit(plan, &self.target, stage, &self.options)?)
     }
 
     /// The whole way: passes, plan, code, bundle.

@@ -6,6 +6,8 @@ mod malformed;
 mod steps;
 #[path = "command/streams.rs"]
 mod streams;
+#[path = "command/workers.rs"]
+mod workers;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -33,7 +33,10 @@ pub enum Command {
     Doctor,
     /// Compiles kernels handed over on standard input; what `compile` starts to keep LLVM's aborts out of its process.
     #[command(hide = true)]
-    Worker,
+    Worker {
+        /// A kernel's reproducer, to be compiled again instead; the code goes to standard output.
+        reproducer: Option<String>,
+    },
 }
 
 /// How the graph is transformed and shown on the way.

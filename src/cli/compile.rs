@@ -2,7 +2,7 @@
 
 use super::arguments::{CompileArguments, Emit, PassArguments, TargetArguments};
 use super::output::{self, write_reproducer};
-use super::passes;
+use super::{passes, worker};
 use crate::{CompileError, Compiler, Failure, Source};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -67,6 +67,7 @@ impl<'a> Stages<'a> {
         let compiler = Compiler::new(&target.target)
             .map_err(|error| Failure::error(format!("--target {}: {error}", target.target)))?
             .with_jobs(target.jobs)
+            .with_worker(worker::command())
             .with_pipeline(passes::compile_pipeline(passes, source)?);
         Ok(Self {
             source,

@@ -14,10 +14,12 @@ mod lower;
 mod machine;
 mod manifest;
 mod units;
+mod worker;
 
 pub use codegen::CodeStage;
 pub use link::linker;
 pub use machine::{CpuTarget, CpuTargetError};
+pub use worker::{ReproducerError, WorkerCommand, compile_reproducer, worker_main};
 
 use crate::mlir::elemental::Unsupported;
 use std::path::PathBuf;
@@ -33,6 +35,8 @@ pub struct CpuOptions {
     pub threads: usize,
     /// LLVM's linker; found by itself where this is not given.
     pub linker: Option<PathBuf>,
+    /// Who compiles the kernels, so that an abort within LLVM is an error; this process where this is not given.
+    pub worker: Option<WorkerCommand>,
 }
 
 /// Why a plan does not become code.
@@ -66,6 +70,14 @@ pub enum CpuError {
         message: String,
         /// The kernel in its text form, to find out why.
         reproducer: String,
+    },
+    /// A process that is to compile kernels cannot be used.
+    #[error("{program} does not compile kernels: {message}", program = .program.display())]
+    Worker {
+        /// The program.
+        program: PathBuf,
+        /// What is wrong with it.
+        message: String,
     },
     /// The plan breaks a promise.
     #[error("the plan is not sound: {0}")]
@@ -110,7 +122,7 @@ pub fn compile(
     let objects: Vec<&[u8]> = compiled
         .iter()
         .flatten()
-        .map(|code| &code.object[..])
+        .map(|code| &code.bytes[..])
         .collect();
     if !objects.is_empty() {
         writer = writer.kernels(link::link(&objects, options)?);
@@ -127,6 +139,7 @@ pub fn emit(
     plan: &Plan,
     target: &CpuTarget,
     stage: CodeStage,
+    options: &CpuOptions,
 ) -> Result<Vec<(String, Vec<u8>)>, CpuError> {
-    codegen::emit(&units::Units::of(plan)?, target, stage)
+    codegen::emit(&units::Units::of(plan)?, target, stage, options)
 }

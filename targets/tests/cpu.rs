@@ -15,3 +15,5 @@ mod reductions;
 mod sorts;
 #[path = "cpu/updates.rs"]
 mod updates;
+#[path = "cpu/workers.rs"]
+mod workers;

@@ -1,8 +1,8 @@
 //! From kernels to object files.
 
 use super::emission::{self, Division};
-use super::machine::Machine;
 use super::units::{Unit, Units};
+use super::worker::Worker;
 use super::{CpuError, CpuOptions, CpuTarget, family, lower};
 use crate::mlir;
 use inkwell::context::Context as LlvmContext;
@@ -23,12 +23,27 @@ pub enum CodeStage {
     Object,
 }
 
-/// A kernel's machine code.
+impl CodeStage {
+    /// Every stage, from the plan on.
+    pub const ALL: [Self; 4] = [Self::Mlir, Self::Llvm, Self::Assembly, Self::Object];
+
+    /// The stage's word: `mlir`, `llvm`, `asm`, `obj`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mlir => "mlir",
+            Self::Llvm => "llvm",
+            Self::Assembly => "asm",
+            Self::Object => "obj",
+        }
+    }
+}
+
+/// A kernel's code at a stage.
 pub struct Code {
     /// How its work is divided.
     pub division: Division,
-    /// An ELF object file.
-    pub object: Vec<u8>,
+    /// A text or an object file.
+    pub bytes: Vec<u8>,
 }
 
 /// The machine code of all units, `None` for those that are calls of the runtime.
@@ -46,6 +61,7 @@ pub fn compile(
     std::thread::scope(|scope| {
         for _ in 0..threads.min(units.units.len()) {
             let work = || {
+                let mut compiler = UnitCompiler::new(target, options);
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some(unit) = units.units.get(number) else {
@@ -53,15 +69,13 @@ pub fn compile(
                     };
                     let code = match unit.gemm {
                         Some(_) => Ok(None),
-                        None => compile_unit(unit, target).map(Some),
+                        None => compiler.compile(unit, CodeStage::Object).map(Some),
                     };
                     let mut results = results.lock().unwrap_or_else(|e| e.into_inner());
                     results.push((number, code));
                 }
             };
-            // LLVM and the emitters recurse along long chains of ops.
-            let builder = std::thread::Builder::new().stack_size(64 << 20);
-            if let Err(error) = builder.spawn_scoped(scope, work) {
+            if let Err(error) = thread().spawn_scoped(scope, work) {
                 tracing::warn!("a thread less to compile with: {error}");
             }
         }
@@ -71,61 +85,53 @@ pub fn compile(
     results.into_iter().map(|(_, code)| code).collect()
 }
 
-fn compile_unit(unit: &Unit<'_>, target: &CpuTarget) -> Result<Code, CpuError> {
-    let mut object = Vec::new();
-    let division = at_stages(unit, target, |stage| {
-        if let Stage::Optimised(module, machine) = stage {
-            object = machine.object(module)?;
+/// A thread to compile on: LLVM and the emitters recurse along long chains of ops.
+pub fn thread() -> std::thread::Builder {
+    std::thread::Builder::new().stack_size(64 << 20)
+}
+
+/// Compiles one unit after the other, in this process or in a worker.
+struct UnitCompiler<'a> {
+    target: &'a CpuTarget,
+    worker: Option<Worker<'a>>,
+}
+
+impl<'a> UnitCompiler<'a> {
+    fn new(target: &'a CpuTarget, options: &'a CpuOptions) -> Self {
+        let worker = options.worker.as_ref().map(Worker::new);
+        Self { target, worker }
+    }
+
+    fn compile(&mut self, unit: &Unit<'_>, stage: CodeStage) -> Result<Code, CpuError> {
+        match &mut self.worker {
+            Some(worker) => worker.compile(unit, self.target, stage),
+            None => compile_unit(unit, self.target, stage),
         }
-        Ok(())
-    })?;
-    Ok(Code { division, object })
+    }
 }
 
 /// The code of every unit that has a function, at a stage.
 pub fn emit(
     units: &Units<'_>,
     target: &CpuTarget,
-    wanted: CodeStage,
+    stage: CodeStage,
+    options: &CpuOptions,
 ) -> Result<Vec<(String, Vec<u8>)>, CpuError> {
+    let mut compiler = UnitCompiler::new(target, options);
     let functions = units.units.iter().filter(|unit| unit.gemm.is_none());
     let code = functions.map(|unit| {
-        let mut code = Vec::new();
-        at_stages(unit, target, |stage| {
-            match (wanted, stage) {
-                (CodeStage::Mlir, Stage::Built(module)) => {
-                    code = module.as_operation().to_string().into_bytes();
-                }
-                (CodeStage::Llvm, Stage::Optimised(module, _)) => {
-                    code = module.print_to_string().to_bytes().to_vec();
-                }
-                (CodeStage::Assembly, Stage::Optimised(module, machine)) => {
-                    code = machine.assembly(module)?.into_bytes();
-                }
-                (CodeStage::Object, Stage::Optimised(module, machine)) => {
-                    code = machine.object(module)?;
-                }
-                _ => {}
-            }
-            Ok(())
-        })?;
-        Ok((unit.symbol.clone(), code))
+        let code = compiler.compile(unit, stage)?;
+        Ok((unit.symbol.clone(), code.bytes))
     });
     code.collect()
 }
 
-/// A kernel between two steps of its compilation.
-enum Stage<'a, 'c, 'l> {
-    Built(&'a Module<'c>),
-    Optimised(&'a inkwell::module::Module<'l>, &'a Machine),
-}
-
-/// Compiles a unit and shows it at each stage.
-fn at_stages(
+/// Compiles a unit in this process, up to a stage.
+pub fn compile_unit(
     unit: &Unit<'_>,
     target: &CpuTarget,
-    mut show: impl FnMut(Stage<'_, '_, '_>) -> Result<(), CpuError>,
-) -> Result<Division, CpuError> {
+    stage: CodeStage,
+) -> Result<Code, CpuError> {
     let context = mlir::context();
     let diagnostics = lower::Diagnostics::of(&context);
     let mut module = Module::new(Location::unknown(&context));
@@ -141,12 +147,20 @@ fn at_stages(
         kernel: unit.kernel.name.clone(),
         source,
     })?;
-    show(Stage::Built(&module))?;
+    if stage == CodeStage::Mlir {
+        let bytes = module.as_operation().to_string().into_bytes();
+        return Ok(Code { division, bytes });
+    }
     lower::lower(&context, &mut module, &diagnostics)?;
     let llvm = LlvmContext::create();
     let translated = lower::translate(&module, &llvm, &diagnostics)?;
     let machine = target.machine()?;
     machine.optimise(&translated)?;
-    show(Stage::Optimised(&translated, &machine))?;
-    Ok(division)
+    let bytes = match stage {
+        // MLIR has been given above.
+        CodeStage::Mlir | CodeStage::Llvm => translated.print_to_string().to_bytes().to_vec(),
+        CodeStage::Assembly => machine.assembly(&translated)?.into_bytes(),
+        CodeStage::Object => machine.object(&translated)?,
+    };
+    Ok(Code { division, bytes })
 }

@@ -11,7 +11,7 @@ use inkwell::{
 };
 use std::fmt;
 use std::str::FromStr;
-use tessera_runtime::bundle::host_features;
+use tessera_runtime::bundle::{host_features, known_features};
 
 /// A level of the x86-64 ABI, and the features it adds to the one before.
 struct Level {
@@ -95,6 +95,22 @@ impl CpuTarget {
     /// The features that the code needs beyond x86-64's baseline, by LLVM's names, in alphabetical order.
     pub fn features(&self) -> &[&'static str] {
         &self.features
+    }
+
+    /// What the code is made for, whatever the target's name: a level and all features.
+    pub(super) fn description(&self) -> String {
+        format!("{} {}", LEVELS[self.level].name, self.features.join(","))
+    }
+
+    /// The target of a [description](Self::description).
+    pub(super) fn described(text: &str) -> Option<Self> {
+        let (level, features) = text.split_once(' ')?;
+        let known = |name: &str| known_features().find(|known| *known == name);
+        Some(Self {
+            name: format!("cpu:{level}"),
+            level: LEVELS.iter().position(|known| known.name == level)?,
+            features: features.split(',').map(known).collect::<Option<_>>()?,
+        })
     }
 
     /// LLVM's code generator for this target.
