@@ -1,6 +1,6 @@
 //! The CPU target: a plan's kernels as machine code for x86-64, in one shared object.
 //!
-//! Each kernel becomes an MLIR module (built by its [family](family)), LLVM IR, an object file; dense f32 and f64 matrix
+//! Each kernel becomes an MLIR module (built by its family), LLVM IR, an object file; dense f32 and f64 matrix
 //! products become calls of the runtime's own. A kernel is compiled once for each way in which launches give it
 //! overlapping memory: where a result lies in an operand's memory, LLVM is told that they are one and the same, and that
 //! nothing else overlaps.

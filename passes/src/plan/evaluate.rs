@@ -32,7 +32,7 @@ pub enum PlanFault {
         /// Its name.
         kernel: String,
         /// Why.
-        cause: EvaluateError,
+        cause: Box<EvaluateError>,
     },
     /// Bytes are no tensor of the type they are read as, which happens where nobody wrote them.
     #[error("kernel {kernel} reads what was not written: {cause}")]
@@ -268,7 +268,7 @@ impl<'p> Memory<'p> {
         let values = tessera_interpreter::evaluate(&Module::default(), &kernel.body, &inputs);
         let values = values.map_err(|cause| PlanFault::Kernel {
             kernel: kernel.name.clone(),
-            cause,
+            cause: Box::new(cause),
         })?;
         for (&result, value) in results.iter().zip(values) {
             self.write(result, value.bytes())?;

@@ -156,11 +156,13 @@ fn compare_log(
                 .ok_or_else(|| Failure::in_file(&place, format!("'{name}': expected a number")))?;
             let found = found[column];
             let difference = (found - expected).abs();
-            let same = found == expected || (found.is_nan() && expected.is_nan());
-            if !same {
-                report.largest = report.largest.max(difference / expected.abs());
+            if found == expected || (found.is_nan() && expected.is_nan()) {
+                continue;
             }
-            if !same && !(difference <= tolerance.absolute + tolerance.relative * expected.abs()) {
+            report.largest = report.largest.max(difference / expected.abs());
+            let allowed = tolerance.absolute + tolerance.relative * expected.abs();
+            // A NaN is within no tolerance.
+            if difference.is_nan() || difference > allowed {
                 let _ = writeln!(
                     report.differences,
                     "  step {}: {name} is {found}, expected {expected}",

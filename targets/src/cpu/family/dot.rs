@@ -396,7 +396,7 @@ impl<'a, 'g> Loops<'a, 'g> {
                 |e| {
                     let zero = e.elemental.builder().constant_i64(0);
                     let mut counter = |extent: i64| e.elemental.variable(zero, 0, extent - 1);
-                    let [b, n, k] = [batches, n, k].map(|extent| counter(extent));
+                    let [b, n, k] = [batches, n, k].map(counter);
                     let [bx, nx, kx] = [b, n, k].map(Expression::variable);
                     loops.rhs(e, &bx, &nx, &kx)?;
                     let strides = |number: u32| {
