@@ -395,7 +395,7 @@ impl<'a, 'g> Loops<'a, 'g> {
                 emission.in_place,
                 |e| {
                     let zero = e.elemental.builder().constant_i64(0);
-                    let mut counter = |extent: i64| e.elemental.variable(zero, 0, extent - 1);
+                    let counter = |extent: i64| e.elemental.variable(zero, 0, extent - 1);
                     let [b, n, k] = [batches, n, k].map(counter);
                     let [bx, nx, kx] = [b, n, k].map(Expression::variable);
                     loops.rhs(e, &bx, &nx, &kx)?;
