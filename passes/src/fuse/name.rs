@@ -34,7 +34,7 @@ pub(super) fn kernel_name(family: Family, body: &Graph) -> String {
     };
     let left_out = words.len().saturating_sub(MOST_OPS);
     words.truncate(MOST_OPS);
-    words.retain(|word| *word != family);
+    words.retain(|word| *word != family && *word != "dot_general");
     words.insert(0, family);
     if left_out > 0 {
         words.push("more");

@@ -61,7 +61,10 @@ fn check_same(source: &str) {
 #[test]
 fn moving_ops_lose_dimensions_of_one() {
     assert_eq!(
-        folded("1x3x1x4xf32", "tsr.transpose %arg0 {permutation = [0, 3, 2, 1]} : (t<1x4x1x3xf32>) -> t<1x3x1x4xf32>")[1],
+        folded(
+            "1x3x1x4xf32",
+            "tsr.transpose %arg0 {permutation = [0, 3, 2, 1]} : (t<1x4x1x3xf32>) -> t<1x3x1x4xf32>"
+        )[1],
         "%1 = tsr.transpose %0 {permutation = [1, 0]} : (t<4x3xf32>) -> t<3x4xf32>"
     );
     assert_eq!(
@@ -72,11 +75,17 @@ fn moving_ops_lose_dimensions_of_one() {
         "%1 = tsr.slice %0 {start_indices = [1, 0], limit_indices = [3, 3], strides = [1, 1]} : (t<4x3xf32>) -> t<2x3xf32>"
     );
     assert_eq!(
-        folded("1x8x1x3xf32", "tsr.concatenate %arg0, %arg0 {dimension = 1} : (t<1x4x1x3xf32>, t<1x4x1x3xf32>) -> t<1x8x1x3xf32>")[2],
+        folded(
+            "1x8x1x3xf32",
+            "tsr.concatenate %arg0, %arg0 {dimension = 1} : (t<1x4x1x3xf32>, t<1x4x1x3xf32>) -> t<1x8x1x3xf32>"
+        )[2],
         "%2 = tsr.concatenate %0, %1 {dimension = 0} : (t<4x3xf32>, t<4x3xf32>) -> t<8x3xf32>"
     );
     assert_eq!(
-        folded("1x4x1x3xf32", "tsr.reverse %arg0 {dimensions = [0, 3]} : t<1x4x1x3xf32>")[1],
+        folded(
+            "1x4x1x3xf32",
+            "tsr.reverse %arg0 {dimensions = [0, 3]} : t<1x4x1x3xf32>"
+        )[1],
         "%1 = tsr.reverse %0 {dimensions = [1]} : t<4x3xf32>"
     );
 }
@@ -100,5 +109,10 @@ fn a_padded_dimension_of_one_stays() {
          %1 = tsr.pad %arg0, %0 {edge_padding_low = [1, 0, 0, 0], edge_padding_high = [0, 0, 0, 0], interior_padding = [0, 0, 0, 0]} : (t<1x4x1x3xf32>, t<f32>) -> t<2x4x1x3xf32>
          %2 = tsr.abs %1 : t<2x4x1x3xf32>",
     );
-    assert!(lines.iter().any(|line| line.contains("edge_padding_low = [1, 0, 0]")), "{lines:?}");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("edge_padding_low = [1, 0, 0]")),
+        "{lines:?}"
+    );
 }

@@ -11,13 +11,24 @@ fn steps(graph: &Graph, module: &Module) -> Vec<String> {
         OpKind::Call { callee, .. } => {
             let body = module.graph(&callee.0).unwrap();
             let ops = body.operations().iter().map(|operation| &operation.op.kind);
-            let ops = ops.filter(|kind| !matches!(kind, OpKind::Constant { .. } | OpKind::BroadcastInDim { .. }));
+            let ops = ops.filter(|kind| {
+                !matches!(
+                    kind,
+                    OpKind::Constant { .. } | OpKind::BroadcastInDim { .. }
+                )
+            });
             let names: Vec<&str> = ops.map(OpKind::name).collect();
-            format!("{:?}: {}", kernel_family(body).unwrap(), names.join(" ")).trim_end().to_owned()
+            format!("{:?}: {}", kernel_family(body).unwrap(), names.join(" "))
+                .trim_end()
+                .to_owned()
         }
         other => other.name().to_owned(),
     };
-    graph.operations().iter().map(|operation| describe(&operation.op.kind)).collect()
+    graph
+        .operations()
+        .iter()
+        .map(|operation| describe(&operation.op.kind))
+        .collect()
 }
 
 /// The steps of a program after a pipeline, which leaves its results as they were.
@@ -32,12 +43,26 @@ fn fused_by(pipeline: &str, source: &str) -> Vec<String> {
 
 #[track_caller]
 fn fused(source: &str) -> Vec<String> {
-    fused_by("canonicalise,fold-unit-dimensions,canonicalise,fuse", source)
+    fused_by(
+        "canonicalise,fold-unit-dimensions,canonicalise,fuse",
+        source,
+    )
 }
 
 /// A reduction of `operand` along dimensions, as lines that define `%name`.
-fn reduce(name: &str, operand: &str, from: &str, to: &str, dimensions: &str, function: &str) -> String {
-    let init = if function == "maximum" { "0xFF800000" } else { "0.0" };
+fn reduce(
+    name: &str,
+    operand: &str,
+    from: &str,
+    to: &str,
+    dimensions: &str,
+    function: &str,
+) -> String {
+    let init = if function == "maximum" {
+        "0xFF800000"
+    } else {
+        "0.0"
+    };
     format!(
         "%{name}_init = tsr.constant {{value = dense<{init}>}} : t<f32>
          %{name} = tsr.reduce {operand}, %{name}_init {{dimensions = [{dimensions}]}} : (t<{from}>, t<f32>) -> t<{to}> {{
@@ -67,7 +92,8 @@ fn a_chain_of_elementwise_ops_is_one_kernel() {
 #[test]
 fn what_others_need_too_is_another_result_of_the_kernel() {
     // An optimizer's step: moment and parameter from one walk over all of them.
-    let source = "(%arg0: t<4x8xf32>, %arg1: t<4x8xf32>, %arg2: t<4x8xf32>) -> (t<4x8xf32>, t<4x8xf32>) {
+    let source =
+        "(%arg0: t<4x8xf32>, %arg1: t<4x8xf32>, %arg2: t<4x8xf32>) -> (t<4x8xf32>, t<4x8xf32>) {
        %0 = tsr.constant {value = dense<0.9>} : t<4x8xf32>
        %1 = tsr.multiply %arg1, %0 : t<4x8xf32>
        %2 = tsr.add %1, %arg2 : t<4x8xf32>
@@ -93,7 +119,10 @@ fn softmax_is_one_row_kernel() {
         reduce("max", "%arg0", "4x8xf32", "4xf32", "1", "maximum"),
         reduce("sum", "%e", "4x8xf32", "4xf32", "1", "add")
     );
-    assert_eq!(fused(&source), ["Row: reduce subtract exponential reduce divide"]);
+    assert_eq!(
+        fused(&source),
+        ["Row: reduce subtract exponential reduce divide"]
+    );
 }
 
 #[test]
@@ -114,7 +143,13 @@ fn a_norm_with_a_kept_dimension_is_one_row_kernel() {
          }}",
         reduce("sum", "%q", "4x8xf32", "4xf32", "1", "add")
     );
-    assert_eq!(fused(&source), ["Row: multiply reduce multiply rsqrt multiply multiply", "reshape"]);
+    assert_eq!(
+        fused(&source),
+        [
+            "Row: multiply reduce multiply rsqrt multiply multiply",
+            "reshape"
+        ]
+    );
 }
 
 #[test]
@@ -195,7 +230,10 @@ fn a_transpose_whose_dimensions_a_dot_cannot_walk_is_a_kernel_before_it() {
            return %2 : t<3x5xf32>
          }}"
     );
-    assert_eq!(fused(&source), ["Loop: transpose", "reshape", "Dot: dot_general"]);
+    assert_eq!(
+        fused(&source),
+        ["Loop: transpose", "reshape", "Dot: dot_general"]
+    );
 }
 
 #[test]
@@ -208,7 +246,10 @@ fn elementwise_ops_stay_outside_of_dots() {
            return %2 : t<4x4xf32>
          }}"
     );
-    assert_eq!(fused(&source), ["Loop: tanh", "Dot: dot_general", "Loop: tanh"]);
+    assert_eq!(
+        fused(&source),
+        ["Loop: tanh", "Dot: dot_general", "Loop: tanh"]
+    );
 }
 
 #[test]
@@ -224,7 +265,10 @@ fn no_kernel_needs_what_another_makes_of_its_results() {
        %3 = tsr.add %0, %1 : t<8xf32>
        return %3 : t<8xf32>
      }";
-    assert_eq!(fused(source), ["Loop: exponential", "Sort: sort", "Loop: add"]);
+    assert_eq!(
+        fused(source),
+        ["Loop: exponential", "Sort: sort", "Loop: add"]
+    );
 }
 
 /// A function of a small tensor that is broadcast to a large one.
@@ -244,7 +288,10 @@ fn broadcast_after(function: &str) -> Vec<String> {
 
 #[test]
 fn what_is_dear_is_not_computed_once_for_each_repetition() {
-    assert_eq!(broadcast_after("exponential"), ["Loop: exponential", "Loop: add"]);
+    assert_eq!(
+        broadcast_after("exponential"),
+        ["Loop: exponential", "Loop: add"]
+    );
 }
 
 /// A function of a large tensor that two kernels need, one of which needs the other.
@@ -268,12 +315,18 @@ fn needed_twice(function: &str) -> Vec<String> {
 
 #[test]
 fn what_is_cheap_is_computed_again_rather_than_kept() {
-    assert_eq!(needed_twice("negate"), ["Loop: negate sine", "Sort: sort", "Loop: negate sine add"]);
+    assert_eq!(
+        needed_twice("negate"),
+        ["Loop: negate sine", "Sort: sort", "Loop: negate sine add"]
+    );
 }
 
 #[test]
 fn what_is_dear_is_kept_rather_than_computed_again() {
-    assert_eq!(needed_twice("tanh"), ["Loop: tanh sine", "Sort: sort", "Loop: sine add"]);
+    assert_eq!(
+        needed_twice("tanh"),
+        ["Loop: tanh sine", "Sort: sort", "Loop: sine add"]
+    );
 }
 
 #[test]
@@ -375,7 +428,10 @@ fn loops_and_branches_hold_kernels_of_their_own() {
     assert_eq!(steps(entry, &after), ["constant", "while"]);
     let regions = entry.operations()[1].op.kind.regions();
     assert_eq!(steps(regions[0], &after), ["Loop: compare"]);
-    assert_eq!(steps(regions[1], &after), ["Loop: add", "Loop: sine cosine"]);
+    assert_eq!(
+        steps(regions[1], &after),
+        ["Loop: add", "Loop: sine cosine"]
+    );
 }
 
 #[test]
@@ -403,15 +459,25 @@ fn each_value_that_a_loop_starts_from_is_filled_for_itself() {
 
 #[test]
 fn limits_bound_kernels() {
-    let source = "(%arg0: t<8xf32>, %arg1: t<8xf32>, %arg2: t<8xf32>, %arg3: t<8xf32>) -> t<8xf32> {
+    let source =
+        "(%arg0: t<8xf32>, %arg1: t<8xf32>, %arg2: t<8xf32>, %arg3: t<8xf32>) -> t<8xf32> {
        %0 = tsr.add %arg0, %arg1 : t<8xf32>
        %1 = tsr.multiply %0, %arg2 : t<8xf32>
        %2 = tsr.subtract %1, %arg3 : t<8xf32>
        return %2 : t<8xf32>
      }";
-    assert_eq!(fused_by("fuse{max-ops=1}", source), ["Loop: add", "Loop: multiply", "Loop: subtract"]);
-    assert_eq!(fused_by("fuse{max-ops=2}", source), ["Loop: add", "Loop: multiply subtract"]);
-    assert_eq!(fused_by("fuse{max-operands=3}", source), ["Loop: add", "Loop: multiply subtract"]);
+    assert_eq!(
+        fused_by("fuse{max-ops=1}", source),
+        ["Loop: add", "Loop: multiply", "Loop: subtract"]
+    );
+    assert_eq!(
+        fused_by("fuse{max-ops=2}", source),
+        ["Loop: add", "Loop: multiply subtract"]
+    );
+    assert_eq!(
+        fused_by("fuse{max-operands=3}", source),
+        ["Loop: add", "Loop: multiply subtract"]
+    );
 }
 
 #[test]
@@ -481,5 +547,8 @@ fn bodies_that_break_the_rules_of_every_family_are_refused() {
          }}",
         reduce("sum", "%arg0", "2x4x2xf32", "2x2xf32", "1", "add")
     );
-    assert_eq!(refusal(&neither), "a reduction along dimensions that are neither first nor last");
+    assert_eq!(
+        refusal(&neither),
+        "a reduction along dimensions that are neither first nor last"
+    );
 }

@@ -48,7 +48,10 @@ fn calls_become_ops_in_regions_too_and_private_graphs_go() {
 #[test]
 fn an_inlined_op_comes_from_its_place_and_that_of_the_call() {
     let source = NESTED
-        .replace("%0 = tsr.negate %arg0 : t<4xf32>", "%0 = tsr.negate %arg0 : t<4xf32> loc(\"inner.py\":1:2)")
+        .replace(
+            "%0 = tsr.negate %arg0 : t<4xf32>",
+            "%0 = tsr.negate %arg0 : t<4xf32> loc(\"inner.py\":1:2)",
+        )
         .replace(
             "%0 = tsr.call %arg0 {callee = @outer} : (t<4xf32>) -> t<4xf32>",
             "%0 = tsr.call %arg0 {callee = @outer} : (t<4xf32>) -> t<4xf32> loc(\"main.py\":3:4)",

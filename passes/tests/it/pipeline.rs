@@ -15,8 +15,14 @@ fn a_pipeline_is_printed_as_it_is_read_without_defaults() {
     for (text, printed) in [
         ("", ""),
         ("inline,fuse", "inline,fuse"),
-        ("canonicalise{max-iterations=3}", "canonicalise{max-iterations=3}"),
-        ("canonicalise{fold-limit=4096 max-iterations=10}", "canonicalise"),
+        (
+            "canonicalise{max-iterations=3}",
+            "canonicalise{max-iterations=3}",
+        ),
+        (
+            "canonicalise{fold-limit=4096 max-iterations=10}",
+            "canonicalise",
+        ),
         (
             " canonicalise { fold-limit=7  max-iterations=2 } ,\n dce{} ",
             "canonicalise{max-iterations=2 fold-limit=7},dce",
@@ -38,10 +44,22 @@ fn every_pass_is_listed_with_its_options() {
     let names: Vec<&str> = list().map(|pass| pass.name).collect();
     assert_eq!(
         names,
-        ["inline", "canonicalise", "cse", "dce", "fold-unit-dimensions", "drop-barriers", "fuse"]
+        [
+            "inline",
+            "canonicalise",
+            "cse",
+            "dce",
+            "fold-unit-dimensions",
+            "drop-barriers",
+            "fuse"
+        ]
     );
     for pass in list() {
-        assert!(!pass.summary.is_empty() && !pass.summary.ends_with('.'), "{}", pass.name);
+        assert!(
+            !pass.summary.is_empty() && !pass.summary.ends_with('.'),
+            "{}",
+            pass.name
+        );
         for option in pass.options {
             // Each option can be set to the value that it is listed with.
             let text = format!("{}{{{}={}}}", pass.name, option.name, option.value);
@@ -84,13 +102,34 @@ fn a_value_that_is_none_of_the_options_is_placed() {
 #[test]
 fn malformed_pipelines_are_refused_with_a_place() {
     for (text, message) in [
-        (",", "pipeline:1:1: error: expected the name of a pass, found ','"),
-        ("inline,", "pipeline:1:8: error: expected the name of a pass, found the end"),
-        ("inline fuse", "pipeline:1:8: error: expected ',' or the end, found 'f'"),
-        ("fuse{max-ops}", "pipeline:1:13: error: expected '=', found '}'"),
-        ("fuse{max-ops=}", "pipeline:1:14: error: expected a value, found '}'"),
-        ("fuse{max-ops=1", "pipeline:1:15: error: expected an option or '}', found the end"),
-        ("fuse}", "pipeline:1:5: error: expected ',' or the end, found '}'"),
+        (
+            ",",
+            "pipeline:1:1: error: expected the name of a pass, found ','",
+        ),
+        (
+            "inline,",
+            "pipeline:1:8: error: expected the name of a pass, found the end",
+        ),
+        (
+            "inline fuse",
+            "pipeline:1:8: error: expected ',' or the end, found 'f'",
+        ),
+        (
+            "fuse{max-ops}",
+            "pipeline:1:13: error: expected '=', found '}'",
+        ),
+        (
+            "fuse{max-ops=}",
+            "pipeline:1:14: error: expected a value, found '}'",
+        ),
+        (
+            "fuse{max-ops=1",
+            "pipeline:1:15: error: expected an option or '}', found the end",
+        ),
+        (
+            "fuse}",
+            "pipeline:1:5: error: expected ',' or the end, found '}'",
+        ),
         ("é{", "pipeline:1:1: error: unknown pass 'é'"),
     ] {
         assert!(error(text).starts_with(message), "{}", error(text));
@@ -118,7 +157,11 @@ fn the_observer_is_told_of_each_pass_in_order() {
     pipeline.run(&program(NEGATE), &mut seen).unwrap();
     assert_eq!(
         seen.0,
-        [(0, "inline", false, 2), (1, "canonicalise", true, 0), (2, "dce", false, 0)]
+        [
+            (0, "inline", false, 2),
+            (1, "canonicalise", true, 0),
+            (2, "dce", false, 0)
+        ]
     );
 }
 
@@ -165,7 +208,9 @@ impl Pass for Wrong {
                 let mut broken = Graph::new("main", vec![]);
                 let mut other = Graph::new("other", entry.inputs().to_vec());
                 let x = other.input_value(0).unwrap();
-                let y = other.push_value(OpKind::Unary(Unary::Abs), [x], Location::Unknown).unwrap();
+                let y = other
+                    .push_value(OpKind::Unary(Unary::Abs), [x], Location::Unknown)
+                    .unwrap();
                 // The value of another graph.
                 broken.set_result_values([y]);
                 let mut module = Module::new(None);
@@ -208,8 +253,15 @@ fn a_pass_that_breaks_the_module_is_found_out() {
     let Cause::BrokenModule(errors) = &error.cause else {
         panic!("{error}");
     };
-    assert!(matches!(errors.as_slice(), [VerifyError::UndefinedResult { .. }]), "{errors:?}");
-    assert!(error.to_string().starts_with("pass 'wrong' made a broken module\n  "));
+    assert!(
+        matches!(errors.as_slice(), [VerifyError::UndefinedResult { .. }]),
+        "{errors:?}"
+    );
+    assert!(
+        error
+            .to_string()
+            .starts_with("pass 'wrong' made a broken module\n  ")
+    );
     assert!(error.is_internal());
 }
 
@@ -220,7 +272,10 @@ fn a_reproducer_is_the_module_before_and_the_passes_left() {
     let text = error.reproducer.to_string();
     let (first, module) = text.split_once('\n').unwrap();
     assert_eq!(first, "// tessera opt --passes 'wrong,dce,fuse{max-ops=3}'");
-    assert_eq!(tessera_ir::text::parse(module, None).unwrap(), program(NEGATE));
+    assert_eq!(
+        tessera_ir::text::parse(module, None).unwrap(),
+        program(NEGATE)
+    );
 }
 
 #[test]

@@ -369,7 +369,7 @@ impl Maker {
         let window: Vec<usize> = (1..shape.len()).collect();
         let mut slice = shape.clone();
         slice[0] = 1;
-        if c % 2 == 0 {
+        if c.is_multiple_of(2) {
             let kind = OpKind::Gather {
                 offset_dims: window,
                 collapsed_slice_dims: vec![0],
