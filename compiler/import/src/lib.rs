@@ -1,7 +1,7 @@
 //! StableHLO text to Tessera graphs.
 //!
 //! [`import`] takes what `jax.jit(f).lower(…).as_text()` prints, in the pretty or the generic form, with or without
-//! locations. It goes in two steps, each a folder: `read` makes of the text what it says ([`raw`], where both forms of
+//! locations. It goes in two steps, each a folder: `read` makes of the text what it says (`raw`, where both forms of
 //! an op look alike), and `convert` makes of that a graph. What Tessera does not support is refused by name and place.
 
 mod convert;
