@@ -9,6 +9,7 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `contract` | which ops may be one kernel |
+//! | `reductions` | what reductions and matrix products must look like to be kernels |
 //! | `dot` | which transposes are strides of a matrix product |
 //! | `cost` | what computing again costs, and what keeping |
 //! | `grouping` | which ops shall be one kernel |
@@ -83,9 +84,10 @@ impl Pass for Fuse {
     fn run(&self, module: &Module, report: &mut Report) -> Result<Module, PassFailure> {
         let mut outliner = Outliner::new(*self, module);
         let mut result = Module::new(module.name.clone());
+        let entry = module.entry().map(|entry| &entry.name);
         for graph in module.graphs() {
             // Kernels there already stay as they are.
-            if graph.visibility == Visibility::Private {
+            if graph.visibility == Visibility::Private && Some(&graph.name) != entry {
                 result.insert(graph.clone());
             } else {
                 let graph = reductions::with_plain_reductions(graph)?;

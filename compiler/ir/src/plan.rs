@@ -129,7 +129,8 @@ pub enum Family {
     /// elementwise and index ops before it, and elementwise ops on the reduced shape after it.
     Column,
     /// One dot_general, with transposes and reshapes of its operands and result. Each dimension of the dot_general's
-    /// operands and result has one stride in the buffer read or written.
+    /// operands and result has one stride in the buffer read or written, and the contracting dimensions of an operand lie
+    /// side by side, in their order: they can be walked as one.
     Dot,
     /// One scatter, dynamic_update_slice, reduce_window, with elementwise and index ops before it. What is updated is an
     /// input of the body or a scalar broadcast.

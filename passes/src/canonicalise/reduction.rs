@@ -4,10 +4,33 @@ use super::shape::squeezed;
 use super::simplifier::{Applied, Candidate, Rule, Simplifier};
 use tessera_ir::{OpError, OpKind, Region, ValueId};
 
-pub(super) const RULES: &[Rule] = &[Rule {
-    name: "reduce of one element",
-    apply: reduce_of_one,
-}];
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        name: "reduce of no elements",
+        apply: reduce_of_none,
+    },
+    Rule {
+        name: "reduce of one element",
+        apply: reduce_of_one,
+    },
+];
+
+/// A reduction along a dimension of 0 gives the inits.
+fn reduce_of_none(s: &mut Simplifier<'_>, c: &Candidate<'_>) -> Applied {
+    let OpKind::Reduce { dimensions, .. } = c.kind else {
+        return Ok(None);
+    };
+    let (inputs, inits) = c.operands.split_at(c.operands.len() / 2);
+    let shape = s.shape(inputs[0]);
+    if dimensions.iter().all(|&d| shape[d] != 0) {
+        return Ok(None);
+    }
+    let mut values = Vec::with_capacity(inits.len());
+    for &init in inits {
+        values.push(s.broadcast(init, &[], &c.results[0].shape, c.location)?);
+    }
+    Ok(Some(values))
+}
 
 /// A reduction along dimensions of 1 is its body applied once, to the inits and the elements: elementwise ops.
 fn reduce_of_one(s: &mut Simplifier<'_>, c: &Candidate<'_>) -> Applied {

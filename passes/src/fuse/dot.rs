@@ -45,11 +45,7 @@ pub(super) fn check(
             dimensions = moved(kind, &dimensions).ok_or("an operand without strides")?;
         }
         let summed: Vec<Strided> = contracting.iter().map(|&d| dimensions[d]).collect();
-        if !chain.is_empty()
-            && !summed
-                .array_windows()
-                .all(|[slow, fast]| continues(slow, fast))
-        {
+        if !walk_as_one(&summed) {
             return Err("contracting dimensions that cannot be walked as one");
         }
     }
@@ -88,6 +84,13 @@ pub(super) fn check(
         dimensions = moved(&undo, &dimensions).ok_or("a result without strides")?;
     }
     Ok(())
+}
+
+/// Whether dimensions of a dense tensor lie side by side in that order, those of 1 aside.
+pub(super) fn are_neighbours(shape: &[usize], dimensions: &[usize]) -> bool {
+    let strided = dense(shape);
+    let walked: Vec<Strided> = dimensions.iter().map(|&d| strided[d]).collect();
+    walk_as_one(&walked)
 }
 
 /// The transposes and reshapes among the members that make a value, last first.
@@ -134,9 +137,11 @@ fn dense(shape: &[usize]) -> Vec<Strided> {
     dimensions
 }
 
-/// Whether two neighbouring dimensions can be walked as one.
-fn continues(slow: &Strided, fast: &Strided) -> bool {
-    slow.size == 1 || fast.size == 1 || slow.stride == fast.stride * fast.size
+/// Whether dimensions can be walked as one, those of 1 aside.
+fn walk_as_one(dimensions: &[Strided]) -> bool {
+    let walked: Vec<&Strided> = dimensions.iter().filter(|d| d.size != 1).collect();
+    let mut pairs = walked.array_windows();
+    pairs.all(|[slow, fast]| slow.stride == fast.stride * fast.size)
 }
 
 /// The dimensions after a transpose or reshape; `None` where one of them has no stride.
@@ -153,18 +158,11 @@ fn moved(kind: &OpKind, dimensions: &[Strided]) -> Option<Vec<Strided>> {
                 .map(|&size| Strided { size, stride: 1 })
                 .collect();
             for group in reshape_groups(&from, shape)? {
-                let merged: Vec<Strided> = dimensions[group.from]
-                    .iter()
-                    .copied()
-                    .filter(|d| d.size != 1)
-                    .collect();
-                if !merged
-                    .array_windows()
-                    .all(|[slow, fast]| continues(slow, fast))
-                {
+                let merged = &dimensions[group.from];
+                if !walk_as_one(merged) {
                     return None;
                 }
-                let mut stride = merged.last()?.stride;
+                let mut stride = merged.iter().rfind(|d| d.size != 1)?.stride;
                 for dimension in group.to.rev() {
                     new[dimension].stride = stride;
                     stride *= new[dimension].size;

@@ -120,7 +120,7 @@ impl fmt::Display for PassError {
 
 impl std::error::Error for PassError {}
 
-/// The module as it was before a pass, and the passes that were still to run.
+/// The module as it was before a pass, and the passes that were still to run; before the plan there are none left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reproducer {
     /// The pipeline, from the pass that failed to the end.
@@ -132,7 +132,10 @@ pub struct Reproducer {
 impl fmt::Display for Reproducer {
     /// One file: the module, with the pipeline in a comment before it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "// tessera opt --passes '{}'", self.pipeline)?;
+        match self.pipeline.as_str() {
+            "" => writeln!(f, "// tessera compile --passes ''")?,
+            pipeline => writeln!(f, "// tessera opt --passes '{pipeline}'")?,
+        }
         f.write_str(&self.module)
     }
 }

@@ -283,6 +283,9 @@ impl Builder<'_> {
                     self.define(view.variable, position);
                     results.push(view);
                 }
+                if results.iter().all(|view| view.tensor_type.is_empty()) {
+                    return Ok(results);
+                }
                 instructions.push(Instruction::Launch {
                     kernel,
                     operands,

@@ -237,6 +237,17 @@ fn a_transpose_whose_dimensions_a_dot_cannot_walk_is_a_kernel_before_it() {
 }
 
 #[test]
+fn what_a_dot_sums_over_is_put_side_by_side_before_it() {
+    let source = format!(
+        "(%arg0: t<2x3x4xf32>, %arg1: t<2x4x5xf32>) -> t<3x5xf32> {{
+           %0 = tsr.dot_general %arg0, %arg1 {{lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [0, 2], rhs_contracting_dimensions = [0, 1], {DOT}}} : (t<2x3x4xf32>, t<2x4x5xf32>) -> t<3x5xf32>
+           return %0 : t<3x5xf32>
+         }}"
+    );
+    assert_eq!(fused(&source), ["Loop: transpose", "Dot: dot_general"]);
+}
+
+#[test]
 fn elementwise_ops_stay_outside_of_dots() {
     let source = format!(
         "(%arg0: t<4x4xf32>) -> t<4x4xf32> {{

@@ -220,6 +220,35 @@ fn a_reshape_between_kernels_is_the_same_memory() {
 }
 
 #[test]
+fn a_barrier_is_the_same_memory() {
+    let source = program(
+        "(%arg0: t<8xf32>) -> t<8xf32> {
+           %0 = tsr.sine %arg0 : t<8xf32>
+           %1 = tsr.optimization_barrier %0 : t<8xf32>
+           %2 = tsr.cosine %1 : t<8xf32>
+           return %2 : t<8xf32>
+         }",
+    );
+    let plan = plan(&run("fuse", &source), PlanOptions::default()).unwrap();
+    assert_eq!(
+        lines(&plan, &plan.schedule),
+        [
+            "loop_sine: input0 -> result0",
+            "loop_cosine: result0 -> result0"
+        ]
+    );
+}
+
+#[test]
+fn a_kernel_that_writes_nothing_is_not_launched() {
+    let source = "(%arg0: t<0x8xf32>) -> t<0x8xf32> {
+       %0 = tsr.sine %arg0 : t<0x8xf32>
+       return %0 : t<0x8xf32>
+     }";
+    assert_eq!(steps(source), Vec::<String>::new());
+}
+
+#[test]
 fn memory_is_used_again_once_nobody_needs_what_was_there() {
     let source = format!(
         "(%arg0: t<8xf32>) -> t<8xf32> {{\n{}\n{}\n{}\n{}\nreturn %d : t<8xf32>\n}}",

@@ -83,6 +83,22 @@ fn a_reduction_of_one_element_is_its_body() {
 }
 
 #[test]
+fn a_reduction_of_nothing_is_the_init() {
+    becomes(
+        "(%arg0: t<11x0xf32>, %arg1: t<f32>) -> t<11xf32> {
+           %1 = tsr.reduce %arg0, %arg1 {dimensions = [1]} : (t<11x0xf32>, t<f32>) -> t<11xf32> {
+           ^body(%a: t<f32>, %b: t<f32>):
+             %2 = tsr.maximum %a, %b : t<f32>
+             tsr.return %2 : t<f32>
+           }
+           return %1 : t<11xf32>
+         }",
+        "%0 = tsr.broadcast_in_dim %arg1 {broadcast_dimensions = []} : (t<f32>) -> t<11xf32>
+         return %0 : t<11xf32>",
+    );
+}
+
+#[test]
 fn ops_on_constants_are_constants() {
     becomes(
         "() -> (t<3xf32>, t<i1>) {
