@@ -8,13 +8,16 @@
 //! the lanes are combined in halves. So the order is fixed by the shape, the same for every processor and every number
 //! of threads, and has vector instructions. Other reductions go element by element.
 
+mod kept;
+
 use super::super::emission::{Division, Emission};
 use super::nest::{Nest, ceil_div, extent, lane_loop};
 use super::reduction::Reduction;
 use super::work;
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::{self, Expression};
-use tessera_ir::Graph;
+use kept::Kept;
+use tessera_ir::{Graph, ValueId};
 
 /// Elements of a block, where rows are short.
 const BLOCK: i64 = 4096;
@@ -30,18 +33,8 @@ pub fn emit<'c, 'g>(emission: &mut Emission<'c, 'g>) -> Result<Division, Unsuppo
     };
     let shape = first.shape(graph);
     let rows = &shape[..shape.len() - first.dimensions.len()];
-    for reduction in &reductions {
-        let trailing: Vec<usize> = (rows.len()..shape.len()).collect();
-        let mut dimensions = reduction.dimensions.to_vec();
-        dimensions.sort_unstable();
-        if reduction.shape(graph) != shape || dimensions != trailing {
-            return Err(Unsupported::new(
-                reduction.operation,
-                "does not reduce the fastest dimensions of the shape that the kernel's other reductions do",
-            ));
-        }
-    }
-    let results = Results::of(emission, shape, rows);
+    check_dimensions(graph, &reductions, shape, rows)?;
+    let results = Results::of(emission, shape, rows)?;
     if rows.contains(&0) {
         return Ok(Division::EMPTY);
     }
@@ -59,30 +52,32 @@ pub fn emit<'c, 'g>(emission: &mut Emission<'c, 'g>) -> Result<Division, Unsuppo
     for reduction in &mut reductions {
         reduction.reserve(emission, lanes);
     }
-    let levels = levels(graph, &reductions);
-    let last_level = levels.iter().copied().max().unwrap_or(0);
+    let passes = passes(graph, &reductions);
+    let mut roots: Vec<Vec<ValueId>> = (passes.iter())
+        .map(|pass| pass.iter().flat_map(|r| r.inputs()).copied().collect())
+        .collect();
+    let values = emission.result_values();
+    roots.push(results.full.iter().map(|&number| values[number]).collect());
+    let kept = Kept::choose(emission, shape, rows, &roots);
 
     let (count, length) = (extent(rows), extent(row));
     let per_block = (BLOCK / length.max(1)).clamp(1, count);
     emission.for_each_unit(count, per_block, |emission, unit| {
         let at = index::delinearize(&unit, rows);
-        for level in 0..=last_level {
-            let now: Vec<&Reduction<'c, 'g>> = (reductions.iter().zip(&levels))
-                .filter(|(_, of)| **of == level)
-                .map(|(reduction, _)| reduction)
-                .collect();
-            reduce_in_lanes(emission, &nest, lanes, &at, &now)?;
-            for reduction in now.into_iter().filter(|r| r.function.is_none()) {
-                reduce_in_order(emission, &nest, &at, reduction)?;
+        for (number, pass) in passes.iter().enumerate() {
+            if pass.iter().all(|reduction| reduction.function.is_some()) {
+                reduce_in_lanes(emission, &nest, lanes, &at, pass, (&kept, number))?;
+            } else {
+                reduce_in_order(emission, &nest, &at, pass, (&kept, number))?;
             }
         }
-        let values = emission.result_values();
         let mut reduced = Vec::new();
         for &number in &results.reduced {
             reduced.push(emission.elemental.element(values[number], &at)?);
         }
         if !results.full.is_empty() {
             nest.walk(emission, &at, &mut |emission, indices| {
+                kept.provide(emission, passes.len(), indices);
                 emission.store_results(&results.full, indices)
             })?;
         }
@@ -92,10 +87,32 @@ pub fn emit<'c, 'g>(emission: &mut Emission<'c, 'g>) -> Result<Division, Unsuppo
         }
         Ok(())
     })?;
-    let passes = last_level as f64 + 1.0;
-    let element = work::nanoseconds_per_element(graph) * passes;
+    let element = work::nanoseconds_per_element(graph);
     let block = element * (length.max(1) * per_block) as f64;
-    Ok(Division::new(ceil_div(count, per_block), block))
+    Ok(Division {
+        scratch_bytes: kept.bytes(),
+        ..Division::new(ceil_div(count, per_block), block)
+    })
+}
+
+fn check_dimensions(
+    graph: &Graph,
+    reductions: &[Reduction<'_, '_>],
+    shape: &[usize],
+    rows: &[usize],
+) -> Result<(), Unsupported> {
+    let trailing: Vec<usize> = (rows.len()..shape.len()).collect();
+    for reduction in reductions {
+        let mut dimensions = reduction.dimensions.to_vec();
+        dimensions.sort_unstable();
+        if reduction.shape(graph) != shape || dimensions != trailing {
+            return Err(Unsupported::new(
+                reduction.operation,
+                "does not reduce the fastest dimensions of the shape that the kernel's other reductions do",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Which results have the rows' full shape, and which one element a row.
@@ -105,22 +122,54 @@ struct Results {
 }
 
 impl Results {
-    fn of(emission: &Emission<'_, '_>, shape: &[usize], rows: &[usize]) -> Self {
+    fn of(
+        emission: &Emission<'_, '_>,
+        shape: &[usize],
+        rows: &[usize],
+    ) -> Result<Self, Unsupported> {
         let graph = &emission.kernel.body;
-        let values = emission.result_values();
-        let with_shape = |wanted: &[usize]| {
-            let numbers = 0..values.len();
-            let has = |&number: &usize| graph.value_type(values[number]).shape == wanted;
-            numbers.filter(has).collect::<Vec<_>>()
-        };
-        let full = with_shape(shape);
-        let reduced = if shape == rows {
-            Vec::new()
-        } else {
-            with_shape(rows)
-        };
-        Self { full, reduced }
+        let (mut full, mut reduced) = (Vec::new(), Vec::new());
+        for (number, value) in emission.result_values().into_iter().enumerate() {
+            let found = &graph.value_type(value).shape;
+            if found == shape {
+                full.push(number);
+            } else if found == rows {
+                reduced.push(number);
+            } else if let Some(operation) = graph.defining_operation(value) {
+                let reason =
+                    "has neither the shape of this kernel's rows nor that of its reductions";
+                return Err(Unsupported::new(operation, reason));
+            }
+        }
+        Ok(Self { full, reduced })
     }
+}
+
+/// The reductions that are made in one pass over the row, in an order in which each finds what it needs. Those of any
+/// body have a pass of their own.
+fn passes<'a, 'c, 'g>(
+    graph: &Graph,
+    reductions: &'a [Reduction<'c, 'g>],
+) -> Vec<Vec<&'a Reduction<'c, 'g>>> {
+    let levels = levels(graph, reductions);
+    let mut passes = Vec::new();
+    for level in 0..=levels.iter().copied().max().unwrap_or(0) {
+        let now = || {
+            (reductions.iter().zip(&levels))
+                .filter(|(_, of)| **of == level)
+                .map(|(r, _)| r)
+        };
+        let in_lanes: Vec<_> = now().filter(|r| r.function.is_some()).collect();
+        if !in_lanes.is_empty() {
+            passes.push(in_lanes);
+        }
+        passes.extend(
+            now()
+                .filter(|r| r.function.is_none())
+                .map(|reduction| vec![reduction]),
+        );
+    }
+    passes
 }
 
 /// For each reduction, how many others have to be done one after the other before it.
@@ -149,29 +198,27 @@ fn reduce_in_lanes<'c, 'g>(
     lanes: i64,
     at: &[Expression],
     reductions: &[&Reduction<'c, 'g>],
+    (kept, pass): (&Kept, usize),
 ) -> Result<(), Unsupported> {
-    let reductions: Vec<_> = reductions.iter().filter(|r| r.function.is_some()).collect();
-    if reductions.is_empty() {
-        return Ok(());
-    }
     emission.for_range::<Unsupported>(lanes, lane_loop(lanes), |emission, lane| {
-        for reduction in &reductions {
+        for reduction in reductions {
             reduction.set_neutral(emission, &lane);
         }
         Ok(())
     })?;
     nest.walk_in_lanes(emission, at, lanes, &mut |emission, lane, indices| {
-        for reduction in &reductions {
+        kept.provide(emission, pass, indices);
+        for reduction in reductions {
             let accumulators = reduction.accumulators(emission, lane);
             let next = reduction.step(emission, &accumulators, indices)?;
             reduction.set(emission, lane, &next);
         }
-        Ok(())
+        kept.keep(emission, pass, indices)
     })?;
     let mut width = lanes / 2;
     while width > 0 {
         emission.for_range(width, lane_loop(width), |emission, lane| {
-            for reduction in &reductions {
+            for reduction in reductions {
                 let mut halves = reduction.accumulators(emission, &lane);
                 let upper = lane.plus_constant(width);
                 halves.extend(reduction.accumulators(emission, &upper));
@@ -190,23 +237,31 @@ fn reduce_in_lanes<'c, 'g>(
     Ok(())
 }
 
-/// A reduction by any body: one element after the other, the inits first.
+/// Reductions by any body: one element after the other, the inits first.
 fn reduce_in_order<'c, 'g>(
     emission: &mut Emission<'c, 'g>,
     nest: &Nest,
     at: &[Expression],
-    reduction: &Reduction<'c, 'g>,
+    reductions: &[&Reduction<'c, 'g>],
+    (kept, pass): (&Kept, usize),
 ) -> Result<(), Unsupported> {
     let only = Expression::constant(0);
-    reduction.set_inits(emission, &only)?;
+    for reduction in reductions {
+        reduction.set_inits(emission, &only)?;
+    }
     nest.walk(emission, at, &mut |emission, indices| {
-        let accumulators = reduction.accumulators(emission, &only);
-        let next = reduction.step(emission, &accumulators, indices)?;
-        reduction.set(emission, &only, &next);
-        Ok(())
+        kept.provide(emission, pass, indices);
+        for reduction in reductions {
+            let accumulators = reduction.accumulators(emission, &only);
+            let next = reduction.step(emission, &accumulators, indices)?;
+            reduction.set(emission, &only, &next);
+        }
+        kept.keep(emission, pass, indices)
     })?;
-    let results = reduction.accumulators(emission, &only);
-    reduction.provide(emission, at, results);
+    for reduction in reductions {
+        let results = reduction.accumulators(emission, &only);
+        reduction.provide(emission, at, results);
+    }
     Ok(())
 }
 
