@@ -1,5 +1,12 @@
 //! The command line: flags in, exit code out. Standard output carries the product, standard error the rest.
 
+/// Prints a line to standard error, as `eprintln!` does, but does not mind when nobody reads it.
+macro_rules! notice {
+    ($($arguments:tt)*) => {
+        $crate::cli::notify(&format!("{}\n", format_args!($($arguments)*)))
+    };
+}
+
 mod arguments;
 mod compile;
 mod doctor;
@@ -26,12 +33,12 @@ pub fn main() -> ExitCode {
     match catch_unwind(AssertUnwindSafe(|| dispatch(&arguments.command))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => {
-            eprintln!("{failure}");
+            notice!("{failure}");
             ExitCode::from(failure.exit_code())
         }
         // The panic hook has printed what happened and where.
         Err(_) => {
-            eprintln!(
+            notice!(
                 "internal error: this is a defect of Tessera; the command shows it again: {}",
                 command_line()
             );
@@ -83,4 +90,10 @@ fn print(text: &str) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Writes to standard error. Where it is closed or full, what was to be said is lost and the work goes on.
+fn notify(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }

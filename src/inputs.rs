@@ -3,8 +3,10 @@
 use crate::Failure;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 use tessera_ir::{Tensor, TensorType};
 use tessera_numerics::Initialiser;
+use tessera_numerics::initialiser::ParseInitialiserError;
 
 /// An input of the step, as far as giving it a value goes.
 #[derive(Clone, Debug)]
@@ -22,6 +24,7 @@ enum Origin {
     Tensor(Tensor),
     File {
         path: String,
+        tensors: Rc<BTreeMap<String, Tensor>>,
         tensor: Option<String>,
     },
 }
@@ -45,10 +48,10 @@ impl Inputs {
         {
             return self.add_toml(path);
         }
-        let tensors = read_tensors(path)?;
-        let origins = tensors
-            .into_iter()
-            .map(|(name, tensor)| (name, Origin::Tensor(tensor)));
+        // A file of inputs and the results expected of them serves for both.
+        let tensors = read_tensors(path)?.into_iter();
+        let inputs = tensors.filter(|(name, _)| !is_result(name));
+        let origins = inputs.map(|(name, tensor)| (name, Origin::Tensor(tensor)));
         self.rules.extend(origins);
         Ok(())
     }
@@ -88,10 +91,12 @@ impl Inputs {
         for (pattern, _) in &self.rules {
             let fits = |(number, slot): (usize, &Slot)| slot.answers_to(number, pattern);
             if !slots.iter().enumerate().any(fits) {
-                let message = format!(
-                    "the step has no input '{pattern}'; it has arg0 to arg{}",
-                    slots.len().saturating_sub(1)
-                );
+                let has = match slots.len() {
+                    0 => "it has none".to_owned(),
+                    1 => "it has arg0".to_owned(),
+                    more => format!("it has arg0 to arg{}", more - 1),
+                };
+                let message = format!("the step has no input '{pattern}'; {has}");
                 return Err(Failure::error(message));
             }
         }
@@ -126,10 +131,14 @@ impl Inputs {
                     Failure::error(format!("input {}: {error}", slot.describe(number)))
                 })?,
             Origin::Tensor(tensor) => tensor.clone(),
-            Origin::File { path, tensor } => {
+            Origin::File {
+                path,
+                tensors,
+                tensor,
+            } => {
                 let wanted = tensor.clone().unwrap_or_else(|| format!("arg{number}"));
-                let mut tensors = read_tensors(Path::new(path))?;
-                tensors.remove(&wanted).ok_or_else(|| {
+                let found = tensors.get(&wanted).cloned();
+                found.ok_or_else(|| {
                     Failure::in_file(path, format!("there is no tensor '{wanted}'"))
                 })?
             }
@@ -169,21 +178,29 @@ fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, Failure> {
         .map_err(Failure::error)
 }
 
+fn is_result(name: &str) -> bool {
+    let number = name.strip_prefix("result");
+    number.is_some_and(|number| number.parse::<usize>().is_ok())
+}
+
+/// An initialiser, or `@FILE` or `@FILE#TENSOR`, whose file is read here, once.
 fn parse_value(value: &str) -> Result<Origin, String> {
-    if let Some(file) = value.strip_prefix('@') {
-        let (path, tensor) = match file.rsplit_once('#') {
-            Some((path, tensor)) => (path, Some(tensor.to_owned())),
-            None => (file, None),
-        };
-        return Ok(Origin::File {
-            path: path.to_owned(),
-            tensor,
-        });
-    }
-    value
-        .parse()
-        .map(Origin::Initialiser)
-        .map_err(|error: tessera_numerics::initialiser::ParseInitialiserError| error.to_string())
+    let Some(file) = value.strip_prefix('@') else {
+        let initialiser: Result<_, ParseInitialiserError> = value.parse();
+        return initialiser
+            .map(Origin::Initialiser)
+            .map_err(|error| error.to_string());
+    };
+    let (path, tensor) = match file.rsplit_once('#') {
+        Some((path, tensor)) => (path, Some(tensor.to_owned())),
+        None => (file, None),
+    };
+    let tensors = tessera_runtime::tensors::read(path).map_err(|error| error.to_string())?;
+    Ok(Origin::File {
+        path: path.to_owned(),
+        tensors: Rc::new(tensors.into_iter().collect()),
+        tensor,
+    })
 }
 
 /// Whether the text fits the pattern, in which `*` stands for any characters.

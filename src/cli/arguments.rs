@@ -42,8 +42,8 @@ pub enum Command {
 /// How the graph is transformed and shown on the way.
 #[derive(Clone, Debug, Args)]
 pub struct PassArguments {
-    /// The passes to run, e.g. 'inline,canonicalise{max-iterations=4}'. Without it: the default pipeline, or the
-    /// one a reproducer names.
+    /// The passes to run, e.g. 'inline,canonicalise{max-iterations=4}' [default: those a reproducer names, or else the
+    /// default pipeline for compile and run and none for opt].
     #[arg(long, visible_alias = "pass-pipeline", value_name = "PIPELINE")]
     pub passes: Option<String>,
     /// Prints the graph to standard error after every pass.
@@ -63,12 +63,11 @@ pub struct PassArguments {
 /// What code is made for, and how.
 #[derive(Clone, Debug, Args)]
 pub struct TargetArguments {
-    /// What code is made for: cpu (this machine), cpu:x86-64-v2, cpu:x86-64-v3, cpu:x86-64-v4, cpu:NAME with a CPU
-    /// name that LLVM knows.
-    #[arg(long, default_value = "cpu")]
-    pub target: String,
+    /// What code is made for: cpu (this machine), cpu:x86-64-v3 or cpu:x86-64-v4 [default: cpu].
+    #[arg(long)]
+    pub target: Option<String>,
     /// How many kernels are compiled at a time [default: one a core].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub jobs: Option<usize>,
 }
 
@@ -79,13 +78,13 @@ pub enum Emit {
     Tsr,
     /// The plan: kernels, buffers, schedule, as text.
     Plan,
-    /// The kernels in MLIR.
+    /// The kernels in MLIR, a module a kernel, with split markers between.
     Mlir,
-    /// The kernels in LLVM IR, optimised.
+    /// The kernels in LLVM IR, optimised, one module after another.
     Llvm,
-    /// The kernels in assembly.
+    /// The kernels in assembly, one file after another.
     Asm,
-    /// The kernels as an object file.
+    /// The kernels as object files, one a kernel, in the folder that -o names.
     Obj,
     /// The bundle: manifest, code, constants, header.
     Bundle,
@@ -161,16 +160,16 @@ pub struct RunArguments {
     #[arg(long, value_name = "FILE")]
     pub expected: Option<PathBuf>,
     /// The relative difference allowed.
-    #[arg(long, default_value_t = 1e-4, value_name = "X")]
+    #[arg(long, default_value_t = 1e-4, value_name = "X", value_parser = tolerance)]
     pub rtol: f64,
     /// The absolute difference allowed.
-    #[arg(long, default_value_t = 1e-6, value_name = "X")]
+    #[arg(long, default_value_t = 1e-6, value_name = "X", value_parser = tolerance)]
     pub atol: f64,
     /// Runs the reference interpreter in place of compiled code.
     #[arg(long)]
     pub interpret: bool,
     /// How many threads run a kernel [default: one a core].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub threads: Option<usize>,
     /// Writes compile and step times and the scalar results to a JSON file.
     #[arg(long, value_name = "FILE")]
@@ -187,6 +186,22 @@ pub struct RunArguments {
     #[command(flatten)]
     #[allow(missing_docs, reason = "flattened: the fields document themselves")]
     pub passes: PassArguments,
+}
+
+/// A number of threads or processes.
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=1024) => Ok(count),
+        _ => Err("expected a number from 1 to 1024".to_owned()),
+    }
+}
+
+/// A difference allowed.
+fn tolerance(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(tolerance) if tolerance >= 0.0 => Ok(tolerance),
+        _ => Err("expected a number, 0 or more".to_owned()),
+    }
 }
 
 /// `tessera inspect`.

@@ -64,8 +64,9 @@ impl<'a> Stages<'a> {
         passes: &'a PassArguments,
         target: &TargetArguments,
     ) -> Result<Self, Failure> {
-        let compiler = Compiler::new(&target.target)
-            .map_err(|error| Failure::error(format!("--target {}: {error}", target.target)))?
+        let name = target.target.as_deref().unwrap_or("cpu");
+        let compiler = Compiler::new(name)
+            .map_err(|error| Failure::error(format!("--target {name}: {error}")))?
             .with_jobs(target.jobs)
             .with_worker(worker::command())
             .with_pipeline(passes::compile_pipeline(passes, source)?);
@@ -109,12 +110,11 @@ impl<'a> Stages<'a> {
             .compiler
             .emit(&self.plan()?, stage)
             .map_err(|error| self.failure(error))?;
-        let comment = if stage == CodeStage::Assembly {
-            "#"
-        } else if stage == CodeStage::Llvm {
-            ";"
-        } else {
-            "//"
+        // The markers are those at which `mlir-opt --split-input-file` splits.
+        let comment = match stage {
+            CodeStage::Mlir => "// -----\n//",
+            CodeStage::Llvm => ";",
+            CodeStage::Assembly | CodeStage::Object => "#",
         };
         let mut text = Vec::new();
         for (symbol, code) in kernels {
@@ -145,7 +145,7 @@ impl<'a> Stages<'a> {
 
     fn report(&self, stage: &str, start: Instant) {
         if self.passes.timing {
-            eprintln!("{:>10.3} ms  {stage}", start.elapsed().as_secs_f64() * 1e3);
+            notice!("{:>10.3} ms  {stage}", start.elapsed().as_secs_f64() * 1e3);
         }
     }
 

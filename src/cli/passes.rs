@@ -1,6 +1,7 @@
 //! The passes on the command line: which run, what is printed on the way, what a failure leaves.
 
 use super::arguments::PassArguments;
+use super::notify;
 use super::output::write_reproducer;
 use crate::{Failure, Source};
 use std::time::Duration;
@@ -62,7 +63,7 @@ pub(super) fn run(
     };
     let result = pipeline.run(module, &mut watch);
     if arguments.timing {
-        eprintln!("{:>10.3} ms  passes", watch.total.as_secs_f64() * 1e3);
+        notice!("{:>10.3} ms  passes", watch.total.as_secs_f64() * 1e3);
     }
     result.map_err(|error| failure(&error, arguments))
 }
@@ -108,7 +109,7 @@ impl Observer for Watch<'_> {
             let statistics: Vec<_> = statistics
                 .map(|(what, count)| format!("{count} {what}"))
                 .collect();
-            eprintln!(
+            notice!(
                 "{milliseconds:>10.3} ms  {}  {}",
                 run.name,
                 statistics.join(", ")
@@ -118,8 +119,8 @@ impl Observer for Watch<'_> {
             || arguments.print_ir_after.iter().any(|name| name == run.name)
         {
             let unchanged = if run.changed { "" } else { ", unchanged" };
-            eprintln!("// after {}: {}{unchanged}", run.number, run.name);
-            eprint!("{}", text::print(run.module, PrintOptions::default()));
+            notice!("// after {}: {}{unchanged}", run.number, run.name);
+            notify(&text::print(run.module, PrintOptions::default()));
         }
     }
 }

@@ -65,10 +65,10 @@ pub(super) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     progress.finish_and_clear();
 
     if let Some(profile) = machine.profile() {
-        eprint!("{profile}");
+        super::notify(&profile);
     }
     if !arguments.quiet {
-        eprint!("{}", measurements.table());
+        super::notify(&measurements.table());
     }
     if let Some(path) = &arguments.report {
         output::write_file(path, measurements.json().to_string().as_bytes())?;

@@ -25,7 +25,9 @@ impl Measurements {
             for (name, (first, last)) in self.names.iter().zip(first.iter().zip(last)) {
                 let _ = writeln!(
                     text,
-                    "{name:<14}{first:.6} in step 1, {last:.6} in step {}",
+                    "{name:<14}{} in step 1, {} in step {}",
+                    show_number(*first),
+                    show_number(*last),
                     self.steps.len()
                 );
             }
@@ -52,6 +54,14 @@ impl Measurements {
             "names": self.names,
             "scalars": self.scalars,
         })
+    }
+}
+
+/// A value with six decimals, a whole number with none.
+fn show_number(value: f64) -> String {
+    match value.fract() == 0.0 {
+        true => value.to_string(),
+        false => format!("{value:.6}"),
     }
 }
 

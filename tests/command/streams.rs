@@ -204,3 +204,44 @@ fn the_generic_form_is_read_by_mlir_opt() {
         );
     }
 }
+
+#[test]
+fn nobody_reading_standard_error_is_no_failure() {
+    let status = std::process::Command::new(env!("CARGO_BIN_EXE_tessera"))
+        .args([
+            "run",
+            &step("llama_tiny").0,
+            "--inputs",
+            &step("llama_tiny").1,
+        ])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::fs::File::create("/dev/full").unwrap())
+        .status();
+    assert_eq!(status.unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_bundle_with_other_files_in_it_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("block.tessera");
+    let arguments = ["compile", "-", "-o", bundle.to_str().unwrap()];
+    assert_eq!(tessera_reading(arguments, BLOCK.as_bytes()).code, Some(0));
+    assert_eq!(tessera_reading(arguments, BLOCK.as_bytes()).code, Some(0));
+    std::fs::write(bundle.join("notes.txt"), "mine").unwrap();
+    let outcome = tessera_reading(arguments, BLOCK.as_bytes());
+    assert_eq!(outcome.code, Some(1));
+    assert!(outcome.stderr.contains("notes.txt"), "{}", outcome.stderr);
+    assert!(bundle.join("notes.txt").exists());
+}
+
+#[test]
+fn a_bundle_is_compiled_already() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["run", folder.path().to_str().unwrap(), "--target", "cpu"];
+    let outcome = tessera(arguments);
+    assert_eq!(outcome.code, Some(1));
+    assert_eq!(
+        outcome.stderr,
+        "error: --target takes a step's text, not a bundle\n"
+    );
+}

@@ -124,6 +124,26 @@ impl BundleWriter {
     }
 }
 
+/// Refuses to replace a bundle in whose folder somebody put files of their own.
+fn holds_nothing_else(path: &Path) -> Result<(), BundleError> {
+    let fail = |error| BundleError::io(path, error);
+    let manifest = fs::read(path.join(MANIFEST_FILE)).map_err(fail)?;
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap_or_default();
+    for entry in fs::read_dir(path).map_err(fail)? {
+        let name = entry.map_err(fail)?.file_name();
+        let name = name.to_string_lossy();
+        let known = [MANIFEST_FILE, DIGEST_FILE].contains(&name.as_ref())
+            || manifest["files"].get(name.as_ref()).is_some();
+        if !known {
+            return Err(BundleError::NotABundle {
+                path: path.to_path_buf(),
+                found: format!("one with a file that is not part of it, '{name}'"),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Where a bundle goes.
 struct Destination {
     path: PathBuf,
@@ -137,6 +157,7 @@ impl Destination {
             Ok(_) => {
                 if !is_empty_folder(path) {
                     looks_like_a_bundle(path)?;
+                    holds_nothing_else(path)?;
                 }
                 true
             }

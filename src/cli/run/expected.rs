@@ -83,7 +83,7 @@ impl Expected {
         }
         if !arguments.quiet {
             let (compared, largest) = (report.compared, report.largest);
-            eprintln!(
+            notice!(
                 "{:<14}{file}: {compared}, relative difference at most {largest:.1e}",
                 "agrees with"
             );
@@ -120,7 +120,7 @@ fn compare_results(
     }
     let comparison = compare::compare_named(&found, expected, tolerance);
     let mut report = Report {
-        compared: format!("{} results", expected.len()),
+        compared: format!("{} of {count} results", expected.len()),
         ..Report::default()
     };
     for (name, outcome) in &comparison.outcomes {
@@ -141,12 +141,18 @@ fn compare_log(
     tolerance: Tolerance,
 ) -> Result<Report, Failure> {
     let mut report = Report {
-        compared: format!("{} steps", measurements.scalars.len().min(steps.len())),
+        compared: format!("{} of {} steps", measurements.scalars.len(), steps.len()),
         ..Report::default()
     };
     for (line, (entries, found)) in steps.iter().zip(&measurements.scalars).enumerate() {
+        let place = format!("{file}:{}", line + 1);
+        if !entries.keys().any(|name| name != "step") {
+            return Err(Failure::in_file(
+                &place,
+                "there is no result to compare with",
+            ));
+        }
         for (name, value) in entries.iter().filter(|(name, _)| *name != "step") {
-            let place = format!("{file}:{}", line + 1);
             let column = measurements.names.iter().position(|known| known == name);
             let column = column.ok_or_else(|| {
                 Failure::in_file(&place, format!("the step has no scalar result '{name}'"))

@@ -33,10 +33,9 @@ impl Machine {
     ) -> Result<Self, Failure> {
         let is_bundle = arguments.input != "-" && Path::new(&arguments.input).is_dir();
         if is_bundle {
-            if arguments.interpret {
-                return Err(Failure::error(
-                    "--interpret takes a step's text, not a bundle",
-                ));
+            if let Some(flag) = compiling_flag(arguments) {
+                let message = format!("{flag} takes a step's text, not a bundle");
+                return Err(Failure::error(message));
             }
             return Self::load(Path::new(&arguments.input), arguments);
         }
@@ -191,4 +190,21 @@ fn manifest(instance: &Instance) -> &Manifest {
 
 fn tensor_type(manifest: &tessera_runtime::bundle::TensorType) -> TensorType {
     TensorType::new(manifest.element_type, manifest.shape.clone())
+}
+
+/// A flag that says how to compile, or not to, and so means nothing for a bundle.
+fn compiling_flag(arguments: &RunArguments) -> Option<&'static str> {
+    let (passes, target) = (&arguments.passes, &arguments.target);
+    let flags = [
+        (arguments.interpret, "--interpret"),
+        (target.target.is_some(), "--target"),
+        (target.jobs.is_some(), "--jobs"),
+        (passes.passes.is_some(), "--passes"),
+        (passes.print_ir_after_all, "--print-ir-after-all"),
+        (!passes.print_ir_after.is_empty(), "--print-ir-after"),
+        (passes.timing, "--timing"),
+    ];
+    flags
+        .into_iter()
+        .find_map(|(given, flag)| given.then_some(flag))
 }
