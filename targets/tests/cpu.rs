@@ -9,6 +9,8 @@ mod dots;
 mod elementwise;
 #[path = "cpu/loops.rs"]
 mod loops;
+#[path = "cpu/math.rs"]
+mod math;
 #[path = "cpu/reductions.rs"]
 mod reductions;
 #[path = "cpu/sorts.rs"]

@@ -181,8 +181,9 @@ impl Machine {
     pub fn optimise(&self, module: &Module<'_>) -> Result<(), CpuError> {
         module.set_triple(&self.machine.get_triple());
         module.set_data_layout(&self.machine.get_target_data().get_data_layout());
+        // Level 3 takes twice as long and its code is no faster here.
         module
-            .run_passes("default<O3>", &self.machine, PassBuilderOptions::create())
+            .run_passes("default<O2>", &self.machine, PassBuilderOptions::create())
             .map_err(|error| CpuError::Lowering {
                 stage: "LLVM's optimiser",
                 message: error.to_string(),

@@ -8,7 +8,8 @@
 //! | function | f32 | f64 |
 //! |---|---|---|
 //! | `exp` | 1 | 1 |
-//! | `expm1`, `tanh`, `logistic` | 2 | 2 |
+//! | `expm1` | 2 | 2 |
+//! | `tanh`, `logistic` | 3 | 3 |
 //! | `log`, `log1p` | 1 | 1 |
 //! | `power` | 1 | 1 |
 //! | `erf` | 2 | 2 |

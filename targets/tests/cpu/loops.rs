@@ -92,6 +92,24 @@ fn index_ops_read_where_the_interpreter_reads() {
     check(cases);
 }
 
+/// Read along columns, written along rows, in tiles that the shape does not fill.
+#[test]
+fn large_transposes_go_tile_by_tile() {
+    let mut random = Random(7);
+    let ops = "%1 = tsr.transpose %a {permutation = [1, 2, 0]} : (tensor<45x3x70xf32>) -> tensor<3x70x45xf32>
+      %2 = tsr.exponential %b : tensor<3x70x45xf32>
+      %0 = tsr.maximum %1, %b : tensor<3x70x45xf32>";
+    check(vec![case(
+        "%a: tensor<45x3x70xf32>, %b: tensor<3x70x45xf32>",
+        ops,
+        "tensor<3x70x45xf32>",
+        vec![
+            random.tensor(ElementType::F32, &[45, 3, 70]),
+            random.tensor(ElementType::F32, &[3, 70, 45]),
+        ],
+    )]);
+}
+
 #[test]
 fn gathers_clamp_their_starts() {
     let mut random = Random(2);

@@ -4,10 +4,13 @@ use super::super::emission::{Division, Emission};
 use super::nest::{Nest, Range, ceil_div, extent};
 use super::work;
 use crate::mlir::elemental::Unsupported;
-use crate::mlir::index;
+use crate::mlir::index::{self, Expression};
 
 /// Elements of a block: enough that a block's own cost does not matter, few enough to balance threads.
 const BLOCK: i64 = 4096;
+
+/// The sides of a tile.
+const TILE: i64 = 32;
 
 pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Division, Unsupported> {
     let numbers: Vec<usize> = (0..emission.results.len()).collect();
@@ -21,6 +24,12 @@ pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Division, Unsupported> {
     let nest = Nest::choose(emission, &[], &shape, |emission, indices| {
         emission.store_results(&numbers, indices)
     })?;
+    if let Some(dimension) = nest.across()
+        && shape[dimension] as i64 >= TILE
+        && nest.inner() >= TILE
+    {
+        return tiles(emission, &nest, &shape, dimension, &numbers);
+    }
     let units = Units::of(&nest, &shape);
     emission.for_each_unit(units.count, units.per_block, |emission, unit| {
         let (outer, range) = match units.chunk {
@@ -46,6 +55,41 @@ pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Division, Unsupported> {
         ceil_div(units.count, units.per_block),
         element * block,
     ))
+}
+
+/// Square tiles of a dimension and the inner loop: what one operand has in a row, another has in a column, and the lines
+/// of both stay in the first-level cache.
+fn tiles(
+    emission: &mut Emission<'_, '_>,
+    nest: &Nest,
+    shape: &[usize],
+    dimension: usize,
+    numbers: &[usize],
+) -> Result<Division, Unsupported> {
+    let mut others = nest.outer().to_vec();
+    let across = ceil_div(others.remove(dimension) as i64, TILE);
+    let along = ceil_div(nest.inner(), TILE);
+    let units = extent(&others) * across * along;
+    emission.for_each_unit(units, 1, |emission, unit| {
+        let tile = unit.remainder(across * along);
+        let mut indices = index::delinearize(&unit.quotient(across * along), &others);
+        indices.insert(dimension, Expression::constant(0));
+        let chunk = |number: Expression| Range::Chunk {
+            number,
+            length: TILE,
+        };
+        let (rows, columns) = (chunk(tile.quotient(along)), chunk(tile.remainder(along)));
+        nest.walk_tile(
+            emission,
+            &indices,
+            (dimension, &rows),
+            &columns,
+            &mut |emission, indices| emission.store_results(numbers, indices),
+        )
+    })?;
+    let element = work::nanoseconds_per_element(&emission.kernel.body);
+    let elements = extent(shape) / units;
+    Ok(Division::new(units, 4.0 * element * elements as f64))
 }
 
 /// How the elements of a nest are counted in units.

@@ -18,6 +18,9 @@ pub struct Nest {
     split: usize,
     /// Where the inner loop is cut, so that in each piece a condition on its counter is known.
     cuts: Vec<i64>,
+    /// A dimension before the inner loop along which an operand's elements are neighbours that lie apart along the inner
+    /// loop: a transposed operand.
+    across: Option<usize>,
 }
 
 /// What is done for each element of a nest, at the indices given.
@@ -50,22 +53,25 @@ impl Nest {
                 shape: shape.to_vec(),
                 split: shape.len() - 1,
                 cuts: Vec::new(),
+                across: None,
             });
         }
         let context = emission.elemental.builder().context();
         let mut split = 0;
         loop {
-            let (trace, counter) =
+            let (trace, outer, counter) =
                 try_out(context, emission.kernel, emission.in_place, |emission| {
-                    let (indices, counter) = trial_indices(emission, prefix, shape, split);
-                    body(emission, &indices)?;
-                    Ok((std::mem::take(&mut emission.elemental.trace), counter))
+                    let trial = Trial::new(emission, prefix, shape, split);
+                    body(emission, &trial.indices)?;
+                    let trace = std::mem::take(&mut emission.elemental.trace);
+                    Ok((trace, trial.outer, trial.inner))
                 })?;
             if is_affine(&trace, counter) || split + 1 >= shape.len() {
                 return Ok(Self {
                     shape: shape.to_vec(),
                     split,
                     cuts: cuts(&trace, counter, extent(&shape[split..])),
+                    across: across(&trace, &outer, counter),
                 });
             }
             split += 1;
@@ -75,6 +81,32 @@ impl Nest {
     /// The dimensions before the inner loop.
     pub fn outer(&self) -> &[usize] {
         &self.shape[..self.split]
+    }
+
+    /// The dimension before the inner loop along which a transposed operand lies, if there is one.
+    pub fn across(&self) -> Option<usize> {
+        self.across
+    }
+
+    /// Loops over a tile of a dimension before the inner loop and of the inner loop. `indices` are those of all
+    /// dimensions before the inner loop; the one of `dimension` is replaced.
+    ///
+    /// # Errors
+    /// What `body` returns.
+    pub fn walk_tile<'c, 'g>(
+        &self,
+        emission: &mut Emission<'c, 'g>,
+        indices: &[Expression],
+        (dimension, range): (usize, &Range),
+        inner: &Range,
+        body: &mut Body<'_, 'c, 'g>,
+    ) -> Result<(), Unsupported> {
+        let extent = self.shape[dimension] as i64;
+        emission.for_part(0, extent, range, |emission, index| {
+            let mut indices = indices.to_vec();
+            indices[dimension] = index;
+            self.inner_loop(emission, &indices, inner, body)
+        })
     }
 
     /// The length of the inner loop.
@@ -201,26 +233,56 @@ pub enum Range {
     },
 }
 
-/// Counters that stand for those of a nest in a trial, and the number of the inner one.
-fn trial_indices(
-    emission: &mut Emission<'_, '_>,
-    prefix: &[usize],
-    shape: &[usize],
-    split: usize,
-) -> (Vec<Expression>, u32) {
-    let zero = emission.elemental.builder().constant_i64(0);
-    let mut counter = |extent: i64| emission.elemental.variable(zero, 0, extent - 1);
-    let row = Expression::variable(counter(extent(prefix)));
-    let mut indices = index::delinearize(&row, prefix);
-    for &dimension in &shape[..split] {
-        indices.push(Expression::variable(counter(dimension as i64)));
+/// Counters that stand for those of a nest in a trial.
+struct Trial {
+    indices: Vec<Expression>,
+    /// The number of each counter before the inner one.
+    outer: Vec<u32>,
+    /// The number of the inner counter.
+    inner: u32,
+}
+
+impl Trial {
+    fn new(
+        emission: &mut Emission<'_, '_>,
+        prefix: &[usize],
+        shape: &[usize],
+        split: usize,
+    ) -> Self {
+        let zero = emission.elemental.builder().constant_i64(0);
+        let mut counter = |extent: i64| emission.elemental.variable(zero, 0, extent - 1);
+        let row = Expression::variable(counter(extent(prefix)));
+        let mut indices = index::delinearize(&row, prefix);
+        let mut outer = Vec::new();
+        for &dimension in &shape[..split] {
+            let variable = counter(dimension as i64);
+            outer.push(variable.number);
+            indices.push(Expression::variable(variable));
+        }
+        let inner = counter(extent(&shape[split..]));
+        let counted = Expression::variable(inner);
+        indices.extend(index::delinearize(&counted, &shape[split..]));
+        Self {
+            indices,
+            outer,
+            inner: inner.number,
+        }
     }
-    let inner = counter(extent(&shape[split..]));
-    indices.extend(index::delinearize(
-        &Expression::variable(inner),
-        &shape[split..],
-    ));
-    (indices, inner.number)
+}
+
+/// The outer counter that moves by one along an operand through which the inner counter moves in leaps.
+fn across(trace: &Trace, outer: &[u32], inner: u32) -> Option<usize> {
+    trace.positions.iter().find_map(|position| {
+        let leaps = position
+            .stride(inner)
+            .is_some_and(|stride| stride.abs() > 1);
+        let beside = |number: &u32| position.stride(*number) == Some(1);
+        if leaps {
+            outer.iter().position(beside)
+        } else {
+            None
+        }
+    })
 }
 
 /// Whether all places and conditions are affine in a counter.
