@@ -1,4 +1,4 @@
-//! `canonicalise`, `cse`, `dce`: simplification that changes no bit of any result, NaNs' payloads aside.
+//! `canonicalise`, `cse`, `dce`: simplification that changes no bit of any result, but the sign and payload of NaNs.
 //!
 //! A graph is rebuilt in its order. Each op first meets the rules, which may give values it is equal to, made of ops
 //! already there or of simpler ones; then the table of ops already built, which has the same op perhaps; what is left is

@@ -186,3 +186,17 @@ pub fn check(pipeline: &str, source: &str, expected: &str) {
     let inputs = special_inputs(&before);
     assert_same(&interpret(&after, &inputs), &interpret(&before, &inputs));
 }
+
+/// A sort of `operand` by absolute value, as lines that define `%name`: a kernel that reads all before it writes, and
+/// fuses with nothing. By absolute value, for a NaN's sign is no part of what passes keep.
+pub fn sort(name: &str, operand: &str, shape: &str) -> String {
+    format!(
+        "%{name} = tsr.sort {operand} {{dimension = 0, is_stable = true}} : t<{shape}xf32> {{
+         ^comparator(%{name}_a: t<f32>, %{name}_b: t<f32>):
+           %{name}_c = tsr.abs %{name}_a : t<f32>
+           %{name}_d = tsr.abs %{name}_b : t<f32>
+           %{name}_e = tsr.compare %{name}_c, %{name}_d {{direction = LT, compare_type = TOTALORDER}} : (t<f32>, t<f32>) -> t<i1>
+           tsr.return %{name}_e : t<i1>
+         }}"
+    )
+}

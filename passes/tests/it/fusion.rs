@@ -1,6 +1,6 @@
 //! `fuse`: which ops become one kernel, and which do not.
 
-use crate::common::{assert_same, interpret, program, run, special_inputs};
+use crate::common::{assert_same, interpret, program, run, sort, special_inputs};
 use tessera_ir::{Graph, Module, OpKind};
 use tessera_passes::fuse::kernel_family;
 
@@ -338,6 +338,43 @@ fn what_is_dear_is_kept_rather_than_computed_again() {
         needed_twice("tanh"),
         ["Loop: tanh sine", "Sort: sort", "Loop: sine add"]
     );
+}
+
+#[test]
+fn what_is_made_of_kept_values_is_not_kept_too() {
+    // A gated activation and its gradient: sigmoid and gate are kept for it, their product costs less to make again.
+    let source = format!(
+        "(%arg0: t<256x256xf32>, %arg1: t<256x256xf32>, %arg2: t<256x256xf32>) -> (t<256x256xf32>, t<256x256xf32>) {{
+           %g = tsr.sine %arg0 : t<256x256xf32>
+           {}
+           %s = tsr.logistic %gate : t<256x256xf32>
+           %a = tsr.multiply %gate, %s : t<256x256xf32>
+           %p = tsr.multiply %a, %arg1 : t<256x256xf32>
+           {}
+           %x = tsr.multiply %a, %d : t<256x256xf32>
+           %y = tsr.multiply %d, %s : t<256x256xf32>
+           %z = tsr.multiply %y, %gate : t<256x256xf32>
+           return %x, %z : t<256x256xf32>, t<256x256xf32>
+         }}",
+        sort("gate", "%g", "256x256"),
+        sort("d", "%p", "256x256")
+    );
+    let before = program(&source);
+    let after = run("fuse", &before);
+    assert_eq!(
+        steps(after.entry().unwrap(), &after),
+        [
+            "Loop: sine",
+            "Sort: sort",
+            "Loop: logistic multiply multiply",
+            "Sort: sort",
+            "Loop: multiply multiply multiply multiply",
+        ]
+    );
+    let kept = after.entry().unwrap().operations()[2].results().len();
+    assert_eq!(kept, 2, "the sigmoid and what is sorted");
+    let inputs = special_inputs(&before);
+    assert_same(&interpret(&after, &inputs), &interpret(&before, &inputs));
 }
 
 #[test]

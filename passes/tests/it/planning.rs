@@ -1,6 +1,6 @@
 //! The plan: the order of kernels and where values lie.
 
-use crate::common::{assert_same, interpret, program, run, special_inputs};
+use crate::common::{assert_same, interpret, program, run, sort, special_inputs};
 use tessera_ir::plan::{BufferId, Place, Plan, Step};
 use tessera_ir::{Module, Tensor};
 use tessera_passes::plan::evaluate::evaluate;
@@ -94,17 +94,6 @@ fn planned(before: &Module, options: PlanOptions) -> Plan {
 fn steps(source: &str) -> Vec<String> {
     let plan = planned(&program(source), PlanOptions::default());
     lines(&plan, &plan.schedule)
-}
-
-/// A sort of `operand`, as lines that define `%name`: a kernel that reads all before it writes, and fuses with nothing.
-fn sort(name: &str, operand: &str, shape: &str) -> String {
-    format!(
-        "%{name} = tsr.sort {operand} {{dimension = 0, is_stable = true}} : t<{shape}xf32> {{
-         ^comparator(%{name}_a: t<f32>, %{name}_b: t<f32>):
-           %{name}_c = tsr.compare %{name}_a, %{name}_b {{direction = LT, compare_type = TOTALORDER}} : (t<f32>, t<f32>) -> t<i1>
-           tsr.return %{name}_c : t<i1>
-         }}"
-    )
 }
 
 #[test]

@@ -33,22 +33,27 @@ fn scalar_reducer(function: Binary, element: ElementType) -> Region {
     Region::new(body)
 }
 
-/// `(a, b) -> a < b`.
+/// `(a, b) -> |a| < |b|`. Absolute, for a NaN's sign is no part of what passes keep.
 fn less(element: ElementType) -> Region {
     let scalar = Input::new(TensorType::scalar(element));
     let mut body = Graph::new("", vec![scalar.clone(), scalar]);
-    let inputs: Vec<ValueId> = body.input_values().collect();
+    let mut operands: Vec<ValueId> = body.input_values().collect();
     let compare_type = match element {
-        // A total order, so that what is sorted is, with NaNs in it, still the same on all sides.
         ElementType::F32 => CompareType::TotalOrder,
         ElementType::I32 => CompareType::Signed,
         _ => CompareType::Unsigned,
     };
+    if element == ElementType::F32 {
+        for operand in &mut operands {
+            let abs = OpKind::Unary(Unary::Abs);
+            *operand = body.push_value(abs, [*operand], Location::Unknown).unwrap();
+        }
+    }
     let kind = OpKind::Compare {
         direction: ComparisonDirection::Lt,
         compare_type,
     };
-    let result = body.push_value(kind, inputs, Location::Unknown).unwrap();
+    let result = body.push_value(kind, operands, Location::Unknown).unwrap();
     body.set_result_values([result]);
     Region::new(body)
 }
@@ -307,8 +312,11 @@ impl Maker {
             25 => {
                 let last = *shape.last()?;
                 let k = usize::from(c) % (last + 1);
-                let kind = OpKind::TopK { k };
-                (element == ElementType::F32).then(|| self.push(kind, &[x]))?
+                if element != ElementType::F32 {
+                    return None;
+                }
+                let absolute = self.push(OpKind::Unary(Unary::Abs), &[x])?;
+                self.push(OpKind::TopK { k }, &[absolute])
             }
             26 => {
                 // Sums of all elements up to each.

@@ -1,0 +1,109 @@
+//! Groups that might be made: whether they keep the rules, the limits, and need nothing that comes of themselves.
+
+use super::{Candidate, Group, GroupId, Grouping, Own};
+use crate::fuse::contract::analyse;
+use std::collections::BTreeSet;
+use tessera_ir::{Definition, ValueId};
+
+impl Grouping<'_> {
+    /// The group that an op and some of its readers would be, if they may.
+    pub(super) fn candidate(
+        &self,
+        number: usize,
+        readers: &[GroupId],
+        own: Own,
+    ) -> Option<Candidate> {
+        let operation = self.operation(number);
+        let mut members = BTreeSet::from([number]);
+        let mut exports: BTreeSet<ValueId> = operation.results().collect();
+        for &reader in readers {
+            let group = self.group(reader);
+            if !group.is_kernel {
+                return None;
+            }
+            members.extend(&group.members);
+            exports.extend(&group.exports);
+        }
+        exports.retain(|&value| {
+            let is_repeated = own == Own::Repeated && self.defines(number, value);
+            !is_repeated && self.is_needed(value, readers)
+        });
+        self.checked(members, exports, readers)
+    }
+
+    pub(super) fn defines(&self, number: usize, value: ValueId) -> bool {
+        matches!(self.graph.definition(value), Definition::Result { op, .. } if op.index() == number)
+    }
+
+    /// Whether a value is a result of the graph or read by a group other than those.
+    pub(super) fn is_needed(&self, value: ValueId, but: &[GroupId]) -> bool {
+        self.is_result[value.index()]
+            || self.readers[value.index()]
+                .iter()
+                .any(|reader| !but.contains(reader))
+    }
+
+    /// The group of those members in place of those groups, if it may be.
+    pub(super) fn checked(
+        &self,
+        members: BTreeSet<usize>,
+        exports: BTreeSet<ValueId>,
+        merged: &[GroupId],
+    ) -> Option<Candidate> {
+        if members.len() > self.limits.max_ops {
+            return None;
+        }
+        let reads = self.reads(&members);
+        if reads.len() > self.limits.max_operands {
+            return None;
+        }
+        let analysis = analyse(self.graph, &members, &exports).ok()?;
+        if self.needs_itself(&exports, merged) {
+            return None;
+        }
+        let group = Group {
+            is_kernel: true,
+            members,
+            exports,
+            reads,
+        };
+        Some(Candidate { group, analysis })
+    }
+
+    /// What those ops read and do not compute.
+    pub(super) fn reads(&self, members: &BTreeSet<usize>) -> BTreeSet<ValueId> {
+        let operands = members.iter().flat_map(|&m| &self.operation(m).op.operands);
+        let is_read = |value: &&ValueId| match self.graph.definition(**value) {
+            Definition::Input(_) => true,
+            Definition::Result { op, .. } => !members.contains(&op.index()),
+        };
+        operands.filter(is_read).copied().collect()
+    }
+
+    /// Whether a group that writes those values and takes the place of those groups would, by way of others, read what
+    /// depends on it.
+    pub(super) fn needs_itself(&self, exports: &BTreeSet<ValueId>, merged: &[GroupId]) -> bool {
+        let mut seen = vec![false; self.groups.len()];
+        let mut open: Vec<GroupId> = Vec::new();
+        let mut visit = |values: &BTreeSet<ValueId>, open: &mut Vec<GroupId>, first: bool| {
+            for &reader in values.iter().flat_map(|value| &self.readers[value.index()]) {
+                if merged.contains(&reader) {
+                    // A group read directly by its own parts is one; by way of another it is a cycle.
+                    if !first {
+                        return true;
+                    }
+                } else if !std::mem::replace(&mut seen[reader.0], true) {
+                    open.push(reader);
+                }
+            }
+            false
+        };
+        visit(exports, &mut open, true);
+        while let Some(id) = open.pop() {
+            if visit(&self.group(id).exports, &mut open, false) {
+                return true;
+            }
+        }
+        false
+    }
+}
