@@ -6,6 +6,7 @@ mod common;
 mod fold_unit_dimensions;
 mod fusion;
 mod inline;
+mod operations;
 mod pipeline;
 mod planning;
 mod random;
