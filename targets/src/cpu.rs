@@ -6,6 +6,7 @@
 //! nothing else overlaps.
 
 mod codegen;
+mod elf;
 mod emission;
 mod family;
 mod header;

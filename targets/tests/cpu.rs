@@ -3,6 +3,8 @@
 #[path = "cpu/harness.rs"]
 mod harness;
 
+#[path = "cpu/code.rs"]
+mod code;
 #[path = "cpu/dots.rs"]
 mod dots;
 #[path = "cpu/elementwise.rs"]

@@ -1,6 +1,6 @@
 //! Object files to a shared object.
 
-use super::{CpuError, CpuOptions};
+use super::{CpuError, CpuOptions, elf};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -36,7 +36,31 @@ pub fn link(objects: &[&[u8]], options: &CpuOptions) -> Result<Vec<u8>, CpuError
     if !output.status.success() {
         return Err(fail(String::from_utf8_lossy(&output.stderr).into_owned()));
     }
-    Ok(std::fs::read(folder.path().join("kernels.so"))?)
+    let shared_object = std::fs::read(folder.path().join("kernels.so"))?;
+    check_imports(&shared_object)?;
+    Ok(shared_object)
+}
+
+/// What kernels may call: LLVM makes these of loops. Anything else, a function of the mathematical library for one,
+/// would be a call for every element, or miss on the machine that runs the bundle.
+const ALLOWED_IMPORTS: [&str; 5] = ["bcmp", "memcmp", "memcpy", "memmove", "memset"];
+
+fn check_imports(shared_object: &[u8]) -> Result<(), CpuError> {
+    let fail = |message: String| CpuError::Lowering {
+        stage: "the check of the shared object",
+        message,
+    };
+    let imports = elf::imports(shared_object)
+        .ok_or_else(|| fail("it has no readable symbol table".to_owned()))?;
+    let foreign: Vec<&str> = imports
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !ALLOWED_IMPORTS.contains(name))
+        .collect();
+    if foreign.is_empty() {
+        return Ok(());
+    }
+    Err(fail(format!("kernels call {}", foreign.join(", "))))
 }
 
 /// The linker given, or the one in PATH, or the one beside the LLVM that this was built with.
@@ -60,4 +84,51 @@ pub fn linker(options: &CpuOptions) -> Result<PathBuf, CpuError> {
         .chain(beside)
         .find(is_file)
         .ok_or(CpuError::NoLinker { folder })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::CpuTarget;
+    use inkwell::{context::Context, memory_buffer::MemoryBuffer};
+
+    fn object(ir: &str) -> Vec<u8> {
+        let context = Context::create();
+        let text = MemoryBuffer::create_from_memory_range_copy(format!("{ir}\0").as_bytes(), "ir");
+        let module = context.create_module_from_ir(text).unwrap();
+        let target: CpuTarget = "cpu:x86-64-v3".parse().unwrap();
+        target.machine().unwrap().object(&module).unwrap()
+    }
+
+    const CALLER: &str = "declare float @NAME(float)
+        define float @f(float %x) {
+          %y = call float @NAME(float %x)
+          ret float %y
+        }";
+
+    #[test]
+    fn a_call_of_the_mathematical_library_is_refused() {
+        let object = object(&CALLER.replace("NAME", "expf"));
+        let error = link(&[&object], &CpuOptions::default()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the check of the shared object failed: kernels call expf"
+        );
+    }
+
+    #[test]
+    fn a_call_within_the_shared_object_is_none() {
+        let objects = [
+            object(&CALLER.replace("NAME", "g")),
+            object("define float @g(float %x) { ret float %x }"),
+        ];
+        let objects: Vec<&[u8]> = objects.iter().map(|object| &object[..]).collect();
+        assert!(link(&objects, &CpuOptions::default()).is_ok());
+    }
+
+    #[test]
+    fn what_copies_memory_may_be_called() {
+        let object = object(&CALLER.replace("NAME", "memcpy"));
+        assert!(link(&[&object], &CpuOptions::default()).is_ok());
+    }
 }
