@@ -2,18 +2,26 @@
 //!
 //! Every other crate speaks of numbers in these terms; nothing here knows of graphs, kernels or devices.
 
+pub mod codec;
 mod element;
 mod format;
+mod hadamard;
 pub mod initialiser;
 pub mod philox;
 mod quantization;
+mod quantize;
 mod scaled;
 mod tensor;
 
 pub use element::ElementType;
 pub use format::{ElementFormat, Format, ScaleFormat};
+pub use hadamard::{
+    HADAMARD_SIZES, HadamardError, hadamard, inverse_hadamard, random_signs,
+    transformer_engine_signs,
+};
 pub use initialiser::Initialiser;
 pub use quantization::{Quantization, QuantizationError, RandomStream, Rounding, ScaleRule};
+pub use quantize::{QuantizeError, dequantize, largest_magnitude, quantize};
 pub use scaled::{
     BlockShape, PART_ALIGNMENT, ScaleLayout, ScaledTensor, ScaledTensorError, ScaledType,
     ScaledTypeError,

@@ -1,5 +1,6 @@
 //! How numbers become a scaled tensor: the rule that makes scales, the rounding of elements, the random stream.
 
+use crate::philox::philox_4x32_10;
 use crate::{Format, ScaledType};
 use std::fmt;
 
@@ -118,8 +119,9 @@ impl fmt::Display for Rounding {
 /// Where the random bits of one quantisation come from.
 ///
 /// Element `i`, counted row by row in the padded rows of storage ([`ScaledType::padded_columns`]), draws byte `i % 16` of
-/// the little-endian words that [`philox_4x32_10`](crate::philox::philox_4x32_10) gives for the counter
-/// `[i / 16 mod 2³², i / 16 / 2³², step, site]` and the key `[seed mod 2³², seed / 2³²]`.
+/// the little-endian words that [`philox_4x32_10`] gives for the counter
+/// `[i / 16 mod 2³², i / 16 / 2³², step, site]` and the key `[seed mod 2³², seed / 2³²]`. A block scale that is rounded at
+/// random takes the first of the four words of its sixteen elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RandomStream {
     /// The run's seed.
@@ -128,6 +130,20 @@ pub struct RandomStream {
     pub step: u32,
     /// The number of the quantisation in its program.
     pub site: u32,
+}
+
+impl RandomStream {
+    /// The random words of the elements 16 · `block` … 16 · `block` + 15.
+    pub const fn words(self, block: u64) -> [u32; 4] {
+        let counter = [block as u32, (block >> 32) as u32, self.step, self.site];
+        philox_4x32_10(counter, [self.seed as u32, (self.seed >> 32) as u32])
+    }
+
+    /// The random byte of an element.
+    pub const fn byte(self, element: u64) -> u8 {
+        let place = element % 16;
+        self.words(element / 16)[place as usize / 4].to_le_bytes()[place as usize % 4]
+    }
 }
 
 /// A quantisation: what is made, by which rule and rounding.

@@ -168,6 +168,21 @@ impl ScaledType {
         self.shape[self.axis]
     }
 
+    /// Where an element of storage comes from: its place in the tensor's row-major order. A row's padding has none.
+    pub fn logical_index(&self, row: usize, column: usize) -> usize {
+        let after: usize = self.shape[self.axis + 1..].iter().product();
+        (row / after * self.columns() + column) * after + row % after
+    }
+
+    /// The rows that square blocks are cut from, one after the other: the size of the dimension that stands just before
+    /// the axis in memory. 1 for a tensor of one dimension.
+    pub fn rows_before_axis(&self) -> usize {
+        let mut others = self.shape.iter().enumerate();
+        others
+            .rfind(|&(dimension, _)| dimension != self.axis)
+            .map_or(1, |(_, &size)| size)
+    }
+
     /// The elements of a row with its padding: a whole number of blocks.
     pub fn padded_columns(&self) -> usize {
         match self.format.block() {
@@ -308,6 +323,37 @@ impl ScaledTensor {
     /// Codes, block scales and tensor scale, where the type says.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The same numbers with their block scales in another layout.
+    ///
+    /// # Errors
+    /// The format has no block scales and the layout is another than [`ScaleLayout::Linear`].
+    pub fn with_layout(&self, layout: ScaleLayout) -> Result<Self, ScaledTypeError> {
+        let from = &self.scaled_type;
+        let to = ScaledType::new(
+            from.shape.as_slice(),
+            from.format,
+            from.axis,
+            from.blocks,
+            layout,
+        )?;
+        let mut bytes = vec![0; to.byte_size()];
+        bytes[..from.code_bytes()].copy_from_slice(self.codes());
+        for row in 0..from.rows() {
+            for block in 0..from.blocks_per_row() {
+                bytes[to.scales_offset() + to.scale_position(row, block)] =
+                    self.scales()[from.scale_position(row, block)];
+            }
+        }
+        if from.format.has_tensor_scale() {
+            bytes[to.tensor_scale_offset()..]
+                .copy_from_slice(&self.bytes[from.tensor_scale_offset()..]);
+        }
+        Ok(Self {
+            scaled_type: to,
+            bytes: bytes.into(),
+        })
     }
 
     /// The packed elements, row after row.
