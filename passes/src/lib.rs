@@ -10,7 +10,9 @@
 //! | [`manager`] | pipelines: text form, running, verification, reproducers |
 //! | [`inline`] | calls become the ops of the graph called |
 //! | [`canonicalise`] | exact simplification: fold, merge, remove |
+//! | [`linears`] | which products are a parameter's forward, dgrad and wgrad |
 //! | [`unit_dimensions`] | dimensions of 1 leave all computation |
+//! | [`recipes`] | what each product of a step is computed in, as data |
 //! | [`barriers`] | optimization barriers go, once nothing may be undone by that |
 //! | [`fuse`] | ops become kernels |
 //! | [`plan`](mod@plan) | kernels get an order, values get memory |
@@ -19,9 +21,12 @@ pub mod barriers;
 pub mod canonicalise;
 pub mod fuse;
 pub mod inline;
+pub mod linears;
 pub mod manager;
 pub mod plan;
 pub mod rebuild;
+pub mod recipes;
+pub mod role;
 pub mod unit_dimensions;
 
 pub use manager::{Pass, PassError, Pipeline, Reproducer};

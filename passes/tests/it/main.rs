@@ -6,6 +6,7 @@ mod common;
 mod fold_unit_dimensions;
 mod fusion;
 mod inline;
+mod linears;
 mod operations;
 mod pipeline;
 mod planning;

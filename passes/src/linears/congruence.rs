@@ -1,0 +1,230 @@
+//! Which values are the same: computed by the same ops from the same values, whatever their layout and element type.
+//!
+//! A backward pass meets the forward's values in other clothes: transposed, converted, out of a stack that a loop wrote
+//! and another reads, or computed a second time. All of these have one [`Key`].
+
+use super::flow::{Flow, Node, Site};
+use indexmap::IndexSet;
+use std::collections::HashSet;
+use tessera_ir::{Definition, Graph, OpKind, ValueId};
+
+/// What congruent values have in common: the number of an expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Key(usize);
+
+/// No node keeps it.
+const NONE: Key = Key(usize::MAX);
+
+#[derive(PartialEq, Eq, Hash)]
+enum Expression<'a> {
+    /// An input of the step, or what a loop carries from round to round.
+    Leaf(Node),
+    /// A result of an op on congruent operands.
+    Result(&'a OpKind, Vec<Key>, usize),
+}
+
+/// The keys of all nodes.
+pub(super) struct Congruence<'a> {
+    of: Vec<Key>,
+    expressions: IndexSet<Expression<'a>>,
+}
+
+impl<'a> Congruence<'a> {
+    /// Of the values of a flow.
+    pub(super) fn of(flow: &Flow<'a>) -> Self {
+        let mut keys = Keys {
+            flow,
+            of: vec![NONE; flow.node_count()],
+            expressions: IndexSet::new(),
+        };
+        keys.frame(0);
+        Self {
+            of: keys.of,
+            expressions: keys.expressions,
+        }
+    }
+
+    /// A node's key.
+    pub(super) fn key(&self, node: Node) -> Key {
+        self.of[node]
+    }
+
+    /// The node that a key shows a part of, where that is an input of the step or what a loop carries.
+    pub(super) fn shown(&self, key: Key) -> Option<Node> {
+        match self.expressions.get_index(key.0)? {
+            Expression::Leaf(node) => Some(*node),
+            Expression::Result(OpKind::Slice { .. } | OpKind::Gather { .. }, operands, _) => {
+                self.shown(operands[0])
+            }
+            Expression::Result(..) => None,
+        }
+    }
+
+    /// The number of the part that a key shows, where parts are numbered: a slice of size 1.
+    pub(super) fn index(&self, key: Key) -> Option<usize> {
+        let Expression::Result(kind, operands, _) = self.expressions.get_index(key.0)? else {
+            return None;
+        };
+        let OpKind::Slice {
+            start_indices,
+            limit_indices,
+            ..
+        } = kind
+        else {
+            return None;
+        };
+        self.index(operands[0]).or_else(|| {
+            let mut ranges = start_indices.iter().zip(limit_indices);
+            let single = ranges.find(|(start, limit)| *start + 1 == **limit);
+            single.map(|(start, _)| *start)
+        })
+    }
+}
+
+struct Keys<'f, 'a> {
+    flow: &'f Flow<'a>,
+    of: Vec<Key>,
+    expressions: IndexSet<Expression<'a>>,
+}
+
+impl<'a> Keys<'_, 'a> {
+    fn key(&mut self, expression: Expression<'a>) -> Key {
+        Key(self.expressions.insert_full(expression).0)
+    }
+
+    /// Gives keys to the values of a frame, its inputs first: those of a region that have none yet are leaves.
+    fn frame(&mut self, frame: usize) {
+        let graph = self.flow.frames[frame].graph;
+        for input in graph.input_values() {
+            let node = self.flow.node(frame, input);
+            if self.of[node] == NONE {
+                self.of[node] = self.key(Expression::Leaf(node));
+            }
+        }
+        for operation in self.flow.operations(frame) {
+            self.operation(Site { frame, operation });
+        }
+    }
+
+    fn operation(&mut self, site: Site) {
+        let flow = self.flow;
+        let operands: Vec<Key> = flow.operands(site).map(|node| self.of[node]).collect();
+        let operation = flow.operation(site);
+        let count = operation.results().len();
+        let results = match &operation.op.kind {
+            OpKind::While { .. } => self.while_loop(site, &operands, count),
+            OpKind::Case { .. } => self.case(site, &operands, count),
+            OpKind::OptimizationBarrier {} => operands,
+            kind if shows_operand(kind) => vec![operands[0]],
+            kind => (0..count)
+                .map(|index| self.key(Expression::Result(kind, operands.clone(), index)))
+                .collect(),
+        };
+        for (index, key) in results.into_iter().enumerate() {
+            self.of[flow.result(site, index)] = key;
+        }
+    }
+
+    /// What a loop does not change is what it was outside; what it writes into a stack, round by round, is what the
+    /// stack then holds.
+    fn while_loop(&mut self, site: Site, operands: &[Key], carried: usize) -> Vec<Key> {
+        let flow = self.flow;
+        let &[condition, body] = flow.children(site) else {
+            return operands[..carried].to_vec();
+        };
+        let graph = flow.frames[body].graph;
+        for (number, (input, &key)) in graph.input_values().zip(operands).enumerate() {
+            let result = graph.results().get(number).map(|result| result.value);
+            if result.is_none_or(|result| result == input) {
+                self.of[flow.node(body, input)] = key;
+            }
+        }
+        self.frame(body);
+        for input in graph.input_values() {
+            self.of[flow.node(condition, input)] = self.of[flow.node(body, input)];
+        }
+        self.frame(condition);
+        let results = (0..carried).map(|index| {
+            let (input, result) = (
+                graph.input_values().nth(index),
+                graph.results()[index].value,
+            );
+            if input == Some(result) {
+                return operands[index];
+            }
+            match stacked(graph, input, result) {
+                Some(update) => self.of[flow.node(body, update)],
+                None => {
+                    let node = flow.result(site, index);
+                    self.key(Expression::Leaf(node))
+                }
+            }
+        });
+        results.collect()
+    }
+
+    /// What all branches give that give more than constants is what the `case` gives.
+    fn case(&mut self, site: Site, operands: &[Key], count: usize) -> Vec<Key> {
+        let flow = self.flow;
+        for &branch in flow.children(site) {
+            let inputs = flow.frames[branch].graph.input_values();
+            for (input, &key) in inputs.zip(&operands[1..]) {
+                self.of[flow.node(branch, input)] = key;
+            }
+            self.frame(branch);
+        }
+        let results = (0..count).map(|index| {
+            let given = flow.children(site).iter();
+            let given = given.map(|&branch| flow.frame_result(branch, index));
+            let mut given: Vec<Key> = given
+                .filter(|&node| !is_constant(flow, node))
+                .map(|node| self.of[node])
+                .collect();
+            given.dedup();
+            match given[..] {
+                [key] => key,
+                _ => self.key(Expression::Leaf(flow.result(site, index))),
+            }
+        });
+        results.collect()
+    }
+}
+
+/// The value that a loop's body writes, each round at another place, into what it carries: `result` is `input` with a
+/// slice replaced.
+fn stacked(graph: &Graph, input: Option<ValueId>, result: ValueId) -> Option<ValueId> {
+    let op = &graph.defining_operation(result)?.op;
+    let is_stack =
+        matches!(op.kind, OpKind::DynamicUpdateSlice {}) && Some(op.operands[0]) == input;
+    is_stack.then(|| op.operands[1])
+}
+
+/// Whether an op shows its first operand, in another layout, another element type, or the part of it that a loop's
+/// round is at.
+fn shows_operand(kind: &OpKind) -> bool {
+    matches!(
+        kind,
+        OpKind::Convert { .. }
+            | OpKind::BroadcastInDim { .. }
+            | OpKind::Reshape { .. }
+            | OpKind::Transpose { .. }
+            | OpKind::DynamicSlice { .. }
+    )
+}
+
+/// Whether a value is made of constants alone, in its own frame.
+fn is_constant(flow: &Flow<'_>, node: Node) -> bool {
+    let (frame, _) = flow.value(node);
+    let (mut seen, mut open) = (HashSet::new(), vec![node]);
+    while let Some(node) = open.pop() {
+        let (own, value) = flow.value(node);
+        let graph = flow.frames[own].graph;
+        if own == frame && matches!(graph.definition(value), Definition::Input(_)) {
+            return false;
+        }
+        if seen.insert(node) {
+            open.extend(flow.sources(node));
+        }
+    }
+    true
+}
