@@ -26,7 +26,6 @@ pub mod manager;
 pub mod plan;
 pub mod rebuild;
 pub mod recipes;
-pub mod role;
 pub mod unit_dimensions;
 
 pub use manager::{Pass, PassError, Pipeline, Reproducer};

@@ -1,0 +1,255 @@
+//! Linears that a recipe treats otherwise: kept in high precision, or by an override.
+
+use super::{Fraction, HighPrecision, Pattern, Products};
+use crate::linears::{Dimensions, Role};
+use std::fmt;
+
+/// A product of a step, as far as a recipe asks about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinearProduct<'a> {
+    /// The linear's name: its weight's.
+    pub name: &'a str,
+    /// Which of the step's linears it is, in the order of the forward pass, from 0.
+    pub index: usize,
+    /// How many linears the step has.
+    pub count: usize,
+    /// The block of layers it lies in, where that is known; the head and what else stands outside has none.
+    pub block: Option<Block>,
+    /// Which of the linear's products.
+    pub role: Role,
+    /// The linear's sizes.
+    pub sizes: Dimensions,
+}
+
+/// Which of a model's blocks of layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// From 0, in the order of the forward pass.
+    pub index: usize,
+    /// How many there are.
+    pub count: usize,
+}
+
+/// Which linears stay in high precision: those that any of this says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// The precision that they are kept in.
+    pub precision: HighPrecision,
+    /// By name.
+    pub names: Vec<Pattern>,
+    /// The first ones in the order of the forward pass.
+    pub first: Depth,
+    /// The last ones.
+    pub last: Depth,
+    /// Those one of whose three sizes is smaller: there a block is mostly padding.
+    pub smallest_dimension: usize,
+}
+
+/// How many linears at one end of a model: as many as the greatest of the three says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// So many linears.
+    pub linears: usize,
+    /// All linears of so many blocks.
+    pub blocks: usize,
+    /// This share of all linears, to the nearest.
+    pub fraction: Fraction,
+}
+
+impl Depth {
+    /// None.
+    pub const NONE: Self = Self {
+        linears: 0,
+        blocks: 0,
+        fraction: Fraction::ZERO,
+    };
+
+    /// Whether the linear with `distance` others between it and the end is among them.
+    fn reaches(&self, end: End, linear: &LinearProduct<'_>) -> Option<KeptReason> {
+        let distance = end.distance(linear.index, linear.count);
+        let (place, count) = (linear.index + 1, linear.count);
+        let linears = self.linears.max(self.fraction.of(count));
+        if distance < linears {
+            return Some(KeptReason::Linears {
+                end,
+                linears,
+                place,
+                count,
+            });
+        }
+        let block = linear.block?;
+        let blocks = self.blocks;
+        let kept = end.distance(block.index, block.count) < blocks;
+        kept.then_some(KeptReason::Blocks {
+            end,
+            blocks,
+            place: block.index + 1,
+            count: block.count,
+        })
+    }
+}
+
+/// An end of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Where the forward pass begins.
+    First,
+    /// Where it ends.
+    Last,
+}
+
+impl End {
+    fn distance(self, index: usize, count: usize) -> usize {
+        match self {
+            Self::First => index,
+            Self::Last => count.saturating_sub(index + 1),
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Last => "last",
+        }
+    }
+}
+
+impl Keep {
+    /// Why the linear stays in high precision, if it does.
+    pub fn reason(&self, linear: &LinearProduct<'_>) -> Option<KeptReason> {
+        let by_name = || {
+            let pattern = self.names.iter().find(|name| name.matches(linear.name));
+            pattern.cloned().map(KeptReason::Name)
+        };
+        let by_size = || {
+            let Dimensions { batch: _, l, m, n } = linear.sizes;
+            let (smallest, least) = (l.min(m).min(n), self.smallest_dimension);
+            (smallest < least).then_some(KeptReason::Size { smallest, least })
+        };
+        by_name()
+            .or_else(|| self.first.reaches(End::First, linear))
+            .or_else(|| self.last.reaches(End::Last, linear))
+            .or_else(by_size)
+    }
+
+    /// Whether it asks for the blocks of linears.
+    pub const fn asks_for_blocks(&self) -> bool {
+        self.first.blocks > 0 || self.last.blocks > 0
+    }
+}
+
+/// Why a product stays in high precision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeptReason {
+    /// The recipe quantises neither operand of this role.
+    Role(Role),
+    /// The linear's name fits this pattern of `keep`.
+    Name(Pattern),
+    /// The linear's name fits this pattern of an override that keeps its linears.
+    Override(Pattern),
+    /// It is one of the first or last linears.
+    Linears {
+        /// The end of the model.
+        end: End,
+        /// How many are kept there.
+        linears: usize,
+        /// Which one it is, from 1.
+        place: usize,
+        /// Of how many.
+        count: usize,
+    },
+    /// It is in one of the first or last blocks.
+    Blocks {
+        /// The end of the model.
+        end: End,
+        /// How many are kept there.
+        blocks: usize,
+        /// Which block it is in, from 1.
+        place: usize,
+        /// Of how many.
+        count: usize,
+    },
+    /// It is too small.
+    Size {
+        /// Its smallest size.
+        smallest: usize,
+        /// The least that is quantised.
+        least: usize,
+    },
+    /// It is too small for a spectral split: it would take more than half of the
+    /// directions.
+    Rank {
+        /// The rank.
+        rank: usize,
+        /// The smaller dimension of the operand.
+        smaller: usize,
+    },
+}
+
+impl fmt::Display for KeptReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Role(role) => write!(f, "the recipe does not quantise {role}"),
+            Self::Name(pattern) => write!(f, "its name fits '{pattern}'"),
+            Self::Override(pattern) => write!(f, "the override for '{pattern}' keeps it"),
+            Self::Linears {
+                end,
+                linears,
+                place,
+                count,
+            } => {
+                let end = end.name();
+                write!(f, "linear {place} of {count}; the {end} {linears} are kept")
+            }
+            Self::Blocks {
+                end,
+                blocks,
+                place,
+                count,
+            } => {
+                let end = end.name();
+                write!(
+                    f,
+                    "in block {place} of {count}; the {end} {blocks} are kept"
+                )
+            }
+            Self::Size { smallest, least } => {
+                write!(f, "a dimension of {smallest} is below {least}")
+            }
+            Self::Rank { rank, smaller } => write!(
+                f,
+                "a spectral split of rank {rank} is more than half of a dimension of {smaller}"
+            ),
+        }
+    }
+}
+
+/// Another treatment for the linears of some names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// Whose: linears that one of the patterns fits.
+    pub names: Vec<Pattern>,
+    /// What is done with them.
+    pub effect: OverrideEffect,
+}
+
+/// What an override does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OverrideEffect {
+    /// Keeps the linears in this precision.
+    Keep(HighPrecision),
+    /// Quantises them so.
+    Quantise {
+        /// In place of the recipe's own products.
+        products: Box<Products>,
+        /// Even where the recipe would keep them.
+        always: bool,
+    },
+}
+
+impl Override {
+    /// The pattern that fits the name, if one does.
+    pub fn pattern_for(&self, name: &str) -> Option<&Pattern> {
+        self.names.iter().find(|pattern| pattern.matches(name))
+    }
+}
