@@ -37,9 +37,9 @@ fn fold_graph(graph: &Graph, folded: &mut usize) -> Result<Graph, OpError> {
         let kind = map_regions(&operation.op.kind, |region| fold_graph(region, folded))?;
         let types: Vec<TensorType> = operands
             .iter()
-            .map(|&operand| new.value_type(operand).clone())
+            .map(|&operand| new.tensor_type(operand).clone())
             .collect();
-        let result = graph.value_type(operation.result());
+        let result = graph.tensor_type(operation.result());
         let Some(smaller) = smaller(&kind, &types, result) else {
             return push_like(new, operation, kind, operands);
         };
@@ -51,7 +51,7 @@ fn fold_graph(graph: &Graph, folded: &mut usize) -> Result<Graph, OpError> {
         }
         let results = push_like(new, operation, smaller.kind, reshaped)?;
         let restored = operation.results().zip(results).map(|(old, value)| {
-            let shape = &graph.value_type(old).shape;
+            let shape = &graph.tensor_type(old).shape;
             reshape(new, value, shape, location)
         });
         restored.collect()
@@ -65,7 +65,7 @@ fn reshape(
     shape: &[usize],
     location: &Location,
 ) -> Result<ValueId, OpError> {
-    if graph.value_type(value).shape == shape {
+    if graph.tensor_type(value).shape == shape {
         return Ok(value);
     }
     let shape = shape.to_vec();

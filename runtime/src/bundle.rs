@@ -20,6 +20,7 @@ mod open;
 mod strides;
 mod tensor_type;
 mod validate;
+mod value_type;
 mod writer;
 
 pub use error::BundleError;
@@ -30,6 +31,7 @@ pub use manifest::{
 };
 pub use open::Bundle;
 pub use tensor_type::TensorType;
+pub use value_type::ValueType;
 pub use writer::BundleWriter;
 
 /// What a manifest's `format` says.

@@ -49,7 +49,7 @@ fn graph<'r, 's>(
     let donations = donations(function)?;
     let arguments = function.body.arguments.iter();
     let inputs = arguments.zip(donations).map(|(argument, donate)| Input {
-        tensor_type: argument.tensor_type.clone(),
+        value_type: argument.tensor_type.clone().into(),
         name: match &argument.location {
             Location::Name(name, _) => Some(name.to_string()),
             _ => None,
@@ -68,7 +68,7 @@ fn graph<'r, 's>(
     let (returned, values) = scope.block(&function.body)?;
     let types: Vec<_> = values
         .iter()
-        .map(|&v| scope.graph.value_type(v).clone())
+        .map(|&v| scope.graph.tensor_type(v).clone())
         .collect();
     if types != function.result_types {
         let message = format!(
@@ -250,7 +250,7 @@ impl<'r, 's> Scope<'r, 's> {
         typed
             .map(|(used, written)| {
                 let value = self.value(used)?;
-                let found = self.graph.value_type(value);
+                let found = self.graph.tensor_type(value);
                 if found == written {
                     return Ok(value);
                 }
@@ -283,7 +283,7 @@ impl<'r, 's> Scope<'r, 's> {
     fn define_results(&mut self, op: &'r RawOp<'s>, values: &[ValueId]) -> Result<(), Diagnostic> {
         let found: Vec<_> = values
             .iter()
-            .map(|&v| self.graph.value_type(v).clone())
+            .map(|&v| self.graph.tensor_type(v).clone())
             .collect();
         if found != op.result_types {
             return Err(op.error(format!(
@@ -408,7 +408,7 @@ impl<'r, 's> Scope<'r, 's> {
         });
         let mut inputs: Vec<_> = arguments.collect();
         for used in captured {
-            let tensor_type = self.graph.value_type(self.value(used)?);
+            let tensor_type = self.graph.tensor_type(self.value(used)?);
             inputs.push(Input::new(tensor_type.clone()));
         }
         let mut inner = Scope::new(Graph::new("", inputs), self.signatures);

@@ -3,15 +3,16 @@
 use crate::elements::integers;
 use crate::error::{EvaluateError, OpFailure};
 use crate::evaluate::Scope;
-use tessera_ir::{Graph, Region, Symbol, Tensor};
+use crate::value::Value;
+use tessera_ir::{Graph, Region, Symbol};
 
 /// `operands` are the carried values, as many as the body has results, then the captured ones.
 pub(crate) fn while_loop(
     scope: &Scope<'_>,
     condition: &Graph,
     body: &Graph,
-    operands: Vec<Tensor>,
-) -> Result<Vec<Tensor>, EvaluateError> {
+    operands: Vec<Value>,
+) -> Result<Vec<Value>, EvaluateError> {
     let mut carried = operands;
     let captured = carried.split_off(body.results().len());
     loop {
@@ -29,11 +30,12 @@ pub(crate) fn while_loop(
 pub(crate) fn case(
     scope: &Scope<'_>,
     branches: &[Region],
-    mut operands: Vec<Tensor>,
-) -> Result<Vec<Tensor>, EvaluateError> {
+    mut operands: Vec<Value>,
+) -> Result<Vec<Value>, EvaluateError> {
     let captured = operands.split_off(1);
     let last = branches.len() - 1;
-    let index = usize::try_from(integers(&operands[0])[0]);
+    let index = operands[0].as_tensor();
+    let index = index.and_then(|index| usize::try_from(integers(index)[0]).ok());
     scope.graph(
         &branches[index.map_or(last, |index| index.min(last))],
         captured,
@@ -43,8 +45,8 @@ pub(crate) fn case(
 pub(crate) fn call(
     scope: &Scope<'_>,
     callee: &Symbol,
-    operands: Vec<Tensor>,
-) -> Result<Vec<Tensor>, OpFailure> {
+    operands: Vec<Value>,
+) -> Result<Vec<Value>, OpFailure> {
     let unknown = || OpFailure::UnknownCallee {
         callee: callee.clone(),
     };

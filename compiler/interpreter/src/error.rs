@@ -1,6 +1,6 @@
 //! What can go wrong when a graph is evaluated.
 
-use tessera_ir::{ElementType, Location, OpError, Symbol, TensorType};
+use tessera_ir::{ElementType, Location, OpError, ScaledType, Symbol, Type};
 use tessera_numerics::TensorError;
 
 /// Why a graph was not evaluated.
@@ -26,9 +26,19 @@ pub enum EvaluateError {
         /// The name the user knows the input by.
         name: Option<String>,
         /// The type of the graph's input.
-        expected: TensorType,
+        expected: Box<Type>,
         /// The type of the input given.
-        found: TensorType,
+        found: Box<Type>,
+    },
+    /// A graph that gives tensors to its caller gives a scaled tensor.
+    #[error("@{graph}, result {result}: expected a tensor, found {found}")]
+    ScaledResult {
+        /// The graph's name.
+        graph: String,
+        /// The result's number.
+        result: usize,
+        /// The type of the result.
+        found: ScaledType,
     },
     /// An op could not be evaluated.
     #[error("'tsr.{op}': {failure}")]
@@ -55,10 +65,10 @@ pub enum OpFailure {
         element: ElementType,
     },
     /// The result does not fit into memory.
-    #[error("out of memory: a result is {tensor_type}")]
+    #[error("out of memory: a result is {value_type}")]
     OutOfMemory {
         /// The result's type.
-        tensor_type: TensorType,
+        value_type: Type,
     },
     /// Numbers do not make the tensor that they should.
     #[error(transparent)]

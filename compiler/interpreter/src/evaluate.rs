@@ -4,8 +4,9 @@ use crate::contraction::{Roles, dot_general};
 use crate::error::{EvaluateError, OpFailure};
 use crate::indexing::{Gather, Scatter, Starts, gather, scatter};
 use crate::reduction::{Reduced, Window, reduce, reduce_window};
+use crate::value::Value;
 use crate::{control, elementwise, shape, sorting};
-use tessera_ir::{Graph, Location, Module, OpKind, Tensor, TensorType, ValueId, infer};
+use tessera_ir::{Graph, Location, Module, OpKind, Tensor, TensorType, Type, ValueId, infer};
 
 /// The results of a graph of the module on the given inputs.
 ///
@@ -17,6 +18,19 @@ pub fn evaluate(
     graph: &Graph,
     inputs: &[Tensor],
 ) -> Result<Vec<Tensor>, EvaluateError> {
+    let inputs: Vec<Value> = inputs.iter().cloned().map(Value::Tensor).collect();
+    only_tensors(graph, evaluate_values(module, graph, &inputs)?)
+}
+
+/// As [`evaluate`], for a graph that may take and give scaled tensors.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_values(
+    module: &Module,
+    graph: &Graph,
+    inputs: &[Value],
+) -> Result<Vec<Value>, EvaluateError> {
     if inputs.len() != graph.inputs().len() {
         return Err(EvaluateError::InputCount {
             graph: graph.name.clone(),
@@ -25,14 +39,14 @@ pub fn evaluate(
         });
     }
     for (number, (given, input)) in inputs.iter().zip(graph.inputs()).enumerate() {
-        let found = type_of(given);
-        if found != input.tensor_type {
+        let found = given.value_type();
+        if found != input.value_type {
             return Err(EvaluateError::InputType {
                 graph: graph.name.clone(),
                 input: number,
                 name: input.name.clone(),
-                expected: input.tensor_type.clone(),
-                found,
+                expected: Box::new(input.value_type.clone()),
+                found: Box::new(found),
             });
         }
     }
@@ -47,16 +61,26 @@ pub fn evaluate(
 pub fn evaluate_op(
     module: &Module,
     kind: &OpKind,
-    operands: &[Tensor],
-) -> Result<Vec<Tensor>, OpFailure> {
-    let operand_types: Vec<TensorType> = operands.iter().map(type_of).collect();
+    operands: &[Value],
+) -> Result<Vec<Value>, OpFailure> {
+    let operand_types: Vec<Type> = operands.iter().map(Value::value_type).collect();
     let results = infer(kind, &operand_types.iter().collect::<Vec<_>>())?;
     let scope = Scope::new(module, None);
     scope.op(kind, operands.to_vec(), &results.iter().collect::<Vec<_>>())
 }
 
-fn type_of(tensor: &Tensor) -> TensorType {
-    TensorType::new(tensor.element(), tensor.shape())
+/// The results of a graph that gives tensors.
+fn only_tensors(graph: &Graph, results: Vec<Value>) -> Result<Vec<Tensor>, EvaluateError> {
+    let tensors = results.into_iter().enumerate().map(|(result, value)| {
+        value
+            .into_tensor()
+            .map_err(|scaled| EvaluateError::ScaledResult {
+                graph: graph.name.clone(),
+                result,
+                found: scaled.scaled_type().clone(),
+            })
+    });
+    tensors.collect()
 }
 
 /// Where a graph is evaluated: in which module, and called by which graphs.
@@ -91,7 +115,7 @@ impl<'a> Scope<'a> {
     }
 
     /// The results of a graph on inputs of its types.
-    pub fn graph(&self, graph: &Graph, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, EvaluateError> {
+    pub fn graph(&self, graph: &Graph, inputs: Vec<Value>) -> Result<Vec<Value>, EvaluateError> {
         let mut values = Values {
             uses: graph.use_counts(),
             values: Vec::with_capacity(graph.value_count()),
@@ -122,16 +146,36 @@ impl<'a> Scope<'a> {
             .collect())
     }
 
+    /// The results of a reducer, comparator or update, a graph of scalars.
+    pub fn scalars(
+        &self,
+        graph: &Graph,
+        inputs: Vec<Tensor>,
+    ) -> Result<Vec<Tensor>, EvaluateError> {
+        let inputs = inputs.into_iter().map(Value::Tensor).collect();
+        only_tensors(graph, self.graph(graph, inputs)?)
+    }
+
     /// The results of an op, whose types are given, on operands that it allows.
     fn op(
         &self,
         kind: &OpKind,
-        operands: Vec<Tensor>,
-        results: &[&TensorType],
-    ) -> Result<Vec<Tensor>, OpFailure> {
-        results
+        values: Vec<Value>,
+        result_types: &[&Type],
+    ) -> Result<Vec<Value>, OpFailure> {
+        result_types
             .iter()
             .try_for_each(|result| expect_memory(result))?;
+        // What is a tensor; for an op on tensors, everything.
+        let operands: Vec<Tensor> = values
+            .iter()
+            .filter_map(Value::as_tensor)
+            .cloned()
+            .collect();
+        let results: Vec<&TensorType> = (result_types.iter())
+            .filter_map(|result| result.as_tensor())
+            .collect();
+        let tensors = |results: Vec<Tensor>| results.into_iter().map(Value::Tensor).collect();
         let one = match kind {
             OpKind::Unary(function) => elementwise::unary(*function, &operands[0]),
             OpKind::Binary(function) => elementwise::binary(*function, &operands[0], &operands[1]),
@@ -227,7 +271,7 @@ impl<'a> Scope<'a> {
             }
             OpKind::Reduce { dimensions, body } => {
                 let reduced = Reduced::new(&operands);
-                return reduce(self, dimensions, body, reduced, results);
+                return reduce(self, dimensions, body, reduced, &results).map(tensors);
             }
             OpKind::ReduceWindow {
                 window_dimensions,
@@ -245,7 +289,8 @@ impl<'a> Scope<'a> {
                     dilations: window_dilations,
                     padding_low,
                 };
-                return reduce_window(self, &window, body, Reduced::new(&operands), results);
+                return reduce_window(self, &window, body, Reduced::new(&operands), &results)
+                    .map(tensors);
             }
             OpKind::Scatter {
                 update_window_dims,
@@ -269,25 +314,26 @@ impl<'a> Scope<'a> {
                     update_window_dims,
                     inserted_window_dims,
                 };
-                return scatter(self, &attributes, update_computation, &operands, results);
+                return scatter(self, &attributes, update_computation, &operands, &results)
+                    .map(tensors);
             }
             OpKind::Sort {
                 dimension,
                 is_stable: _,
                 comparator,
-            } => return sorting::sort(self, *dimension, comparator, &operands),
-            OpKind::TopK { k } => return sorting::top_k(*k, &operands[0], results),
+            } => return sorting::sort(self, *dimension, comparator, &operands).map(tensors),
+            OpKind::TopK { k } => return sorting::top_k(*k, &operands[0], &results).map(tensors),
             OpKind::While { condition, body } => {
-                return Ok(control::while_loop(self, condition, body, operands)?);
+                return Ok(control::while_loop(self, condition, body, values)?);
             }
-            OpKind::Case { branches } => return Ok(control::case(self, branches, operands)?),
+            OpKind::Case { branches } => return Ok(control::case(self, branches, values)?),
             OpKind::Call {
                 callee,
                 result_types: _,
-            } => return control::call(self, callee, operands),
-            OpKind::OptimizationBarrier {} => return Ok(operands),
+            } => return control::call(self, callee, values),
+            OpKind::OptimizationBarrier {} => return Ok(values),
         };
-        Ok(vec![one?])
+        Ok(vec![Value::Tensor(one?)])
     }
 }
 
@@ -296,18 +342,18 @@ struct Values {
     /// By value number, how many uses are still to come.
     uses: Vec<usize>,
     /// By value number.
-    values: Vec<Option<Tensor>>,
+    values: Vec<Option<Value>>,
 }
 
 impl Values {
     /// Defines the next value.
-    fn define(&mut self, value: Tensor) {
+    fn define(&mut self, value: Value) {
         let is_used = self.uses[self.values.len()] > 0;
         self.values.push(is_used.then_some(value));
     }
 
     /// The value for one of its uses; with the last one it is given away.
-    fn take(&mut self, value: ValueId) -> Tensor {
+    fn take(&mut self, value: ValueId) -> Value {
         let index = value.index();
         self.uses[index] -= 1;
         let found = match self.uses[index] {
@@ -331,14 +377,11 @@ fn located(failure: OpFailure, kind: &OpKind, location: &Location) -> EvaluateEr
 }
 
 /// Refuses a result that cannot be allocated, where allocating it would end the process.
-fn expect_memory(result: &TensorType) -> Result<(), OpFailure> {
-    let sizes = result.shape.iter();
-    let bytes = sizes
-        .copied()
-        .try_fold(result.element.size(), usize::checked_mul);
+fn expect_memory(result: &Type) -> Result<(), OpFailure> {
+    let bytes = result.byte_size_checked();
     let fits = bytes.is_some_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
     fits.then_some(()).ok_or_else(|| OpFailure::OutOfMemory {
-        tensor_type: result.clone(),
+        value_type: result.clone(),
     })
 }
 
@@ -356,12 +399,12 @@ mod tests {
             uses: vec![2, 0],
             values: Vec::new(),
         };
-        values.define(Tensor::scalar(7));
-        values.define(Tensor::scalar(8));
+        values.define(Value::Tensor(Tensor::scalar(7)));
+        values.define(Value::Tensor(Tensor::scalar(8)));
         assert_eq!(values.values[1], None, "it has no use");
-        assert_eq!(values.take(ids[0]), Tensor::scalar(7));
-        assert_eq!(values.values[0], Some(Tensor::scalar(7)));
-        assert_eq!(values.take(ids[0]), Tensor::scalar(7));
+        assert_eq!(values.take(ids[0]), Value::Tensor(Tensor::scalar(7)));
+        assert_eq!(values.values[0], Some(Value::Tensor(Tensor::scalar(7))));
+        assert_eq!(values.take(ids[0]), Value::Tensor(Tensor::scalar(7)));
         assert_eq!(values.values[0], None);
     }
 }

@@ -192,7 +192,7 @@ pub(crate) fn scatter(
         for update in updates {
             arguments.push(scalar_at(update, number)?);
         }
-        let combined = scope.graph(update_computation, arguments)?;
+        let combined = scope.scalars(update_computation, arguments)?;
         for (bytes, combined) in scattered.iter_mut().zip(combined) {
             let size = combined.element().size();
             bytes[place * size..][..size].copy_from_slice(combined.bytes());

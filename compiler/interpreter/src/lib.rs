@@ -33,6 +33,8 @@ mod reduction;
 mod shape;
 mod sorting;
 mod strided;
+mod value;
 
 pub use error::{EvaluateError, OpFailure};
-pub use evaluate::{evaluate, evaluate_op};
+pub use evaluate::{evaluate, evaluate_op, evaluate_values};
+pub use value::Value;

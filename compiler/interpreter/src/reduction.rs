@@ -110,7 +110,7 @@ fn fold<G: IntoIterator<Item = Option<usize>>>(
                 let next = place.map(|position| scalar_at(input, position));
                 accumulators.push(next.unwrap_or_else(|| Ok(init.clone()))?);
             }
-            accumulators = scope.graph(body, accumulators)?;
+            accumulators = scope.scalars(body, accumulators)?;
         }
         for (bytes, accumulator) in folded.iter_mut().zip(accumulators) {
             bytes.extend_from_slice(accumulator.bytes());

@@ -33,7 +33,7 @@ pub(crate) fn sort(
         }
         let line = merge_sort(line, &mut |a: &Vec<Tensor>, b: &Vec<Tensor>| {
             let pairs = a.iter().zip(b).flat_map(|(a, b)| [a.clone(), b.clone()]);
-            let stands_before = scope.graph(comparator, pairs.collect())?;
+            let stands_before = scope.scalars(comparator, pairs.collect())?;
             Ok(stands_before[0].bytes()[0] != 0)
         })?;
         for (number, elements) in line.into_iter().enumerate() {

@@ -94,7 +94,7 @@ impl Builder {
     /// The type of a value of this graph, or an error in the name of `op`, which uses it.
     pub(crate) fn type_of(&self, op: &'static str, value: ValueId) -> Result<&TensorType, OpError> {
         if value.index() < self.graph.value_count() {
-            Ok(self.graph.value_type(value))
+            Ok(self.graph.tensor_type(value))
         } else {
             Err(OpError::undefined_operand(op, value))
         }

@@ -3,7 +3,7 @@
 mod rebuild;
 
 use crate::rules::{self, OpError};
-use crate::{Binary, Location, Op, OpKind, TensorType};
+use crate::{Binary, Location, Op, OpKind, TensorType, Type};
 use indexmap::IndexMap;
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
@@ -50,7 +50,7 @@ pub enum Definition {
 #[derive(Clone, Debug)]
 pub struct Input {
     /// The type of the value.
-    pub tensor_type: TensorType,
+    pub value_type: Type,
     /// The name the user knows it by, where the front end gave one.
     pub name: Option<String>,
     /// The number of the result that takes over this input's memory: the caller gives the input away.
@@ -61,9 +61,9 @@ pub struct Input {
 
 impl Input {
     /// An input with a type and nothing else.
-    pub fn new(tensor_type: TensorType) -> Self {
+    pub fn new(value_type: impl Into<Type>) -> Self {
         Self {
-            tensor_type,
+            value_type: value_type.into(),
             name: None,
             donate: None,
             location: Location::Unknown,
@@ -162,7 +162,7 @@ pub struct Graph {
     pub location: Location,
     inputs: Vec<Input>,
     operations: Vec<Operation>,
-    types: Vec<TensorType>,
+    types: Vec<Type>,
     definitions: Vec<Definition>,
     results: Vec<GraphResult>,
 }
@@ -170,7 +170,7 @@ pub struct Graph {
 impl Graph {
     /// A graph with these inputs, without ops and results yet.
     pub fn new(name: impl Into<String>, inputs: Vec<Input>) -> Self {
-        let types = inputs.iter().map(|i| i.tensor_type.clone()).collect();
+        let types = inputs.iter().map(|i| i.value_type.clone()).collect();
         let definitions = (0..inputs.len()).map(Definition::Input).collect();
         Self {
             name: name.into(),
@@ -270,7 +270,7 @@ impl Graph {
     }
 
     /// The types of the results, in order.
-    pub fn result_types(&self) -> impl ExactSizeIterator<Item = &TensorType> {
+    pub fn result_types(&self) -> impl ExactSizeIterator<Item = &Type> {
         self.results.iter().map(|r| self.value_type(r.value))
     }
 
@@ -295,8 +295,19 @@ impl Graph {
     }
 
     /// The type of a value.
-    pub fn value_type(&self, value: ValueId) -> &TensorType {
+    pub fn value_type(&self, value: ValueId) -> &Type {
         &self.types[value.index()]
+    }
+
+    /// The type of a value that is a tensor: an operand or result of an op on tensors alone, by that op's rule.
+    ///
+    /// # Panics
+    /// The value is a scaled tensor.
+    pub fn tensor_type(&self, value: ValueId) -> &TensorType {
+        match self.value_type(value) {
+            Type::Tensor(tensor) => tensor,
+            Type::Scaled(scaled) => panic!("a tensor was expected, found {scaled}"),
+        }
     }
 
     /// What defines a value.
@@ -329,7 +340,7 @@ impl Graph {
     ) -> (
         &str,
         Visibility,
-        Vec<(&TensorType, &Option<String>, Option<usize>)>,
+        Vec<(&Type, &Option<String>, Option<usize>)>,
         Vec<&Op<ValueId>>,
         &[GraphResult],
     ) {
@@ -337,9 +348,7 @@ impl Graph {
         (
             &self.name,
             self.visibility,
-            inputs
-                .map(|i| (&i.tensor_type, &i.name, i.donate))
-                .collect(),
+            inputs.map(|i| (&i.value_type, &i.name, i.donate)).collect(),
             self.operations.iter().map(|o| &o.op).collect(),
             &self.results,
         )
@@ -349,7 +358,7 @@ impl Graph {
 #[cfg(test)]
 impl Graph {
     /// The ops and the values' types, to make graphs that break what [`push`](Self::push) keeps.
-    pub(crate) fn parts_mut(&mut self) -> (&mut [Operation], &mut [TensorType]) {
+    pub(crate) fn parts_mut(&mut self) -> (&mut [Operation], &mut [Type]) {
         (&mut self.operations, &mut self.types)
     }
 }

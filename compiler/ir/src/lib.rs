@@ -35,6 +35,6 @@ pub use op::{
     Binary, CompareType, ComparisonDirection, Op, OpKind, OpParts, PartsError, Symbol, Unary,
 };
 pub use rules::{Constraint, OpError, infer};
-pub use tessera_numerics::{Element, ElementType, Tensor};
-pub use types::TensorType;
+pub use tessera_numerics::{Element, ElementType, ScaledTensor, ScaledType, Tensor};
+pub use types::{TensorType, Type};
 pub use verify::{DonationProblem, OpSite, VerifyError, verify};

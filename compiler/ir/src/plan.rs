@@ -20,7 +20,7 @@ pub use dependences::Dependence;
 pub use parser::parse;
 pub use printer::print;
 
-use crate::{Graph, Location, Tensor, TensorType};
+use crate::{Graph, Location, Tensor, TensorType, Type};
 use std::fmt;
 
 /// A compiled graph before code: kernels, buffers, schedule.
@@ -73,11 +73,11 @@ pub struct BufferId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KernelId(pub u32);
 
-/// A dense, row-major tensor at a place.
+/// A value at a place: a dense, row-major tensor or a scaled tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buffer {
-    /// The type of the tensor there.
-    pub tensor_type: TensorType,
+    /// The type of the value there.
+    pub value_type: Type,
     /// Where it lies.
     pub place: Place,
 }

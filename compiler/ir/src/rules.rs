@@ -12,6 +12,7 @@
 //! | `T1`, `T2`, … | a constraint of this IR alone, listed at the op's rule |
 //! | `operands` | the number of operands |
 //! | `size` | a tensor is larger than the address space |
+//! | `tensors` | an operand of an op on tensors is a scaled tensor |
 //! | `SSA` | an operand is not a value of the graph |
 //!
 //! Constraints on quantised and complex tensors, which this IR lacks, are left out, and so are those that say nothing
@@ -33,7 +34,7 @@ mod testing;
 mod totality;
 
 use crate::{
-    DotDimensionNumbers, GatherDimensionNumbers, OpKind, ScatterDimensionNumbers, TensorType,
+    DotDimensionNumbers, GatherDimensionNumbers, OpKind, ScatterDimensionNumbers, TensorType, Type,
     ValueId, WindowAttributes,
 };
 use check::{Rule, require};
@@ -70,7 +71,7 @@ impl OpError {
 ///
 /// # Errors
 /// The op breaks one of its constraints: the first one, in the order in which its rule checks them.
-pub fn infer(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<TensorType>, OpError> {
+pub fn infer(kind: &OpKind, operands: &[&Type]) -> Result<Vec<Type>, OpError> {
     let rule = Rule::of(kind);
     for (number, operand) in operands.iter().enumerate() {
         require!(
@@ -93,58 +94,60 @@ pub fn infer(kind: &OpKind, operands: &[&TensorType]) -> Result<Vec<TensorType>,
 }
 
 /// [`infer`] on operands that memory can hold, before it is known whether memory can hold the results.
-fn infer_unbounded(
-    kind: &OpKind,
-    rule: Rule,
-    operands: &[&TensorType],
-) -> Result<Vec<TensorType>, OpError> {
-    let one = |result: TensorType| vec![result];
+fn infer_unbounded(kind: &OpKind, rule: Rule, operands: &[&Type]) -> Result<Vec<Type>, OpError> {
+    let tensors = rule.tensors(operands);
+    let one = |result: TensorType| vec![Type::Tensor(result)];
+    let several = |results: Vec<TensorType>| results.into_iter().map(Type::Tensor).collect();
     match kind {
-        OpKind::Unary(function) => elementwise::unary(rule, *function, operands).map(one),
-        OpKind::Binary(function) => elementwise::binary(rule, *function, operands).map(one),
+        OpKind::Unary(function) => elementwise::unary(rule, *function, &tensors?).map(one),
+        OpKind::Binary(function) => elementwise::binary(rule, *function, &tensors?).map(one),
         OpKind::Compare {
             direction: _,
             compare_type,
-        } => elementwise::compare(rule, *compare_type, operands).map(one),
-        OpKind::Select {} => elementwise::select(rule, operands).map(one),
-        OpKind::Clamp {} => elementwise::clamp(rule, operands).map(one),
-        OpKind::Convert { element } => elementwise::convert(rule, *element, operands).map(one),
+        } => elementwise::compare(rule, *compare_type, &tensors?).map(one),
+        OpKind::Select {} => elementwise::select(rule, &tensors?).map(one),
+        OpKind::Clamp {} => elementwise::clamp(rule, &tensors?).map(one),
+        OpKind::Convert { element } => elementwise::convert(rule, *element, &tensors?).map(one),
         OpKind::BitcastConvert { element } => {
-            elementwise::bitcast_convert(rule, *element, operands).map(one)
+            elementwise::bitcast_convert(rule, *element, &tensors?).map(one)
         }
-        OpKind::Constant { value } => shape::constant(rule, value, operands).map(one),
+        OpKind::Constant { value } => shape::constant(rule, value, &tensors?).map(one),
         OpKind::Iota {
             dimension,
             tensor_type,
-        } => shape::iota(rule, *dimension, tensor_type, operands).map(one),
+        } => shape::iota(rule, *dimension, tensor_type, &tensors?).map(one),
         OpKind::BroadcastInDim {
             broadcast_dimensions,
             shape,
-        } => shape::broadcast_in_dim(rule, broadcast_dimensions, shape, operands).map(one),
-        OpKind::Reshape { shape } => shape::reshape(rule, shape, operands).map(one),
-        OpKind::Transpose { permutation } => shape::transpose(rule, permutation, operands).map(one),
+        } => shape::broadcast_in_dim(rule, broadcast_dimensions, shape, &tensors?).map(one),
+        OpKind::Reshape { shape } => shape::reshape(rule, shape, &tensors?).map(one),
+        OpKind::Transpose { permutation } => {
+            shape::transpose(rule, permutation, &tensors?).map(one)
+        }
         OpKind::Slice {
             start_indices,
             limit_indices,
             strides,
-        } => slice::slice(rule, start_indices, limit_indices, strides, operands).map(one),
+        } => slice::slice(rule, start_indices, limit_indices, strides, &tensors?).map(one),
         OpKind::DynamicSlice { slice_sizes } => {
-            slice::dynamic_slice(rule, slice_sizes, operands).map(one)
+            slice::dynamic_slice(rule, slice_sizes, &tensors?).map(one)
         }
-        OpKind::DynamicUpdateSlice {} => slice::dynamic_update_slice(rule, operands).map(one),
+        OpKind::DynamicUpdateSlice {} => slice::dynamic_update_slice(rule, &tensors?).map(one),
         OpKind::Pad {
             edge_padding_low,
             edge_padding_high,
             interior_padding,
         } => {
             let edges = (edge_padding_low.as_slice(), edge_padding_high.as_slice());
-            slice::pad(rule, edges, interior_padding, operands).map(one)
+            slice::pad(rule, edges, interior_padding, &tensors?).map(one)
         }
         OpKind::Concatenate { dimension } => {
-            shape::concatenate(rule, *dimension, operands).map(one)
+            shape::concatenate(rule, *dimension, &tensors?).map(one)
         }
-        OpKind::Reverse { dimensions } => shape::reverse(rule, dimensions, operands).map(one),
-        OpKind::Reduce { dimensions, body } => reduction::reduce(rule, dimensions, body, operands),
+        OpKind::Reverse { dimensions } => shape::reverse(rule, dimensions, &tensors?).map(one),
+        OpKind::Reduce { dimensions, body } => {
+            reduction::reduce(rule, dimensions, body, &tensors?).map(several)
+        }
         OpKind::ReduceWindow {
             window_dimensions,
             window_strides,
@@ -162,7 +165,7 @@ fn infer_unbounded(
                 padding_low,
                 padding_high,
             };
-            reduction::reduce_window(rule, &window, body, operands)
+            reduction::reduce_window(rule, &window, body, &tensors?).map(several)
         }
         OpKind::DotGeneral {
             lhs_batching_dimensions,
@@ -178,7 +181,7 @@ fn infer_unbounded(
                 lhs_contracting: lhs_contracting_dimensions,
                 rhs_contracting: rhs_contracting_dimensions,
             };
-            contraction::dot_general(rule, &dimensions, *accumulator, *element, operands).map(one)
+            contraction::dot_general(rule, &dimensions, *accumulator, *element, &tensors?).map(one)
         }
         OpKind::Gather {
             offset_dims,
@@ -198,7 +201,7 @@ fn infer_unbounded(
                 start_index_map,
                 index_vector_dim: *index_vector_dim,
             };
-            gather::gather(rule, &dimensions, slice_sizes, operands).map(one)
+            gather::gather(rule, &dimensions, slice_sizes, &tensors?).map(one)
         }
         OpKind::Scatter {
             update_window_dims,
@@ -219,14 +222,14 @@ fn infer_unbounded(
                 scatter_dims_to_operand_dims,
                 index_vector_dim: *index_vector_dim,
             };
-            scatter::scatter(rule, &dimensions, update_computation, operands)
+            scatter::scatter(rule, &dimensions, update_computation, &tensors?).map(several)
         }
         OpKind::Sort {
             dimension,
             is_stable: _,
             comparator,
-        } => order::sort(rule, *dimension, comparator, operands),
-        OpKind::TopK { k } => order::top_k(rule, *k, operands),
+        } => order::sort(rule, *dimension, comparator, &tensors?).map(several),
+        OpKind::TopK { k } => order::top_k(rule, *k, &tensors?).map(several),
         OpKind::While { condition, body } => control::while_loop(rule, condition, body, operands),
         OpKind::Case { branches } => control::case(rule, branches, operands),
         OpKind::Call {

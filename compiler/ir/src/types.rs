@@ -1,7 +1,96 @@
-//! Tensor types.
+//! The types of values: tensors and scaled tensors.
 
 use std::fmt;
-use tessera_numerics::{ElementType, Tensor};
+use tessera_numerics::{ElementType, ScaledType, Tensor};
+
+/// The type of a value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Type {
+    /// A tensor of numbers.
+    Tensor(TensorType),
+    /// Packed elements with their scales. Few ops take or give it: those that quantise, dequantise and multiply, and
+    /// those that move any value, such as calls and loops.
+    Scaled(ScaledType),
+}
+
+impl Type {
+    /// The dimensions, slowest first.
+    pub fn shape(&self) -> &[usize] {
+        match self {
+            Self::Tensor(tensor) => &tensor.shape,
+            Self::Scaled(scaled) => scaled.shape(),
+        }
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.shape().iter().product()
+    }
+
+    /// Whether some dimension is 0.
+    pub fn is_empty(&self) -> bool {
+        self.shape().contains(&0)
+    }
+
+    /// The bytes a value of this type takes in memory.
+    pub fn byte_size(&self) -> usize {
+        match self {
+            Self::Tensor(tensor) => tensor.byte_size(),
+            Self::Scaled(scaled) => scaled.byte_size(),
+        }
+    }
+
+    /// As [`byte_size`](Self::byte_size), or `None` where that is more than memory can address.
+    pub fn byte_size_checked(&self) -> Option<usize> {
+        match self {
+            Self::Tensor(tensor) => tensor.byte_size_checked(),
+            Self::Scaled(scaled) => Some(scaled.byte_size()),
+        }
+    }
+
+    /// The tensor type, where this is one.
+    pub fn as_tensor(&self) -> Option<&TensorType> {
+        match self {
+            Self::Tensor(tensor) => Some(tensor),
+            Self::Scaled(_) => None,
+        }
+    }
+
+    /// The scaled type, where this is one.
+    pub fn as_scaled(&self) -> Option<&ScaledType> {
+        match self {
+            Self::Tensor(_) => None,
+            Self::Scaled(scaled) => Some(scaled),
+        }
+    }
+}
+
+impl From<TensorType> for Type {
+    fn from(tensor: TensorType) -> Self {
+        Self::Tensor(tensor)
+    }
+}
+
+impl From<ScaledType> for Type {
+    fn from(scaled: ScaledType) -> Self {
+        Self::Scaled(scaled)
+    }
+}
+
+impl PartialEq<TensorType> for Type {
+    fn eq(&self, other: &TensorType) -> bool {
+        self.as_tensor() == Some(other)
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tensor(tensor) => tensor.fmt(f),
+            Self::Scaled(scaled) => scaled.fmt(f),
+        }
+    }
+}
 
 /// A static shape and an element type, `tensor<8x256xbf16>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -10,7 +10,7 @@ mod error;
 pub use error::{DonationProblem, OpSite, VerifyError};
 
 use crate::rules::{OpError, infer};
-use crate::{Graph, Input, Module, Operation, TensorType, ValueId, Visibility};
+use crate::{Graph, Input, Module, Operation, Type, ValueId, Visibility};
 
 /// Checks everything that a module promises.
 ///
@@ -21,6 +21,7 @@ use crate::{Graph, Input, Module, Operation, TensorType, ValueId, Visibility};
 /// - Calls name a graph of the module and have its signature. No graph calls itself, not even by others.
 /// - An input of a public graph is donated to a result that exists, has the same type, and takes no other input's
 ///   memory. Inputs of private graphs are not donated.
+/// - A public graph takes and gives tensors.
 ///
 /// # Errors
 /// Every rule broken, in the module's order.
@@ -43,6 +44,7 @@ pub fn verify(module: &Module) -> Result<(), Vec<VerifyError>> {
         walk.check_operations(graph);
         check_inputs(graph, &mut errors);
         check_results(graph, &mut errors);
+        check_boundary(graph, &mut errors);
     }
     calls::check_recursion(module, &mut errors);
     if errors.is_empty() {
@@ -94,8 +96,8 @@ enum Broken {
     Constraint(OpError),
     ResultTypes {
         op: &'static str,
-        expected: Vec<TensorType>,
-        found: Vec<TensorType>,
+        expected: Vec<Type>,
+        found: Vec<Type>,
     },
 }
 
@@ -146,11 +148,11 @@ fn check_operation(graph: &Graph, operation: &Operation, defined: usize) -> Resu
 fn check_inputs(graph: &Graph, errors: &mut Vec<VerifyError>) {
     let mut donors: Vec<Option<usize>> = vec![None; graph.results().len()];
     for (number, input) in graph.inputs().iter().enumerate() {
-        if input.tensor_type.byte_size_checked().is_none() {
+        if input.value_type.byte_size_checked().is_none() {
             errors.push(VerifyError::InputSize {
                 graph: graph.name.clone(),
                 input: number,
-                tensor_type: input.tensor_type.clone(),
+                value_type: input.value_type.clone(),
                 location: input.location.clone(),
             });
         }
@@ -187,9 +189,9 @@ fn check_donation(
     }
     *donor = Some(number);
     match defined_type(graph, graph.results()[result].value) {
-        Some(found) if *found != input.tensor_type => Err(DonationProblem::Type {
+        Some(found) if *found != input.value_type => Err(DonationProblem::Type {
             result,
-            expected: input.tensor_type.clone(),
+            expected: input.value_type.clone(),
             found: found.clone(),
         }),
         _ => Ok(()),
@@ -209,15 +211,38 @@ fn check_results(graph: &Graph, errors: &mut Vec<VerifyError>) {
     }
 }
 
+/// Checks that a public graph takes and gives tensors.
+fn check_boundary(graph: &Graph, errors: &mut Vec<VerifyError>) {
+    if graph.visibility == Visibility::Private {
+        return;
+    }
+    let inputs = graph.inputs().iter().map(|input| Some(&input.value_type));
+    let results = graph.results().iter();
+    let results = results.map(|result| defined_type(graph, result.value));
+    let named = |role| move |(number, found)| (role, number, found);
+    let inputs = inputs.enumerate().map(named("input"));
+    for (role, number, found) in inputs.chain(results.enumerate().map(named("result"))) {
+        if let Some(Type::Scaled(scaled)) = found {
+            errors.push(VerifyError::ScaledBoundary {
+                graph: graph.name.clone(),
+                role,
+                number,
+                found: scaled.clone(),
+                location: graph.location.clone(),
+            });
+        }
+    }
+}
+
 /// The type of a value, where it is one of the graph.
-fn defined_type(graph: &Graph, value: ValueId) -> Option<&TensorType> {
+fn defined_type(graph: &Graph, value: ValueId) -> Option<&Type> {
     (value.index() < graph.value_count()).then(|| graph.value_type(value))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Builder, ElementType, Location, OpKind, Symbol};
+    use crate::{Builder, ElementType, Location, OpKind, Symbol, TensorType};
 
     fn f32s(shape: &[usize]) -> Input {
         Input::new(TensorType::new(ElementType::F32, shape))
@@ -246,7 +271,7 @@ mod tests {
         for callee in callees {
             let kind = OpKind::Call {
                 callee: Symbol((*callee).to_owned()),
-                result_types: vec![TensorType::new(ElementType::F32, [2])],
+                result_types: vec![TensorType::new(ElementType::F32, [2]).into()],
             };
             b.push(kind, [x]).unwrap();
         }
@@ -283,7 +308,7 @@ mod tests {
     #[test]
     fn stored_types_are_those_that_follow_from_the_op() {
         let mut graph = negation("main");
-        graph.parts_mut().1[1].element = ElementType::F64;
+        graph.parts_mut().1[1] = TensorType::new(ElementType::F64, [2]).into();
         let mut module = Module::new(None);
         module.insert(graph);
         let errors = verify(&module).unwrap_err();
@@ -325,7 +350,7 @@ mod tests {
     fn regions_are_checked_to_any_depth() {
         let (mut b, [x]) = Builder::new("main", [f32s(&[])]);
         let call = |b: &mut Builder, x| {
-            let result_types = vec![TensorType::scalar(ElementType::F32)];
+            let result_types = vec![TensorType::scalar(ElementType::F32).into()];
             let callee = Symbol("negaet".to_owned());
             b.push(
                 OpKind::Call {

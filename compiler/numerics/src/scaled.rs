@@ -250,21 +250,41 @@ impl ScaledType {
     }
 }
 
-impl fmt::Display for BlockShape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl BlockShape {
+    /// Every block shape, in the order of its declaration.
+    pub const ALL: [Self; 2] = [Self::Vector, Self::Square];
+
+    /// The word in types, recipes and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Vector => "vector",
             Self::Square => "square",
-        })
+        }
+    }
+}
+
+impl ScaleLayout {
+    /// Every layout, in the order of its declaration.
+    pub const ALL: [Self; 2] = [Self::Linear, Self::Tiled128x4];
+
+    /// The word in types, recipes and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Tiled128x4 => "tiled_128x4",
+        }
+    }
+}
+
+impl fmt::Display for BlockShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
 impl fmt::Display for ScaleLayout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Linear => "linear",
-            Self::Tiled128x4 => "tiled_128x4",
-        })
+        f.write_str(self.name())
     }
 }
 

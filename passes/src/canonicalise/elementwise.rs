@@ -211,7 +211,7 @@ fn divide_by_power_of_two(s: &mut Simplifier<'_>, c: &Candidate<'_>) -> Applied 
     let Some(number) = facts::float(&s.graph, divisor) else {
         return Ok(None);
     };
-    let element = s.value_type(divisor).element;
+    let element = s.tensor_type(divisor).element;
     // A power of two is 1.0 times its exponent: no bit of the significand is set.
     let is_power = number.is_normal() && number.to_bits() & ((1 << 52) - 1) == 0;
     let reciprocal = number.recip();
@@ -236,7 +236,7 @@ fn convert(s: &mut Simplifier<'_>, c: &Candidate<'_>) -> Applied {
     };
     match *c.kind {
         OpKind::Convert { element } | OpKind::BitcastConvert { element }
-            if s.value_type(x).element == element =>
+            if s.tensor_type(x).element == element =>
         {
             Ok(Some(vec![x]))
         }
@@ -249,7 +249,7 @@ fn convert(s: &mut Simplifier<'_>, c: &Candidate<'_>) -> Applied {
             else {
                 return Ok(None);
             };
-            let first = s.value_type(source).element;
+            let first = s.tensor_type(source).element;
             if !facts::holds_exactly(*middle, first) {
                 return Ok(None);
             }

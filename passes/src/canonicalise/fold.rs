@@ -1,6 +1,7 @@
 //! Constant folding: an op on known tensors is evaluated by the interpreter, so that folding cannot differ from it.
 
 use super::simplifier::{Applied, Candidate, Rule, Simplifier};
+use tessera_interpreter::Value;
 use tessera_ir::{Graph, Module, OpKind, Tensor, TensorType, ValueId};
 
 pub(super) const RULES: &[Rule] = &[Rule {
@@ -17,15 +18,20 @@ fn fold(s: &mut Simplifier<'_>, c: &Candidate<'_>) -> Applied {
     if !can_be_folded(c.kind) || c.operands.is_empty() || is_scalar_reshaped {
         return Ok(None);
     }
-    let operand_types = c.operands.iter().map(|&o| s.value_type(o));
+    let operand_types = c.operands.iter().map(|&o| s.tensor_type(o));
     let elements: usize = operand_types.chain(c.results).map(TensorType::len).sum();
     if elements > limits.fold_elements {
         return Ok(None);
     }
-    let Some(operands) = c.operands.iter().map(|&o| known(s, o)).collect() else {
+    let Some(operands) = c
+        .operands
+        .iter()
+        .map(|&o| known(s, o).map(Value::Tensor))
+        .collect()
+    else {
         return Ok(None);
     };
-    let operands: Vec<Tensor> = operands;
+    let operands: Vec<Value> = operands;
     // What the interpreter refuses is left to whoever runs the program.
     let Ok(results) = tessera_interpreter::evaluate_op(&Module::default(), c.kind, &operands)
     else {
@@ -33,6 +39,9 @@ fn fold(s: &mut Simplifier<'_>, c: &Candidate<'_>) -> Applied {
     };
     let mut values = Vec::with_capacity(results.len());
     for result in results {
+        let Ok(result) = result.into_tensor() else {
+            return Ok(None);
+        };
         values.push(s.constant(result, c.location)?);
     }
     Ok(Some(values))
@@ -45,7 +54,7 @@ fn known(s: &Simplifier<'_>, value: ValueId) -> Option<Tensor> {
         OpKind::Constant { value } => Some(value.clone()),
         OpKind::BroadcastInDim { .. } | OpKind::Reshape { .. } => {
             let scalar = super::facts::splat(&s.graph, value)?;
-            let tensor_type = s.value_type(value);
+            let tensor_type = s.tensor_type(value);
             let bytes = scalar.bytes().repeat(tensor_type.len());
             Tensor::new(tensor_type.element, tensor_type.shape.clone(), bytes).ok()
         }

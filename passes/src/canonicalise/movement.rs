@@ -214,7 +214,7 @@ fn broadcast(s: &mut Simplifier<'_>, c: &Candidate<'_>) -> Applied {
     if s.shape(x) == shape {
         return Ok(Some(vec![x]));
     }
-    if !c.results[0].is_empty() && s.value_type(x).len() == c.results[0].len() {
+    if !c.results[0].is_empty() && s.tensor_type(x).len() == c.results[0].len() {
         return Ok(Some(vec![s.reshape(x, shape, c.location)?]));
     }
     if s.shape(x).contains(&1) {
@@ -387,7 +387,7 @@ fn dynamic_update_slice(s: &mut Simplifier<'_>, c: &Candidate<'_>) -> Applied {
             && op.operands[0] == operand
             && op.operands[1..] == c.operands[2..]
     });
-    Ok((unchanged || s.value_type(update).is_empty()).then(|| vec![operand]))
+    Ok((unchanged || s.tensor_type(update).is_empty()).then(|| vec![operand]))
 }
 
 /// Padding by nothing goes; padding a splat by the same number is that splat.
@@ -413,7 +413,7 @@ fn pad(s: &mut Simplifier<'_>, c: &Candidate<'_>) -> Applied {
         Some(op) => matches!(op.kind, OpKind::BroadcastInDim { .. }) && op.operands[0] == padding,
         None => false,
     };
-    if same || s.value_type(x).is_empty() {
+    if same || s.tensor_type(x).is_empty() {
         return splat_like(s, padding, &c.results[0].shape, c.location);
     }
     Ok(None)

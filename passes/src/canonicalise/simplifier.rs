@@ -121,15 +121,21 @@ impl<'r> Simplifier<'r> {
         if self.limits.is_some() && self.depth < MAX_DEPTH {
             let types: Vec<_> = operands.iter().map(|&o| self.graph.value_type(o)).collect();
             let results = tessera_ir::infer(kind, &types)?;
-            let candidate = Candidate {
+            // The rules speak of tensors.
+            let results: Option<Vec<TensorType>> = (types.iter().copied())
+                .all(|operand| operand.as_tensor().is_some())
+                .then(|| results.iter().map(|r| r.as_tensor().cloned()).collect())
+                .flatten();
+            let candidate = results.as_ref().map(|results| Candidate {
                 kind,
                 operands,
-                results: &results,
+                results,
                 location,
-            };
-            for rule in RULES.iter().copied().flatten() {
+            });
+            let rules = RULES.iter().copied().flatten();
+            for (rule, candidate) in rules.zip(candidate.iter().cycle()) {
                 self.depth += 1;
-                let applied = (rule.apply)(self, &candidate);
+                let applied = (rule.apply)(self, candidate);
                 self.depth -= 1;
                 if let Some(values) = applied? {
                     self.report.count(rule.name, 1);
@@ -192,14 +198,14 @@ impl<'r> Simplifier<'r> {
         self.emit_value(kind, [value], location)
     }
 
-    /// The type of a value.
-    pub(super) fn value_type(&self, value: ValueId) -> &TensorType {
-        self.graph.value_type(value)
+    /// The type of a value that is a tensor, as all operands of a candidate are.
+    pub(super) fn tensor_type(&self, value: ValueId) -> &TensorType {
+        self.graph.tensor_type(value)
     }
 
     /// The shape of a value.
     pub(super) fn shape(&self, value: ValueId) -> &[usize] {
-        &self.graph.value_type(value).shape
+        &self.graph.tensor_type(value).shape
     }
 
     /// The op that defines a value, with its operands; `None` for an input.

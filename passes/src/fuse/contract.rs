@@ -150,7 +150,7 @@ fn seed(
         let Definition::Result { op, .. } = graph.definition(export) else {
             return Err("a kernel that gives back an input");
         };
-        let space = domain.of_result(graph, op.index(), &graph.value_type(export).shape)?;
+        let space = domain.of_result(graph, op.index(), graph.value_type(export).shape())?;
         match analysis.members.get_mut(&op.index()) {
             Some(member) => member.add(space),
             None => return Err("a result that is not computed in the kernel"),
@@ -229,14 +229,14 @@ impl Domain {
             [] => {
                 let mut exports = exports.iter();
                 let first = exports.next().ok_or("a kernel without results")?;
-                let shape = &graph.value_type(*first).shape;
-                if exports.any(|&export| graph.value_type(export).shape != *shape) {
+                let shape = graph.value_type(*first).shape();
+                if exports.any(|&export| graph.value_type(export).shape() != shape) {
                     return Err("results of different shapes");
                 }
                 Ok(Self {
                     family: Family::Loop,
-                    shape: shape.clone(),
-                    reduced: shape.clone(),
+                    shape: shape.to_vec(),
+                    reduced: shape.to_vec(),
                     root: None,
                 })
             }
@@ -245,7 +245,7 @@ impl Domain {
                 if family == Family::Dot {
                     dot::check(graph, members, root, exports)?;
                 }
-                let shape = graph.value_type(operation.result()).shape.clone();
+                let shape = graph.tensor_type(operation.result()).shape.clone();
                 Ok(Self {
                     family,
                     reduced: shape.clone(),
@@ -264,8 +264,8 @@ impl Domain {
             let OpKind::Reduce { dimensions, .. } = &operation.op.kind else {
                 return Err("two ops of which each is a kernel");
             };
-            let shape = graph.value_type(operation.op.operands[0]).shape.clone();
-            let reduced = graph.value_type(operation.result()).shape.clone();
+            let shape = graph.tensor_type(operation.op.operands[0]).shape.clone();
+            let reduced = graph.tensor_type(operation.result()).shape.clone();
             let is_trailing = (reduced.len()..shape.len()).all(|d| dimensions.contains(&d));
             let is_leading = (0..dimensions.len()).all(|d| dimensions.contains(&d));
             let family = match family {
@@ -334,7 +334,7 @@ impl Domain {
     ) -> Result<Space, Refusal> {
         let operation = &graph.operations()[user];
         let operand = operation.op.operands[position];
-        let shape = &graph.value_type(operand).shape;
+        let shape = graph.value_type(operand).shape();
         let free = |evaluations: u64| {
             let mut path = vec![(user, position)];
             if let Place::Free(rest) = &space.place {
@@ -345,7 +345,7 @@ impl Domain {
                 evaluations,
             })
         };
-        let result_shape = &graph.value_type(operation.result()).shape;
+        let result_shape = graph.value_type(operation.result()).shape();
         match &operation.op.kind {
             OpKind::Unary(_)
             | OpKind::Binary(_)
@@ -420,7 +420,7 @@ impl Domain {
                 ..
             } => {
                 let inputs = operation.op.operands.len() / 2;
-                let updates = &graph.value_type(operation.op.operands[inputs + 1]).shape;
+                let updates = &graph.tensor_type(operation.op.operands[inputs + 1]).shape;
                 if position < inputs {
                     fill_only(graph, operand).and_then(|()| free(count(shape)))
                 } else if position == inputs {
@@ -486,7 +486,7 @@ fn constant_only(graph: &Graph, operand: ValueId) -> Result<(), Refusal> {
 fn fill_only(graph: &Graph, operand: ValueId) -> Result<(), Refusal> {
     let is_fill = |operation: &Operation| {
         matches!(operation.op.kind, OpKind::BroadcastInDim { .. })
-            && graph.value_type(operation.op.operands[0]).rank() == 0
+            && graph.tensor_type(operation.op.operands[0]).rank() == 0
     };
     match graph.defining_operation(operand) {
         Some(operation) if is_fill(operation) => Ok(()),

@@ -39,7 +39,7 @@ pub(super) fn check(
         let source = chain
             .last()
             .map_or(operand, |&first| graph.operations()[first].op.operands[0]);
-        let mut dimensions = dense(&graph.value_type(source).shape);
+        let mut dimensions = dense(&graph.tensor_type(source).shape);
         for &member in chain.iter().rev() {
             let kind = &graph.operations()[member].op.kind;
             dimensions = moved(kind, &dimensions).ok_or("an operand without strides")?;
@@ -63,10 +63,10 @@ pub(super) fn check(
         return Err("a dot_general that is needed in two layouts");
     }
     // The strides of the result's dimensions, seen from the buffer: each op undone.
-    let mut dimensions = dense(&graph.value_type(last).shape);
+    let mut dimensions = dense(&graph.tensor_type(last).shape);
     for &member in chain.iter().rev() {
         let operation = &graph.operations()[member];
-        let before = &graph.value_type(operation.op.operands[0]).shape;
+        let before = &graph.tensor_type(operation.op.operands[0]).shape;
         let undo = match &operation.op.kind {
             OpKind::Transpose { permutation } => {
                 let mut inverse = vec![0; permutation.len()];

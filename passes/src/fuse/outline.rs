@@ -238,8 +238,20 @@ fn outline(graph: &Graph, group: &Group) -> Result<Outlined, OpError> {
     })
 }
 
+/// An op with its attributes in words; of its regions, the names of the ops.
+fn spelling(kind: &OpKind) -> String {
+    let mut text = format!("{} {:?}", kind.name(), kind.attributes());
+    for region in kind.regions() {
+        for operation in region.operations() {
+            text.push(' ');
+            text.push_str(operation.op.kind.name());
+        }
+    }
+    text
+}
+
 /// What each value of a group is, whatever the values are called that the group reads: a hash over the ops it is made
-/// of.
+/// of, as they are written, so that the order it gives does not change when ops are added to the IR.
 fn shapes(graph: &Graph, group: &Group) -> BTreeMap<ValueId, u64> {
     let mut hashes: BTreeMap<ValueId, u64> = BTreeMap::new();
     for &number in &group.members {
@@ -249,7 +261,7 @@ fn shapes(graph: &Graph, group: &Group) -> BTreeMap<ValueId, u64> {
         for &operand in &operation.op.operands {
             let hash = hashes.entry(operand).or_insert_with(|| {
                 let mut hasher = DefaultHasher::new();
-                graph.value_type(operand).hash(&mut hasher);
+                graph.value_type(operand).to_string().hash(&mut hasher);
                 hasher.finish()
             });
             operands.push(*hash);
@@ -259,9 +271,9 @@ fn shapes(graph: &Graph, group: &Group) -> BTreeMap<ValueId, u64> {
         }
         for (index, value) in operation.results().enumerate() {
             let mut hasher = DefaultHasher::new();
-            graph.value_type(value).hash(&mut hasher);
+            graph.value_type(value).to_string().hash(&mut hasher);
             if !is_outside {
-                (&operation.op.kind, &operands, index).hash(&mut hasher);
+                (spelling(&operation.op.kind), &operands, index).hash(&mut hasher);
             }
             hashes.insert(value, hasher.finish());
         }

@@ -30,7 +30,7 @@ fn plain_reduce(
     let OpKind::Reduce { dimensions, body } = &kind else {
         return push_like(new, operation, kind, operands);
     };
-    let rank = new.value_type(operands[0]).rank();
+    let rank = new.tensor_type(operands[0]).rank();
     let is_reduced = |d: &usize| dimensions.contains(d);
     let (reduced, others): (Vec<usize>, Vec<usize>) = (0..rank).partition(is_reduced);
     let (permutation, first) = if rank > 0 && is_reduced(&(rank - 1)) {
@@ -72,7 +72,7 @@ fn plain_dot(
         (rhs_batching_dimensions, rhs_contracting_dimensions),
     ];
     for (operand, (batching, contracting)) in operands.iter_mut().zip(sides) {
-        let shape = new.value_type(*operand).shape.clone();
+        let shape = new.tensor_type(*operand).shape.clone();
         if are_neighbours(&shape, contracting) {
             continue;
         }

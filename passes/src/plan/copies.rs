@@ -38,7 +38,7 @@ fn sequence_all(instructions: &mut Vec<Instruction>, coalescing: &mut Coalescing
 fn sequenced(mut copies: Vec<Copy>, position: usize, coalescing: &mut Coalescing) -> Vec<Copy> {
     let place = |coalescing: &Coalescing, view: &View| coalescing.class_number(view.variable);
     copies.retain(|copy| {
-        copy.source.tensor_type.byte_size() > 0
+        copy.source.value_type.byte_size() > 0
             && place(coalescing, &copy.source) != place(coalescing, &copy.destination)
     });
     let mut ordered = Vec::with_capacity(copies.len());
@@ -59,8 +59,8 @@ fn sequenced(mut copies: Vec<Copy>, position: usize, coalescing: &mut Coalescing
         live.add(written(position) - 1, written(position));
         let source = copies[0].source.clone();
         let saved = View {
-            variable: coalescing.add_temporary(source.tensor_type.byte_size(), &live),
-            tensor_type: source.tensor_type.clone(),
+            variable: coalescing.add_temporary(source.value_type.byte_size(), &live),
+            value_type: source.value_type.clone(),
         };
         let overwritten = place(coalescing, &source);
         for copy in &mut copies {

@@ -20,13 +20,14 @@ pub(super) fn plan(graph: &Graph, mut program: Program, mut coalescing: Coalesci
     };
     let schedule = emitter.steps(&program.instructions);
     let buffers = std::mem::take(&mut emitter.buffers);
-    let inputs = graph.inputs().iter().map(|input| PlanInput {
-        tensor_type: input.tensor_type.clone(),
+    let inputs = graph.inputs().iter().zip(graph.input_values());
+    let inputs = inputs.map(|(input, value)| PlanInput {
+        tensor_type: graph.tensor_type(value).clone(),
         name: input.name.clone(),
         donate: input.donate,
     });
     let results = graph.results().iter().map(|result| PlanResult {
-        tensor_type: graph.value_type(result.value).clone(),
+        tensor_type: graph.tensor_type(result.value).clone(),
         name: result.name.clone(),
     });
     Plan {
@@ -35,7 +36,7 @@ pub(super) fn plan(graph: &Graph, mut program: Program, mut coalescing: Coalesci
         results: results.collect(),
         buffers: buffers
             .into_keys()
-            .map(|(place, tensor_type)| Buffer { tensor_type, place })
+            .map(|(place, value_type)| Buffer { value_type, place })
             .collect(),
         arena_bytes: arena.bytes,
         schedule,
@@ -48,7 +49,7 @@ struct Emitter<'a> {
     program: &'a Program,
     coalescing: &'a Coalescing,
     arena: &'a Arena,
-    buffers: IndexMap<(Place, tessera_ir::TensorType), BufferId>,
+    buffers: IndexMap<(Place, tessera_ir::Type), BufferId>,
 }
 
 impl Emitter<'_> {
@@ -68,7 +69,7 @@ impl Emitter<'_> {
     }
 
     fn buffer(&mut self, view: &View) -> BufferId {
-        let key = (self.place(view), view.tensor_type.clone());
+        let key = (self.place(view), view.value_type.clone());
         let next = BufferId(u32::try_from(self.buffers.len()).unwrap_or(u32::MAX));
         *self.buffers.entry(key).or_insert(next)
     }

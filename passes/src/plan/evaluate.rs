@@ -6,9 +6,9 @@
 //! NaN: who reads it gets wrong results.
 
 use super::in_place::overwrites;
-use tessera_interpreter::EvaluateError;
+use tessera_interpreter::{EvaluateError, Value, evaluate_values};
 use tessera_ir::plan::{ARENA_ALIGNMENT, Buffer, BufferId, Kernel, Place, Plan, Step};
-use tessera_ir::{Module, Tensor, TensorType};
+use tessera_ir::{Module, ScaledTensor, Tensor, TensorType, Type};
 
 /// Why a plan cannot be done.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,7 @@ pub fn evaluate(plan: &Plan, inputs: &[Tensor]) -> Result<Vec<Tensor>, PlanFault
     let mut memory = Memory::of(plan, inputs)?;
     memory.steps(&plan.schedule)?;
     let results = plan.results.iter().enumerate().map(|(number, result)| {
-        let bytes = memory.slice(Place::Result(number), &result.tensor_type)?;
+        let bytes = memory.slice(Place::Result(number), &result.tensor_type.clone().into())?;
         tensor(&result.tensor_type, bytes).map_err(|cause| PlanFault::Unwritten {
             kernel: format!("after the last: result {number}"),
             cause,
@@ -124,7 +124,7 @@ impl<'p> Memory<'p> {
             arena: vec![UNWRITTEN; plan.arena_bytes],
         };
         for buffer in &plan.buffers {
-            memory.slice(buffer.place, &buffer.tensor_type)?;
+            memory.slice(buffer.place, &buffer.value_type)?;
         }
         Ok(memory)
     }
@@ -135,8 +135,8 @@ impl<'p> Memory<'p> {
     }
 
     /// The bytes of a place.
-    fn slice(&self, place: Place, tensor_type: &TensorType) -> Result<&[u8], PlanFault> {
-        let size = tensor_type.byte_size();
+    fn slice(&self, place: Place, value_type: &Type) -> Result<&[u8], PlanFault> {
+        let size = value_type.byte_size();
         let (whole, offset) = match self.memory_of(place) {
             Place::Input(number) => (self.inputs.get(number).map(Vec::as_slice), 0),
             Place::Result(number) => (self.results.get(number).map(Vec::as_slice), 0),
@@ -147,7 +147,7 @@ impl<'p> Memory<'p> {
             Place::Arena(_) => (None, 0),
         };
         let bytes = whole.and_then(|whole| whole.get(offset..offset + size));
-        bytes.ok_or_else(|| PlanFault::Broken(format!("{tensor_type} does not lie at {place:?}")))
+        bytes.ok_or_else(|| PlanFault::Broken(format!("{value_type} does not lie at {place:?}")))
     }
 
     /// The same place by one name: a result that takes over an input's memory is that input.
@@ -162,8 +162,8 @@ impl<'p> Memory<'p> {
     }
 
     fn write(&mut self, id: BufferId, bytes: &[u8]) -> Result<(), PlanFault> {
-        let Buffer { place, tensor_type } = self.buffer(id)?;
-        self.slice(*place, tensor_type)?;
+        let Buffer { place, value_type } = self.buffer(id)?;
+        self.slice(*place, value_type)?;
         let target = match self.memory_of(*place) {
             Place::Input(number) if self.plan.inputs[number].donate.is_none() => {
                 return broken(format!("input {number} is written and not donated"));
@@ -180,10 +180,16 @@ impl<'p> Memory<'p> {
         Ok(())
     }
 
-    fn read(&self, id: BufferId, kernel: &str) -> Result<Tensor, PlanFault> {
-        let Buffer { place, tensor_type } = self.buffer(id)?;
-        let bytes = self.slice(*place, tensor_type)?;
-        tensor(tensor_type, bytes).map_err(|cause| PlanFault::Unwritten {
+    fn read(&self, id: BufferId, kernel: &str) -> Result<Value, PlanFault> {
+        let Buffer { place, value_type } = self.buffer(id)?;
+        let bytes = self.slice(*place, value_type)?;
+        let value = match value_type {
+            Type::Tensor(tensor_type) => tensor(tensor_type, bytes).map(Value::Tensor),
+            Type::Scaled(scaled) => ScaledTensor::new(scaled.clone(), bytes)
+                .map(Value::Scaled)
+                .map_err(|error| error.to_string()),
+        };
+        value.map_err(|cause| PlanFault::Unwritten {
             kernel: kernel.to_owned(),
             cause,
         })
@@ -222,7 +228,8 @@ impl<'p> Memory<'p> {
                 Step::Case { index, branches } => {
                     let index = self.read(*index, "the index of a choice")?;
                     let index = index
-                        .values::<i32>()
+                        .as_tensor()
+                        .and_then(Tensor::values::<i32>)
                         .and_then(|values| values.first().copied());
                     let last = branches.len().saturating_sub(1);
                     let chosen = index
@@ -240,16 +247,16 @@ impl<'p> Memory<'p> {
 
     fn copy(&mut self, source: BufferId, destination: BufferId) -> Result<(), PlanFault> {
         let (from, to) = (self.buffer(source)?, self.buffer(destination)?);
-        if from.tensor_type.byte_size() != to.tensor_type.byte_size() {
+        if from.value_type.byte_size() != to.value_type.byte_size() {
             return broken(format!(
                 "{} is copied to {}",
-                from.tensor_type, to.tensor_type
+                from.value_type, to.value_type
             ));
         }
         if self.overlap(from, to) {
             return broken(format!("{from:?} is copied to {to:?}, over itself"));
         }
-        let bytes = self.slice(from.place, &from.tensor_type)?.to_vec();
+        let bytes = self.slice(from.place, &from.value_type)?.to_vec();
         self.write(destination, &bytes)
     }
 
@@ -265,7 +272,7 @@ impl<'p> Memory<'p> {
         for &operand in operands {
             inputs.push(self.read(operand, &kernel.name)?);
         }
-        let values = tessera_interpreter::evaluate(&Module::default(), &kernel.body, &inputs);
+        let values = evaluate_values(&Module::default(), &kernel.body, &inputs);
         let values = values.map_err(|cause| PlanFault::Kernel {
             kernel: kernel.name.clone(),
             cause: Box::new(cause),
@@ -283,17 +290,12 @@ impl<'p> Memory<'p> {
         operands: &[BufferId],
         results: &[BufferId],
     ) -> Result<(), PlanFault> {
-        let inputs: Vec<&TensorType> = kernel
-            .body
-            .inputs()
-            .iter()
-            .map(|i| &i.tensor_type)
-            .collect();
-        let outputs: Vec<&TensorType> = kernel.body.result_types().collect();
+        let inputs: Vec<&Type> = kernel.body.inputs().iter().map(|i| &i.value_type).collect();
+        let outputs: Vec<&Type> = kernel.body.result_types().collect();
         for (buffers, types) in [(operands, inputs), (results, outputs)] {
             let mut found = Vec::with_capacity(buffers.len());
             for &buffer in buffers {
-                found.push(&self.buffer(buffer)?.tensor_type);
+                found.push(&self.buffer(buffer)?.value_type);
             }
             if found != types {
                 return broken(format!(
@@ -338,7 +340,7 @@ impl<'p> Memory<'p> {
     }
 
     fn overlap(&self, a: &Buffer, b: &Buffer) -> bool {
-        let (size_a, size_b) = (a.tensor_type.byte_size(), b.tensor_type.byte_size());
+        let (size_a, size_b) = (a.value_type.byte_size(), b.value_type.byte_size());
         if size_a == 0 || size_b == 0 {
             return false;
         }

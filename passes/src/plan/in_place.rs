@@ -3,7 +3,7 @@
 use crate::fuse::ReadsInPlace;
 use std::collections::BTreeSet;
 use tessera_ir::plan::Family;
-use tessera_ir::{Definition, Graph, OpKind, ValueId};
+use tessera_ir::{Definition, Graph, OpKind, Type, ValueId};
 
 /// A result that may lie where an operand lies, by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,9 +69,12 @@ fn elementwise(body: &Graph, family: Family) -> Vec<Overwrite> {
         }
         let reached = (family == Family::Row).then(|| reached_results(body, value));
         for (number, result) in body.results().iter().enumerate() {
-            let result_type = body.value_type(result.value);
-            let same_places = result_type.shape == input.tensor_type.shape
-                && result_type.element.size() == input.tensor_type.element.size();
+            let types = (body.value_type(result.value), &input.value_type);
+            let same_places = matches!(
+                types,
+                (Type::Tensor(result), Type::Tensor(operand))
+                    if result.shape == operand.shape && result.element.size() == operand.element.size()
+            );
             let is_alone = match &reached {
                 None => true,
                 Some(Some(reached)) => *reached == BTreeSet::from([number]),

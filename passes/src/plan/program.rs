@@ -10,17 +10,19 @@ use crate::fuse::kernel_family;
 use crate::manager::PassFailure;
 use indexmap::{IndexMap, IndexSet};
 use tessera_ir::plan::{Kernel, KernelId};
-use tessera_ir::{Graph, Location, Module, OpKind, Operation, Region, Tensor, TensorType, ValueId};
+use tessera_ir::{
+    Graph, Location, Module, OpKind, Operation, Region, Tensor, TensorType, Type, ValueId,
+};
 
 /// The number of a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Variable(pub(super) usize);
 
-/// A variable seen as a tensor.
+/// A variable seen as a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct View {
     pub(super) variable: Variable,
-    pub(super) tensor_type: TensorType,
+    pub(super) value_type: Type,
 }
 
 /// What is known of a variable.
@@ -160,10 +162,10 @@ impl Builder<'_> {
     }
 
     /// A new variable for a value.
-    fn view(&mut self, tensor_type: &TensorType) -> View {
+    fn view(&mut self, value_type: &Type) -> View {
         View {
-            variable: self.variable(tensor_type.byte_size(), None),
-            tensor_type: tensor_type.clone(),
+            variable: self.variable(value_type.byte_size(), None),
+            value_type: value_type.clone(),
         }
     }
 
@@ -198,11 +200,11 @@ impl Builder<'_> {
                 },
                 None => Fixed::Input(number),
             };
-            let variable = self.variable(input.tensor_type.byte_size(), Some(fixed));
+            let variable = self.variable(input.value_type.byte_size(), Some(fixed));
             self.define(variable, 0);
             values[number] = Some(View {
                 variable,
-                tensor_type: input.tensor_type.clone(),
+                value_type: input.value_type.clone(),
             });
         }
         let mut instructions = Vec::new();
@@ -213,13 +215,13 @@ impl Builder<'_> {
         for (number, result) in graph.results().iter().enumerate() {
             let source = known(&values, result.value);
             self.read(source.variable, position);
-            let bytes = source.tensor_type.byte_size();
+            let bytes = source.value_type.byte_size();
             let variable = self.variable(bytes, Some(Fixed::Result(number)));
             self.live(variable, written(position), FOREVER);
             copies.push(Copy {
                 destination: View {
                     variable,
-                    tensor_type: source.tensor_type.clone(),
+                    value_type: source.value_type.clone(),
                 },
                 source,
             });
@@ -266,7 +268,7 @@ impl Builder<'_> {
                 let results = operation.results().zip(operands);
                 let views = results.map(|(value, operand)| View {
                     variable: operand.variable,
-                    tensor_type: graph.value_type(value).clone(),
+                    value_type: graph.value_type(value).clone(),
                 });
                 Ok(views.collect())
             }
@@ -283,7 +285,7 @@ impl Builder<'_> {
                     self.define(view.variable, position);
                     results.push(view);
                 }
-                if results.iter().all(|view| view.tensor_type.is_empty()) {
+                if results.iter().all(|view| view.value_type.is_empty()) {
                     return Ok(results);
                 }
                 instructions.push(Instruction::Launch {
@@ -343,7 +345,7 @@ impl Builder<'_> {
         };
         View {
             variable,
-            tensor_type,
+            value_type: tensor_type.into(),
         }
     }
 
@@ -386,7 +388,7 @@ impl Builder<'_> {
         self.loops.push(Loop::default());
         let mut carried = Vec::with_capacity(carried_count);
         for operand in &operands[..carried_count] {
-            let view = self.view(&operand.tensor_type);
+            let view = self.view(&operand.value_type);
             self.define(view.variable, position);
             carried.push(view);
         }
@@ -484,10 +486,10 @@ impl Builder<'_> {
         };
         let position = self.next_position();
         self.read(index.variable, position);
-        let types: Vec<TensorType> = branches[0].result_types().cloned().collect();
+        let types: Vec<Type> = branches[0].result_types().cloned().collect();
         let results: Vec<View> = types
             .iter()
-            .map(|tensor_type| self.view(tensor_type))
+            .map(|value_type| self.view(value_type))
             .collect();
         let mut all_steps = Vec::with_capacity(branches.len());
         for branch in branches {

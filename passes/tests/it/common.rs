@@ -38,7 +38,10 @@ pub fn step_inputs(name: &str, module: &Module) -> Vec<Tensor> {
         .zip(inputs)
         .zip(0..)
         .map(|((initialiser, input), stream)| {
-            let tensor_type = &input.tensor_type;
+            let tensor_type = input
+                .value_type
+                .as_tensor()
+                .expect("a program takes tensors");
             initialiser
                 .tensor(tensor_type.element, &tensor_type.shape, stream)
                 .unwrap()
@@ -116,7 +119,15 @@ pub fn body(module: &Module) -> Vec<String> {
 pub fn special_inputs(module: &Module) -> Vec<Tensor> {
     let inputs = module.entry().unwrap().inputs().iter().enumerate();
     inputs
-        .map(|(number, input)| special_tensor(&input.tensor_type, number))
+        .map(|(number, input)| {
+            special_tensor(
+                input
+                    .value_type
+                    .as_tensor()
+                    .expect("a program takes tensors"),
+                number,
+            )
+        })
         .collect()
 }
 

@@ -73,7 +73,7 @@ fn a_graph_that_calls_itself_is_refused() {
     let x = graph.results()[0].value;
     let call = OpKind::Call {
         callee: Symbol("outer".to_owned()),
-        result_types: vec![TensorType::new(tessera_ir::ElementType::F32, [4])],
+        result_types: vec![TensorType::new(tessera_ir::ElementType::F32, [4]).into()],
     };
     let place = Location::file("step.py", 9, 1);
     let again = graph.push_value(call, [x], place.clone()).unwrap();

@@ -27,7 +27,10 @@ fn inputs(program: &Path, module: &Module) -> Vec<Tensor> {
     let kept = SafeTensors::deserialize(&bytes).unwrap();
     let inputs = module.entry().unwrap().inputs().iter().enumerate();
     let tensors = inputs.map(|(number, input)| {
-        let tensor_type = &input.tensor_type;
+        let tensor_type = input
+            .value_type
+            .as_tensor()
+            .expect("a program takes tensors");
         let data = kept.tensor(&format!("arg{number}")).unwrap();
         Tensor::new(tensor_type.element, tensor_type.shape.clone(), data.data()).unwrap()
     });

@@ -66,11 +66,11 @@ impl Maker {
     }
 
     fn shape(&self, value: ValueId) -> Vec<usize> {
-        self.graph.value_type(value).shape.clone()
+        self.graph.tensor_type(value).shape.clone()
     }
 
     fn element(&self, value: ValueId) -> ElementType {
-        self.graph.value_type(value).element
+        self.graph.tensor_type(value).element
     }
 
     /// A value for which something holds.
@@ -78,7 +78,7 @@ impl Maker {
         let values: Vec<ValueId> = self
             .graph
             .values()
-            .filter(|&v| holds(self.graph.value_type(v)))
+            .filter(|&v| holds(self.graph.tensor_type(v)))
             .collect();
         // Later values more often: programs shall be deep.
         let number = usize::from(number);
@@ -235,7 +235,7 @@ impl Maker {
             15 => {
                 let d = pick_dimension(b)?;
                 self.push(OpKind::Concatenate { dimension: d }, &[x, x])
-                    .filter(|&v| self.graph.value_type(v).len() < 200)
+                    .filter(|&v| self.graph.tensor_type(v).len() < 200)
             }
             16 | 17 => {
                 let dimensions: Vec<usize> = (0..rank).filter(|d| b >> d & 1 == 1).collect();
@@ -270,7 +270,8 @@ impl Maker {
                     accumulator: ElementType::F32,
                     element: ElementType::F32,
                 };
-                let small = self.graph.value_type(x).len() * self.graph.value_type(y).len() < 4000;
+                let small =
+                    self.graph.tensor_type(x).len() * self.graph.tensor_type(y).len() < 4000;
                 (element == ElementType::F32 && small && rank + other.len() < 7)
                     .then(|| self.push(kind, &[x, y]))?
             }
@@ -424,7 +425,7 @@ impl Maker {
         let counter = Input::new(TensorType::scalar(ElementType::I32));
         let others = values
             .iter()
-            .map(|&v| Input::new(self.graph.value_type(v).clone()));
+            .map(|&v| Input::new(self.graph.tensor_type(v).clone()));
         let inputs = std::iter::once(counter).chain(others).collect();
         let mut maker = Maker {
             graph: Graph::new("", inputs),
@@ -455,7 +456,7 @@ impl Maker {
         let counter = body.graph.input_value(0)?;
         let mut results = vec![body.push(OpKind::Binary(Binary::Add), &[counter, one])?];
         for &value in &values[..carried] {
-            let wanted = self.graph.value_type(value).clone();
+            let wanted = self.graph.tensor_type(value).clone();
             results.push(body.pick(a.wrapping_mul(3), |t| *t == wanted)?);
         }
         body.graph.set_result_values(results);
@@ -493,7 +494,7 @@ impl Maker {
             let mut branch = self.region(&values, length, rest);
             let mut results = Vec::new();
             for &value in &values {
-                let wanted = self.graph.value_type(value).clone();
+                let wanted = self.graph.tensor_type(value).clone();
                 results.push(branch.pick(a ^ b, |t| *t == wanted)?);
             }
             branch.graph.set_result_values(results);
@@ -532,7 +533,7 @@ fn make(choices: &[Choice], results: &[u8], donations: &[u8]) -> Module {
     let mut taken = vec![false; results.len()];
     let result_types: Vec<TensorType> = results
         .iter()
-        .map(|&r| graph.value_type(r).clone())
+        .map(|&r| graph.tensor_type(r).clone())
         .collect();
     for (number, input) in graph.inputs_mut().enumerate() {
         let fits = |&r: &usize| !taken[r] && result_types[r] == types[number];
@@ -594,12 +595,12 @@ fn a_call_in_a_loop_is_inlined_before_all_else() {
         .push_value(OpKind::Binary(Binary::Add), [x, x], Location::Unknown)
         .unwrap();
     callee.set_result_values([doubled]);
-    let tensor_type = callee.value_type(doubled).clone();
+    let tensor_type = callee.tensor_type(doubled).clone();
     let mut main = Graph::new("main", vec![Input::new(tensor_type.clone())]);
     let x = main.input_value(0).unwrap();
     let call = OpKind::Call {
         callee: Symbol("twice".to_owned()),
-        result_types: vec![tensor_type],
+        result_types: vec![tensor_type.into()],
     };
     let once = main
         .push_value(call.clone(), [x], Location::Unknown)

@@ -1,7 +1,7 @@
 //! The manifest: everything about a bundle that is not code or constant bytes.
 
-use super::TensorType;
 use super::tensor_type::{deserialize_element_type, serialize_element_type};
+use super::{TensorType, ValueType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tessera_numerics::ElementType;
@@ -106,13 +106,13 @@ pub struct Constant {
     pub bytes: usize,
 }
 
-/// A dense, row-major tensor at a place.
+/// A value at a place: a dense, row-major tensor or a scaled tensor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Buffer {
-    /// The type of the tensor there.
+    /// The type of the value there.
     #[serde(rename = "type")]
-    pub tensor_type: TensorType,
+    pub value_type: ValueType,
     /// Where it lies.
     pub place: Place,
 }
@@ -141,9 +141,9 @@ pub struct Kernel {
     /// How it is scheduled.
     pub family: Family,
     /// The types of the buffers it reads.
-    pub operands: Vec<TensorType>,
+    pub operands: Vec<ValueType>,
     /// The types of the buffers it writes.
-    pub results: Vec<TensorType>,
+    pub results: Vec<ValueType>,
     /// What runs.
     pub code: Code,
 }

@@ -7,7 +7,7 @@ use super::manifest::*;
 use super::strides::{describe, is_injective, span};
 use super::{
     ALIGNMENT, BundleError, CONSTANTS_FILE, DIGEST_FILE, KERNELS_FILE, MANIFEST_FILE, MAX_NESTING,
-    TensorType,
+    TensorType, ValueType,
 };
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -109,13 +109,21 @@ impl Check<'_> {
     }
 
     fn bytes(&self, tensor_type: &TensorType, item: impl Display) -> Checked<usize> {
-        tensor_type.bytes().ok_or_else(|| {
-            self.error(
-                item,
-                "a tensor that fits into the address space",
-                tensor_type,
-            )
-        })
+        self.fitting(tensor_type.bytes(), tensor_type, item)
+    }
+
+    fn value_bytes(&self, value_type: &ValueType, item: impl Display) -> Checked<usize> {
+        self.fitting(value_type.bytes(), value_type, item)
+    }
+
+    fn fitting(
+        &self,
+        bytes: Option<usize>,
+        of: impl Display,
+        item: impl Display,
+    ) -> Checked<usize> {
+        let expected = "a tensor that fits into the address space";
+        bytes.ok_or_else(|| self.error(item, expected, of))
     }
 
     fn files(&self) -> Checked {
@@ -210,7 +218,7 @@ impl Check<'_> {
     fn buffers(&self) -> Checked {
         let manifest = self.manifest;
         for (number, buffer) in manifest.buffers.iter().enumerate() {
-            let bytes = self.bytes(&buffer.tensor_type, format!("buffers[{number}].type"))?;
+            let bytes = self.value_bytes(&buffer.value_type, format!("buffers[{number}].type"))?;
             let item = format!("buffers[{number}].place");
             let holder = match buffer.place {
                 Place::Input(index) => {
@@ -246,7 +254,7 @@ impl Check<'_> {
                 bytes <= held,
                 &item,
                 format!("at most the {held} bytes of {holder}"),
-                format!("{bytes} bytes of {}", buffer.tensor_type),
+                format!("{bytes} bytes of {}", buffer.value_type),
             )?;
         }
         Ok(())
@@ -264,8 +272,8 @@ impl Check<'_> {
                 ));
             }
             for (list, types) in [("operands", &kernel.operands), ("results", &kernel.results)] {
-                for (index, tensor_type) in types.iter().enumerate() {
-                    self.bytes(tensor_type, format!("{item}.{list}[{index}]"))?;
+                for (index, value_type) in types.iter().enumerate() {
+                    self.value_bytes(value_type, format!("{item}.{list}[{index}]"))?;
                 }
             }
             match &kernel.code {
@@ -327,12 +335,15 @@ impl Check<'_> {
                 ),
             ));
         };
-        for (name, tensor_type, axes) in [
+        for (name, value_type, axes) in [
             ("lhs", lhs, gemm.lhs_axes()),
             ("rhs", rhs, gemm.rhs_axes()),
             ("result", result, gemm.result_axes()),
         ] {
             let item = format!("{item}.{name}");
+            let ValueType::Tensor(tensor_type) = value_type else {
+                return Err(self.error(item, "a tensor", value_type));
+            };
             self.ensure(
                 tensor_type.element_type == gemm.element_type,
                 &item,
@@ -422,14 +433,14 @@ impl Check<'_> {
                 format!("the {} of kernel \"{}\"", types.len(), kernel.name),
                 buffers.len(),
             )?;
-            for (position, (&number, tensor_type)) in buffers.iter().zip(types).enumerate() {
+            for (position, (&number, value_type)) in buffers.iter().zip(types).enumerate() {
                 let item = format!("{item}.{list}[{position}]");
                 let buffer = self.entry(&self.manifest.buffers, number, &item, "buffer")?;
                 self.ensure(
-                    buffer.tensor_type == *tensor_type,
+                    buffer.value_type == *value_type,
                     &item,
-                    format!("a buffer of type {tensor_type}"),
-                    format!("buffer {number} of type {}", buffer.tensor_type),
+                    format!("a buffer of type {value_type}"),
+                    format!("buffer {number} of type {}", buffer.value_type),
                 )?;
                 spans.push(self.span(buffer));
             }
@@ -473,9 +484,9 @@ impl Check<'_> {
             &to,
             format!(
                 "a buffer of the source's size, {}",
-                source_buffer.tensor_type
+                source_buffer.value_type
             ),
-            &destination_buffer.tensor_type,
+            &destination_buffer.value_type,
         )?;
         self.ensure(
             !source_span.overlaps(destination_span) || source_span.starts_with(destination_span),
@@ -489,8 +500,8 @@ impl Check<'_> {
     fn scalar(&self, buffer: usize, element_type: ElementType, item: &str) -> Checked {
         let found = &self
             .entry(&self.manifest.buffers, buffer, item, "buffer")?
-            .tensor_type;
-        let expected = TensorType::new(element_type, []);
+            .value_type;
+        let expected = ValueType::Tensor(TensorType::new(element_type, []));
         self.ensure(*found == expected, item, expected, found)
     }
 
@@ -519,7 +530,7 @@ impl Check<'_> {
             Place::Constant(constant) => (Memory::Constant(constant), 0),
             Place::Arena(offset) => (Memory::Arena, offset),
         };
-        let bytes = buffer.tensor_type.bytes().unwrap_or(0);
+        let bytes = buffer.value_type.bytes().unwrap_or(0);
         Span {
             memory,
             begin,

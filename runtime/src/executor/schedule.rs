@@ -141,7 +141,7 @@ impl Builder<'_> {
                 source: self.address(*source),
                 destination: self.address(*destination),
                 bytes: self.program.manifest.buffers[*source]
-                    .tensor_type
+                    .value_type
                     .bytes()
                     .unwrap_or(0),
             },

@@ -216,8 +216,8 @@ fn parallel() -> Manifest {
     manifest.kernels.push(Kernel {
         name: "dot".to_owned(),
         family: Family::Dot,
-        operands: vec![matrix(), matrix()],
-        results: vec![ty(F32, [2, 200, 100])],
+        operands: vec![matrix().into(), matrix().into()],
+        results: vec![ty(F32, [2, 200, 100]).into()],
         code: Code::Gemm(Gemm {
             element_type: F32,
             m: 200,

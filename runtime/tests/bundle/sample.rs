@@ -9,7 +9,7 @@ use tessera_numerics::ElementType::{self, F32, I1, I32};
 use tessera_numerics::Tensor;
 use tessera_runtime::bundle::{
     Buffer, BundleWriter, Code, CompilerIdentity, FORMAT, Family, Function, Input, Kernel,
-    Manifest, Output, Place, Step, Target, VERSION,
+    Manifest, Output, Place, Step, Target, VERSION, ValueType,
 };
 use tessera_runtime::{Bundle, Program, TensorType};
 
@@ -46,11 +46,12 @@ pub fn ty(element_type: ElementType, shape: impl Into<Vec<usize>>) -> TensorType
 pub fn empty_manifest() -> Manifest {
     let vector = || ty(F32, [1000]);
     let integer = || ty(I32, []);
+    let values = |types: Vec<TensorType>| types.into_iter().map(ValueType::Tensor).collect();
     let kernel = |name: &str, family, operands, results, (blocks, grain, scratch_bytes)| Kernel {
         name: name.to_owned(),
         family,
-        operands,
-        results,
+        operands: values(operands),
+        results: values(results),
         code: Code::Function(Function {
             symbol: name.to_owned(),
             blocks,
@@ -144,7 +145,8 @@ pub fn output(name: Option<&str>, tensor_type: TensorType) -> Output {
 }
 
 pub fn buffer(tensor_type: TensorType, place: Place) -> Buffer {
-    Buffer { tensor_type, place }
+    let value_type = tensor_type.into();
+    Buffer { value_type, place }
 }
 
 pub fn launch(

@@ -84,7 +84,7 @@ fn a_buffer_nowhere() {
 #[test]
 fn a_buffer_larger_than_its_place() {
     assert_eq!(
-        refusal(|m| m.buffers[1].tensor_type = ty(F64, [1000])),
+        refusal(|m| m.buffers[1].value_type = ty(F64, [1000]).into()),
         "buffers[1].place: expected at most the 4000 bytes of tensor<1000xf32>, \
          found 8000 bytes of tensor<1000xf64>"
     );
@@ -157,7 +157,7 @@ fn a_launch_on_a_buffer_that_is_not_there() {
 #[test]
 fn a_launch_on_a_buffer_of_another_type() {
     assert_eq!(
-        refusal(|m| m.buffers[1].tensor_type = ty(F32, [10, 100])),
+        refusal(|m| m.buffers[1].value_type = ty(F32, [10, 100]).into()),
         "schedule[0].launch.operands[1]: expected a buffer of type tensor<1000xf32>, \
          found buffer 1 of type tensor<10x100xf32>"
     );
@@ -342,8 +342,11 @@ fn gemm_kernel(gemm: Gemm, element_type: ElementType) -> Kernel {
     Kernel {
         name: "dot".to_owned(),
         family: Family::Dot,
-        operands: vec![ty(element_type, [2, 4, 6]), ty(element_type, [6, 5])],
-        results: vec![ty(element_type, [2, 4, 5])],
+        operands: vec![
+            ty(element_type, [2, 4, 6]).into(),
+            ty(element_type, [6, 5]).into(),
+        ],
+        results: vec![ty(element_type, [2, 4, 5]).into()],
         code: Code::Gemm(gemm),
     }
 }
@@ -443,8 +446,8 @@ fn a_product_over_its_own_operand() {
         refusal(|m| {
             let matrix = ty(F32, [4, 4]);
             m.kernels.push(Kernel {
-                operands: vec![matrix.clone(), matrix.clone()],
-                results: vec![matrix.clone()],
+                operands: vec![matrix.clone().into(), matrix.clone().into()],
+                results: vec![matrix.clone().into()],
                 ..gemm_kernel(square, F32)
             });
             m.buffers.push(buffer(matrix, Place::Arena(0)));

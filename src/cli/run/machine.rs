@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Instant;
-use tessera_ir::{Module, Tensor, TensorType};
+use tessera_ir::{Module, Tensor, TensorType, ValueId};
 use tessera_runtime::bundle::Manifest;
 use tessera_runtime::{Bundle, Instance, Program, RunOptions};
 
@@ -79,12 +79,15 @@ impl Machine {
                 inputs.map(slot).collect()
             }
             Self::Interpreter { module, .. } => {
-                let inputs = module.entry().map_or(&[][..], |graph| graph.inputs());
-                let slot = |input: &tessera_ir::Input| Slot {
-                    tensor_type: input.tensor_type.clone(),
+                let Some(graph) = module.entry() else {
+                    return Vec::new();
+                };
+                let inputs = graph.inputs().iter().zip(graph.input_values());
+                let slot = |(input, value): (&tessera_ir::Input, ValueId)| Slot {
+                    tensor_type: graph.tensor_type(value).clone(),
                     name: input.name.clone(),
                 };
-                inputs.iter().map(slot).collect()
+                inputs.map(slot).collect()
             }
         }
     }
@@ -132,9 +135,12 @@ impl Machine {
                     .map(|result| tensor_type(&result.tensor_type))
                     .collect()
             }
-            Self::Interpreter { module, .. } => module
-                .entry()
-                .map_or_else(Vec::new, |graph| graph.result_types().cloned().collect()),
+            Self::Interpreter { module, .. } => module.entry().map_or_else(Vec::new, |graph| {
+                let results = graph.results().iter();
+                results
+                    .map(|result| graph.tensor_type(result.value).clone())
+                    .collect()
+            }),
         }
     }
 

@@ -255,7 +255,7 @@ impl<'c, 'g> Emission<'c, 'g> {
     /// Writes an element of a result.
     pub fn store_result(&mut self, number: usize, indices: &[Expression], element: Value<'c>) {
         let value = self.result_values()[number];
-        let tensor_type = self.kernel.body.value_type(value);
+        let tensor_type = self.kernel.body.tensor_type(value);
         let position = crate::mlir::index::linearize(indices, &tensor_type.shape);
         let base = self.results[number];
         (self.elemental).store(element, base, tensor_type.element, &position);

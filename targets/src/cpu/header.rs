@@ -39,7 +39,7 @@ pub fn header(manifest: &Manifest) -> String {
         let Code::Function(function) = &kernel.code else {
             continue;
         };
-        let list = |types: &[tessera_runtime::bundle::TensorType]| {
+        let list = |types: &[tessera_runtime::bundle::ValueType]| {
             types
                 .iter()
                 .map(ToString::to_string)

@@ -3,10 +3,11 @@
 use super::codegen::Code;
 use super::units::{Unit, Units};
 use super::{CpuOptions, CpuTarget};
+use tessera_ir::Type;
 use tessera_ir::plan::{self, Place, Plan};
 use tessera_runtime::bundle::{
     self, Buffer, Code as KernelCode, CompilerIdentity, Function, Input, Kernel, Manifest, Output,
-    TensorType,
+    TensorType, ValueType,
 };
 
 /// The manifest of a compiled plan.
@@ -49,7 +50,7 @@ pub fn manifest(
         constants: Vec::new(),
         buffers: (plan.buffers.iter())
             .map(|buffer| Buffer {
-                tensor_type: tensor_type(&buffer.tensor_type),
+                value_type: value_type(&buffer.value_type),
                 place: place(buffer.place),
             })
             .collect(),
@@ -62,10 +63,10 @@ pub fn manifest(
 
 fn kernel(unit: &Unit<'_>, code: Option<&Code>) -> Kernel {
     let body = &unit.kernel.body;
-    let operands: Vec<TensorType> = body
+    let operands: Vec<ValueType> = body
         .inputs()
         .iter()
-        .map(|input| tensor_type(&input.tensor_type))
+        .map(|input| value_type(&input.value_type))
         .collect();
     let (operands, code) = match (&unit.gemm, code) {
         (Some((gemm, inputs)), _) => {
@@ -89,7 +90,7 @@ fn kernel(unit: &Unit<'_>, code: Option<&Code>) -> Kernel {
         name: unit.symbol.clone(),
         family: family(unit.kernel.family),
         operands,
-        results: body.result_types().map(tensor_type).collect(),
+        results: body.result_types().map(value_type).collect(),
         code,
     }
 }
@@ -139,6 +140,13 @@ fn steps(plan: &Plan, units: &Units<'_>, steps_of_plan: &[plan::Step]) -> Vec<bu
         },
     };
     steps_of_plan.iter().map(step).collect()
+}
+
+fn value_type(value_type: &Type) -> ValueType {
+    match value_type {
+        Type::Tensor(tensor) => tensor_type(tensor).into(),
+        Type::Scaled(scaled) => scaled.clone().into(),
+    }
 }
 
 fn tensor_type(t: &tessera_ir::TensorType) -> TensorType {

@@ -3,6 +3,7 @@
 use super::CpuError;
 use super::family;
 use std::collections::{BTreeMap, BTreeSet};
+use tessera_ir::Type;
 use tessera_ir::plan::{BufferId, Kernel, KernelId, Place, Plan, Step};
 use tessera_runtime::bundle::Gemm;
 
@@ -113,7 +114,7 @@ fn collect(
 /// For each operand, the result that begins where it does.
 fn in_place(plan: &Plan, operands: &[BufferId], results: &[BufferId]) -> Vec<Option<usize>> {
     let place = |id: &BufferId| memory(plan, plan.buffers[id.0 as usize].place);
-    let is_empty = |id: &BufferId| plan.buffers[id.0 as usize].tensor_type.is_empty();
+    let is_empty = |id: &BufferId| plan.buffers[id.0 as usize].value_type.is_empty();
     let with = |operand: &BufferId| {
         let mut numbers = 0..results.len();
         numbers.find(|&number| {
@@ -146,10 +147,13 @@ fn check_sizes(
     results: &[BufferId],
     in_place: &[Option<usize>],
 ) -> Result<(), CpuError> {
-    let element = |id: BufferId| plan.buffers[id.0 as usize].tensor_type.element;
+    let element_size = |id: BufferId| match &plan.buffers[id.0 as usize].value_type {
+        Type::Tensor(tensor) => Some(tensor.element.size()),
+        Type::Scaled(_) => None,
+    };
     for (&operand, result) in operands.iter().zip(in_place) {
         if let Some(result) = result
-            && element(operand).size() != element(results[*result]).size()
+            && element_size(operand) != element_size(results[*result])
         {
             return Err(CpuError::Plan(format!(
                 "{} lies in place of {operand}, whose elements have another size",

@@ -238,7 +238,7 @@ impl<'c, 'g> Elemental<'c, 'g> {
         indices: &[Expression],
     ) -> Result<Value<'c>, Unsupported> {
         let graph = self.graph;
-        let tensor_type = graph.value_type(value);
+        let tensor_type = graph.tensor_type(value);
         debug_assert_eq!(tensor_type.rank(), indices.len());
         let number = match graph.definition(value) {
             Definition::Input(number) => number,
@@ -298,7 +298,7 @@ impl<'c, 'g> Elemental<'c, 'g> {
         indices: &[Expression],
     ) -> Result<Value<'c>, Unsupported> {
         let operands = &operation.op.operands;
-        let element = |i: usize| self.graph.value_type(operands[i]).element;
+        let element = |i: usize| self.graph.tensor_type(operands[i]).element;
         match &operation.op.kind {
             OpKind::Unary(function) => {
                 let (function, element) = (*function, element(0));
@@ -381,7 +381,7 @@ impl<'c, 'g> Elemental<'c, 'g> {
         value: ValueId,
         indices: &[Expression],
     ) -> Result<Value<'c>, Unsupported> {
-        match self.graph.value_type(value).rank() {
+        match self.graph.tensor_type(value).rank() {
             0 => self.element(value, &[]),
             _ => self.element(value, indices),
         }
@@ -564,7 +564,7 @@ impl<'c, 'g> Elemental<'c, 'g> {
         if let Some(known) = self.scopes.iter().rev().find_map(|s| s.starts.get(&key)) {
             return Ok(known.clone());
         }
-        let element = self.graph.value_type(value).element;
+        let element = self.graph.tensor_type(value).element;
         let raw = self.element(value, indices)?;
         let clamped = self.clamp_index(raw, element, last);
         let start = Expression::variable(self.variable(clamped, 0, last));

@@ -4,7 +4,7 @@ use crate::harness::{Case, Random, Tolerance, check};
 use tessera_ir::plan::Family;
 use tessera_ir::{
     Binary, CompareType, ComparisonDirection, Element, ElementType, Graph, Input, Location, OpKind,
-    Tensor, TensorType, Unary, infer,
+    Tensor, TensorType, Type, Unary, infer,
 };
 
 /// Numbers at which functions change, for each element type those it has.
@@ -147,9 +147,10 @@ fn graph_of(
 ) -> Option<Graph> {
     let mut graph = Graph::new(name, inputs.iter().cloned().map(Input::new).collect());
     let operands: Vec<_> = graph.input_values().collect();
+    let types: Vec<Type> = inputs.iter().cloned().map(Type::Tensor).collect();
     let mut results = Vec::new();
     for kind in kinds {
-        if infer(&kind, &inputs.iter().collect::<Vec<_>>()).is_ok() {
+        if infer(&kind, &types.iter().collect::<Vec<_>>()).is_ok() {
             results.push(
                 graph
                     .push_value(kind, operands.clone(), Location::Unknown)

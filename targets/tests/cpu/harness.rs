@@ -115,23 +115,25 @@ pub fn plan_of(cases: &[Case]) -> Plan {
         let (first_input, first_result) = (plan.inputs.len(), plan.results.len());
         let mut buffer = |tensor_type: &TensorType, place| {
             plan.buffers.push(Buffer {
-                tensor_type: tensor_type.clone(),
+                value_type: tensor_type.clone().into(),
                 place,
             });
             BufferId(plan.buffers.len() as u32 - 1)
         };
         let mut operands = Vec::new();
-        for (i, input) in body.inputs().iter().enumerate() {
-            operands.push(buffer(&input.tensor_type, Place::Input(first_input + i)));
+        for (i, input) in body.input_values().enumerate() {
+            let tensor_type = body.tensor_type(input);
+            operands.push(buffer(tensor_type, Place::Input(first_input + i)));
             let result = case.in_place.iter().find(|(_, taken)| *taken == i);
             plan.inputs.push(PlanInput {
-                tensor_type: input.tensor_type.clone(),
+                tensor_type: tensor_type.clone(),
                 name: None,
                 donate: result.map(|(result, _)| first_result + result),
             });
         }
         let mut results = Vec::new();
-        for (i, tensor_type) in body.result_types().enumerate() {
+        for (i, result) in body.results().iter().enumerate() {
+            let tensor_type = body.tensor_type(result.value);
             results.push(buffer(tensor_type, Place::Result(first_result + i)));
             plan.results.push(PlanResult {
                 tensor_type: tensor_type.clone(),

@@ -22,7 +22,7 @@ pub(super) fn dot_general(
     let algorithm = algorithm(op)?;
     if let Some(algorithm) = &algorithm {
         for (operand, precision) in operands.iter_mut().zip(algorithm.operands) {
-            if scope.graph.value_type(*operand).element != precision {
+            if scope.graph.tensor_type(*operand).element != precision {
                 let kind = OpKind::Convert { element: precision };
                 *operand = scope.push_one(op, kind, vec![*operand])?;
             }

@@ -4,7 +4,7 @@ use super::{Scope, free_values};
 use crate::raw::{RawOp, RawRegion};
 use tessera_ir::diagnostic::Diagnostic;
 use tessera_ir::text::ValueUse;
-use tessera_ir::{ElementType, OpKind, Symbol, ValueId};
+use tessera_ir::{ElementType, OpKind, Symbol, Type, ValueId};
 
 type Converted = Result<Vec<ValueId>, Diagnostic>;
 
@@ -90,7 +90,9 @@ fn call_by(scope: &mut Scope<'_, '_>, op: &RawOp<'_>, attribute: &str) -> Conver
     }
     let kind = OpKind::Call {
         callee: Symbol(callee.to_owned()),
-        result_types: function.result_types.clone(),
+        result_types: (function.result_types.iter().cloned())
+            .map(Type::Tensor)
+            .collect(),
     };
     scope.push(op, kind)
 }

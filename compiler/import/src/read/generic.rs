@@ -2,6 +2,7 @@
 
 use super::{Reader, named};
 use crate::raw::{RawFunction, RawOp};
+use tessera_ir::Type;
 use tessera_ir::diagnostic::Diagnostic;
 use tessera_ir::text::{AttributeValue, Dictionary, TokenKind};
 
@@ -25,7 +26,7 @@ impl<'s> Reader<'s> {
         let discardable = self.optional_dictionary()?;
         op.attributes.entries.extend(discardable.entries);
         self.cursor.expect(TokenKind::Colon)?;
-        let signature = self.cursor.function_type()?;
+        let signature = self.cursor.tensor_function_type()?;
         op.operand_types = signature.inputs;
         op.result_types = signature.results;
         Ok(op)
@@ -40,6 +41,10 @@ impl<'s> Reader<'s> {
             AttributeValue::FunctionType(function_type) => function_type.clone(),
             _ => return Err(op.attribute("function_type")?.unexpected("a function type")),
         };
+        let tensor = |one: &Type| one.as_tensor().cloned();
+        let result_types: Option<Vec<_>> = function_type.results.iter().map(tensor).collect();
+        let result_types =
+            result_types.ok_or_else(|| op.error("the results of a function are tensors"))?;
         let private = match op.attributes.get("sym_visibility") {
             Some(visibility) => visibility.string()? == "private",
             None => false,
@@ -49,7 +54,7 @@ impl<'s> Reader<'s> {
         op.regions::<1>()?;
         let body = op.regions.remove(0);
         let types = body.arguments.iter().map(|argument| &argument.tensor_type);
-        if !types.eq(&function_type.inputs) {
+        if !function_type.inputs.iter().eq(types) {
             return Err(op.error("the block's arguments are not those of the function's type"));
         }
         Ok(RawFunction {
@@ -57,7 +62,7 @@ impl<'s> Reader<'s> {
             span: op.span,
             private,
             argument_attributes,
-            result_types: function_type.results,
+            result_types,
             result_attributes,
             body,
             location: self.location_or(start)?,

@@ -102,7 +102,7 @@ impl<'s> Reader<'s> {
         }
         self.cursor.expect(TokenKind::Colon)?;
         if self.cursor.at(TokenKind::LeftParenthesis) {
-            let function_type = self.cursor.function_type()?;
+            let function_type = self.cursor.tensor_function_type()?;
             op.operand_types = function_type.inputs;
             op.result_types = function_type.results;
             return Ok(());
@@ -113,7 +113,7 @@ impl<'s> Reader<'s> {
         }
         if self.cursor.eat(TokenKind::Arrow) {
             op.result_types = match self.cursor.at(TokenKind::LeftParenthesis) {
-                true => self.cursor.type_list()?,
+                true => self.cursor.tensor_list()?,
                 false => vec![self.cursor.tensor_type()?],
             };
             op.operand_types = types;

@@ -54,8 +54,8 @@ pub fn of_elementwise(module: &Module, graph: &Graph) -> Option<usize> {
 
 /// The most roundings on a path through the op.
 fn of_operation(module: &Module, graph: &Graph, operation: &Operation) -> usize {
-    let length = |value: usize| graph.value_type(operation.op.operands[value]).len();
-    let result = graph.value_type(operation.result());
+    let length = |value: usize| graph.tensor_type(operation.op.operands[value]).len();
+    let result = graph.tensor_type(operation.result());
     let terms = || length(0) / result.len().max(1);
     match &operation.op.kind {
         OpKind::Call { callee, .. } => on_longest_path(module, module.graph(&callee.0).unwrap()),
@@ -84,7 +84,7 @@ fn of_operation(module: &Module, graph: &Graph, operation: &Operation) -> usize 
             lhs_contracting_dimensions,
             ..
         } => {
-            let lhs = &graph.value_type(operation.op.operands[0]).shape;
+            let lhs = &graph.tensor_type(operation.op.operands[0]).shape;
             // A product and a sum for each term.
             2 * lhs_contracting_dimensions
                 .iter()
@@ -95,7 +95,7 @@ fn of_operation(module: &Module, graph: &Graph, operation: &Operation) -> usize 
         OpKind::Binary(function) => of_binary(*function),
         OpKind::Convert { element } => {
             let narrower =
-                element.size() < graph.value_type(operation.op.operands[0]).element.size();
+                element.size() < graph.tensor_type(operation.op.operands[0]).element.size();
             usize::from(narrower)
         }
         OpKind::Compare { .. }
@@ -170,7 +170,7 @@ fn of_binary(function: Binary) -> usize {
 /// The greatest distance between neighbouring numbers around 1 among the float types of a graph and all that it holds
 /// or calls.
 pub fn coarsest(module: &Module, graph: &Graph) -> f64 {
-    let own = graph.values().map(|value| graph.value_type(value).element);
+    let own = graph.values().map(|value| graph.tensor_type(value).element);
     let own = own.filter(|element| element.is_float()).map(epsilon);
     let inner = graph.operations().iter().flat_map(|operation| {
         let regions = operation

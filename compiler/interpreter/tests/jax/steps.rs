@@ -60,7 +60,10 @@ fn initial(graph: &Graph, specs: &str) -> Vec<Tensor> {
     let specs: BTreeMap<String, String> = toml::from_str(specs).unwrap();
     let input = |(number, input): (usize, &tessera_ir::Input)| {
         let spec: Initialiser = specs[&format!("arg{number}")].parse().unwrap();
-        let tensor_type = &input.tensor_type;
+        let tensor_type = input
+            .value_type
+            .as_tensor()
+            .expect("a program takes tensors");
         spec.tensor(tensor_type.element, &tensor_type.shape, number as u64)
             .unwrap()
     };

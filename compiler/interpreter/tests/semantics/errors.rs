@@ -106,9 +106,17 @@ fn an_error_inside_keeps_its_own_place() {
 fn one_op_alone() {
     let module = Module::new(None);
     let add = OpKind::Binary(Binary::Add);
-    let sum = evaluate_op(&module, &add, &[vector(&[1, 2]), vector(&[10, 20])]);
-    assert_eq!(sum, Ok(vec![vector(&[11, 22])]));
-    let mismatch = evaluate_op(&module, &add, &[vector(&[1, 2]), Tensor::scalar(1)]);
+    let sum = evaluate_op(
+        &module,
+        &add,
+        &[vector(&[1, 2]).into(), vector(&[10, 20]).into()],
+    );
+    assert_eq!(sum, Ok(vec![vector(&[11, 22]).into()]));
+    let mismatch = evaluate_op(
+        &module,
+        &add,
+        &[vector(&[1, 2]).into(), Tensor::scalar(1).into()],
+    );
     assert!(
         matches!(mismatch, Err(OpFailure::Constraint(_))),
         "{mismatch:?}"
@@ -116,11 +124,11 @@ fn one_op_alone() {
     let convert = OpKind::Convert {
         element: ElementType::F32,
     };
-    let [converted] = evaluate_op(&module, &convert, &[Tensor::scalar(3i8)])
+    let [converted] = evaluate_op(&module, &convert, &[Tensor::scalar(3i8).into()])
         .unwrap()
         .try_into()
         .unwrap();
-    assert_eq!(converted, Tensor::scalar(3f32));
+    assert_eq!(converted, Tensor::scalar(3f32).into());
 }
 
 #[test]

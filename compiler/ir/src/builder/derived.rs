@@ -192,7 +192,7 @@ mod tests {
         let (mut b, []) = Builder::new("main", []);
         let shape = TensorType::new(ElementType::Bf16, [2, 3]);
         let splat = b.splat(1.5, &shape).unwrap();
-        assert_eq!(b.graph().value_type(splat), &shape);
+        assert_eq!(b.graph().tensor_type(splat), &shape);
         assert_eq!(constant(&b), Tensor::scalar(half::bf16::from_f32(1.5)));
         let names: Vec<_> = b
             .graph()
@@ -257,7 +257,7 @@ mod tests {
         let (mut b, [x, w]) = Builder::new("main", [f16s(&[8, 2, 3]), f16s(&[3, 5])]);
         let y = b.matmul(x, w).unwrap();
         let expected = TensorType::new(ElementType::F16, [8, 2, 5]);
-        assert_eq!(b.graph().value_type(y), &expected);
+        assert_eq!(b.graph().tensor_type(y), &expected);
         let OpKind::DotGeneral { accumulator, .. } = b.graph().operations()[0].op.kind else {
             panic!("expected a dot_general");
         };

@@ -6,7 +6,7 @@
 use super::parts::{OpParts, PartsError, RegionField, ResultField};
 use super::{Binary, CompareType, ComparisonDirection, Symbol, Unary};
 use crate::attribute::{Attribute, AttributeField};
-use crate::{Region, TensorType};
+use crate::{Region, TensorType, Type};
 use tessera_numerics::{ElementType, Tensor};
 
 /// Declares the ops that have parts of their own. Of each: the spelling, the attributes as they are printed
@@ -126,8 +126,7 @@ macro_rules! operations {
                 let kind = match name {
                     $($name => Self::$variant {
                         $($($attribute: parts.attribute(stringify!($attribute))?,)*)?
-                        $($($result: <$result_type>::from_result(parts.result_types)
-                            .ok_or(PartsError::ResultCount { found: parts.result_types.len() })?,)*)?
+                        $($($result: <$result_type>::from_result(parts.result_types)?,)*)?
                         $($($region: parts.region(stringify!($region))?,)*)?
                     },)*
                     _ => Unary::from_name(name)
@@ -313,7 +312,7 @@ operations! {
     /// Another graph of the module applied to the operands.
     Call = "call" {
         attributes { callee: Symbol }
-        result { result_types: Vec<TensorType> }
+        result { result_types: Vec<Type> }
     }
 
     /// The operands themselves; keeps ops from being moved or merged across it.

@@ -3,9 +3,9 @@
 use super::OpKind;
 use crate::attribute::{Attribute, AttributeField};
 use crate::diagnostic::edit_distance;
-use crate::{Region, TensorType};
+use crate::{Region, TensorType, Type};
 use std::collections::VecDeque;
-use tessera_numerics::ElementType;
+use tessera_numerics::{ElementType, ScaledType};
 
 /// What a reader collected of one op. [`OpKind::from_parts`] takes from it what the op declares and refuses the rest.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct OpParts<'a> {
     /// Attributes by name; each name at most once.
     pub attributes: Vec<(String, Attribute)>,
     /// The types written for the results.
-    pub result_types: &'a [TensorType],
+    pub result_types: &'a [Type],
     /// The graphs between the op's braces.
     pub regions: VecDeque<Region>,
 }
@@ -56,6 +56,14 @@ pub enum PartsError {
     ResultCount {
         /// The result types read.
         found: usize,
+    },
+    /// The op's result is a tensor and something else was written, or the other way round.
+    #[error("expected the result to be {expected}, found {found}")]
+    ResultClass {
+        /// What the op gives.
+        expected: &'static str,
+        /// The type read.
+        found: Type,
     },
     /// A region of the op is not there.
     #[error("region '{name}' is missing")]
@@ -154,36 +162,55 @@ impl RegionField for Vec<Region> {
 
 /// An op's field that the written result types determine.
 pub(super) trait ResultField: Sized {
-    fn from_result(types: &[TensorType]) -> Option<Self>;
+    fn from_result(types: &[Type]) -> Result<Self, PartsError>;
 }
 
-fn only(types: &[TensorType]) -> Option<&TensorType> {
+fn only(types: &[Type]) -> Result<&Type, PartsError> {
     match types {
-        [one] => Some(one),
-        _ => None,
+        [one] => Ok(one),
+        _ => Err(PartsError::ResultCount { found: types.len() }),
     }
 }
 
+fn only_tensor(types: &[Type]) -> Result<&TensorType, PartsError> {
+    let one = only(types)?;
+    one.as_tensor().ok_or_else(|| PartsError::ResultClass {
+        expected: "a tensor",
+        found: one.clone(),
+    })
+}
+
 impl ResultField for ElementType {
-    fn from_result(types: &[TensorType]) -> Option<Self> {
-        only(types).map(|one| one.element)
+    fn from_result(types: &[Type]) -> Result<Self, PartsError> {
+        only_tensor(types).map(|one| one.element)
     }
 }
 
 impl ResultField for Vec<usize> {
-    fn from_result(types: &[TensorType]) -> Option<Self> {
-        only(types).map(|one| one.shape.clone())
+    fn from_result(types: &[Type]) -> Result<Self, PartsError> {
+        only_tensor(types).map(|one| one.shape.clone())
     }
 }
 
 impl ResultField for TensorType {
-    fn from_result(types: &[TensorType]) -> Option<Self> {
-        only(types).cloned()
+    fn from_result(types: &[Type]) -> Result<Self, PartsError> {
+        only_tensor(types).cloned()
     }
 }
 
-impl ResultField for Vec<TensorType> {
-    fn from_result(types: &[TensorType]) -> Option<Self> {
-        Some(types.to_vec())
+impl ResultField for ScaledType {
+    fn from_result(types: &[Type]) -> Result<Self, PartsError> {
+        let one = only(types)?;
+        let scaled = one.as_scaled().ok_or_else(|| PartsError::ResultClass {
+            expected: "a scaled tensor",
+            found: one.clone(),
+        });
+        scaled.cloned()
+    }
+}
+
+impl ResultField for Vec<Type> {
+    fn from_result(types: &[Type]) -> Result<Self, PartsError> {
+        Ok(types.to_vec())
     }
 }

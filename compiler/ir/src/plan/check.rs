@@ -75,7 +75,10 @@ impl Plan {
     fn check_buffer(&self, id: BufferId, buffer: &Buffer) -> Result<(), PlanError> {
         let place = buffer.place;
         let sized = |tensor_type: &TensorType| tensor_type.byte_size_checked();
-        let found = sized(&buffer.tensor_type).ok_or(PlanError::BufferOverflow { buffer: id })?;
+        let found = buffer
+            .value_type
+            .byte_size_checked()
+            .ok_or(PlanError::BufferOverflow { buffer: id })?;
         let unknown = |count| PlanError::UnknownPlace {
             buffer: id,
             place,

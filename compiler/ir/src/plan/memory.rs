@@ -32,7 +32,7 @@ impl Bytes {
 impl Plan {
     /// The bytes a buffer is. A result's memory is that of the input donated to it.
     pub(super) fn bytes(&self, buffer: &Buffer) -> Bytes {
-        let size = buffer.tensor_type.byte_size();
+        let size = buffer.value_type.byte_size();
         let donor = |result| {
             let donates = |input: &super::PlanInput| input.donate == Some(result);
             self.inputs.iter().position(donates)

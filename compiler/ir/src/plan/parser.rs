@@ -133,7 +133,7 @@ impl<'s> PlanParser<'s> {
             return Err(Diagnostic::new(message, token.span()));
         }
         self.cursor().expect(TokenKind::Colon)?;
-        let tensor_type = self.cursor().tensor_type()?;
+        let value_type = self.cursor().value_type()?;
         self.cursor().expect_keyword("at")?;
         let place: fn(usize) -> Place = match self.cursor().peek().text {
             "input" => Place::Input,
@@ -146,7 +146,7 @@ impl<'s> PlanParser<'s> {
         self.cursor().expect(TokenKind::LeftParenthesis)?;
         let place = place(self.cursor().integer("a number")?);
         self.cursor().expect(TokenKind::RightParenthesis)?;
-        Ok(Buffer { tensor_type, place })
+        Ok(Buffer { value_type, place })
     }
 
     /// `@loop_add_0 loop(%arg0: tensor<4xf32>) -> tensor<4xf32> { … }`.

@@ -77,8 +77,8 @@ impl<'p> PlanPrinter<'p> {
                 printer.line(format_args!("constant {number} : {dense} : {tensor_type}"));
             }
             for (number, buffer) in plan.buffers.iter().enumerate() {
-                let (tensor_type, place) = (&buffer.tensor_type, buffer.place);
-                printer.line(format_args!("buffer %b{number} : {tensor_type} at {place}"));
+                let (value_type, place) = (&buffer.value_type, buffer.place);
+                printer.line(format_args!("buffer %b{number} : {value_type} at {place}"));
             }
             plan.kernels
                 .iter()

@@ -1,7 +1,7 @@
 //! What the rules are written with: how a broken constraint becomes an error, and questions several ops ask.
 
 use super::{Constraint, OpError};
-use crate::{OpKind, Region, TensorType};
+use crate::{OpKind, Region, TensorType, Type};
 use std::fmt::{Display, Write};
 use tessera_numerics::ElementType;
 
@@ -47,6 +47,17 @@ impl Rule {
                 format!("expected {N} operand(s), found {found}"),
             )
         })
+    }
+
+    /// The operands' types, where all are tensors.
+    pub(super) fn tensors<'a>(self, operands: &[&'a Type]) -> Result<Vec<&'a TensorType>, OpError> {
+        let tensor = |(number, operand): (usize, &&'a Type)| {
+            operand.as_tensor().ok_or_else(|| {
+                let message = format!("operand {number} must be a tensor, found {operand}");
+                self.error("tensors", message)
+            })
+        };
+        operands.iter().enumerate().map(tensor).collect()
     }
 
     /// Checks that an operand holds elements of a class.
@@ -140,17 +151,22 @@ impl Rule {
     }
 
     /// Checks that a region takes and gives values of the given types.
-    pub(super) fn signature(
+    pub(super) fn signature<I: Display, R: Display>(
         self,
         constraint: &'static str,
         name: &str,
         region: &Region,
-        inputs: &[&TensorType],
-        results: &[&TensorType],
-    ) -> Result<(), OpError> {
+        inputs: &[&I],
+        results: &[&R],
+    ) -> Result<(), OpError>
+    where
+        Type: PartialEq<I> + PartialEq<R>,
+    {
         let found_inputs = region_inputs(region);
         let found_results = self.region_results(constraint, name, region)?;
-        if found_inputs == inputs && found_results == results {
+        if found_inputs.iter().copied().eq(inputs.iter().copied())
+            && found_results.iter().copied().eq(results.iter().copied())
+        {
             return Ok(());
         }
         let expected = signature_text(inputs, results);
@@ -167,7 +183,7 @@ impl Rule {
         constraint: &'static str,
         name: &str,
         region: &'a Region,
-    ) -> Result<Vec<&'a TensorType>, OpError> {
+    ) -> Result<Vec<&'a Type>, OpError> {
         let undefined = || {
             self.error(
                 constraint,
@@ -187,12 +203,12 @@ impl Rule {
 }
 
 /// The types of a region's inputs.
-pub(super) fn region_inputs(region: &Region) -> Vec<&TensorType> {
-    region.inputs().iter().map(|i| &i.tensor_type).collect()
+pub(super) fn region_inputs(region: &Region) -> Vec<&Type> {
+    region.inputs().iter().map(|i| &i.value_type).collect()
 }
 
 /// `(tensor<f32>, tensor<f32>) -> tensor<f32>`, as MLIR spells function types; long lists are cut.
-pub(crate) fn signature_text(inputs: &[&TensorType], results: &[&TensorType]) -> String {
+pub(crate) fn signature_text<I: Display, R: Display>(inputs: &[&I], results: &[&R]) -> String {
     let results_text = match results {
         [one] => one.to_string(),
         _ => format!("({})", list(results)),

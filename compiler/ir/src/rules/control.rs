@@ -2,7 +2,7 @@
 
 use super::OpError;
 use super::check::{Rule, list, region_inputs, require};
-use crate::{Region, TensorType};
+use crate::{Region, TensorType, Type};
 use tessera_numerics::ElementType;
 
 /// - (C1) the condition takes all operands, carried and captured, and gives a boolean scalar.
@@ -14,8 +14,8 @@ pub(super) fn while_loop(
     rule: Rule,
     condition: &Region,
     body: &Region,
-    operands: &[&TensorType],
-) -> Result<Vec<TensorType>, OpError> {
+    operands: &[&Type],
+) -> Result<Vec<Type>, OpError> {
     let boolean = TensorType::scalar(ElementType::I1);
     rule.signature("C1", "the condition", condition, operands, &[&boolean])?;
     let carried = rule.region_results("C2", "the body", body)?.len();
@@ -38,8 +38,8 @@ pub(super) fn while_loop(
 pub(super) fn case(
     rule: Rule,
     branches: &[Region],
-    operands: &[&TensorType],
-) -> Result<Vec<TensorType>, OpError> {
+    operands: &[&Type],
+) -> Result<Vec<Type>, OpError> {
     let Some((index, captured)) = operands.split_first() else {
         let message = "expected an index and captured values, found no operands";
         return Err(rule.error("operands", message.to_owned()));

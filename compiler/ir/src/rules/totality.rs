@@ -3,7 +3,7 @@
 use super::infer;
 use crate::{
     Binary, CompareType, ComparisonDirection, ElementType, Graph, Input, OpKind, Region, Symbol,
-    Tensor, TensorType, Unary,
+    Tensor, TensorType, Type, Unary,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -205,7 +205,7 @@ fn kinds() -> Vec<BoxedStrategy<OpKind>> {
         vec(region(), 0..3)
             .prop_map(|branches| OpKind::Case { branches })
             .boxed(),
-        vec(tensor_type(), 0..3)
+        vec(tensor_type().prop_map(Type::Tensor), 0..3)
             .prop_map(|result_types| OpKind::Call {
                 callee: Symbol("callee".to_owned()),
                 result_types,
@@ -248,6 +248,7 @@ proptest! {
         kind in proptest::strategy::Union::new(kinds()),
         operands in operands(),
     ) {
+        let operands: Vec<Type> = operands.into_iter().map(Type::Tensor).collect();
         let operands: Vec<_> = operands.iter().collect();
         if let Ok(results) = infer(&kind, &operands) {
             for result in results {

@@ -19,7 +19,7 @@ mod names;
 use super::dense::write_dense;
 use super::types::TypeList;
 use crate::attribute::Attribute;
-use crate::{Graph, Location, Module, OpKind, Operation, Region, TensorType, Visibility};
+use crate::{Graph, Location, Module, OpKind, Operation, Region, TensorType, Type, Visibility};
 use locations::LocationNames;
 use names::{Counters, Names};
 pub(crate) use names::{Quoted, SymbolName};
@@ -168,12 +168,12 @@ impl<'m> Printer<'m> {
         if any(&of_inputs) {
             put!(self, "arg_attrs = [{}], ", dictionaries(&of_inputs));
         }
-        let types: Vec<TensorType> = graph
+        let types: Vec<Type> = graph
             .inputs()
             .iter()
-            .map(|i| i.tensor_type.clone())
+            .map(|i| i.value_type.clone())
             .collect();
-        let result_types: Vec<TensorType> = graph.result_types().cloned().collect();
+        let result_types: Vec<Type> = graph.result_types().cloned().collect();
         put!(self, "function_type = {} -> ", TypeList(&types));
         put!(self, "{}, ", TypeList(&result_types));
         if any(&of_results) {
@@ -199,8 +199,8 @@ impl<'m> Printer<'m> {
                 let attributes = value_attributes(&result.name, None, false);
                 let attributes = Some(attributes).filter(|text| !text.is_empty());
                 let attributes = attributes.map(|text| format!(" {{{text}}}"));
-                let tensor_type = graph.value_type(result.value);
-                format!("{tensor_type}{}", attributes.unwrap_or_default())
+                let value_type = graph.value_type(result.value);
+                format!("{value_type}{}", attributes.unwrap_or_default())
             })
             .collect();
         match results.as_slice() {
@@ -222,7 +222,7 @@ impl<'m> Printer<'m> {
                 self,
                 "{separator}{}: {}",
                 names.get(value),
-                input.tensor_type
+                input.value_type
             );
             if with_attributes {
                 let attributes = value_attributes(&input.name, input.donate, false);
@@ -273,7 +273,7 @@ impl<'m> Printer<'m> {
         }
         self.indent();
         let values = names.list(graph.results().iter().map(|result| result.value));
-        let types: Vec<TensorType> = graph.result_types().cloned().collect();
+        let types: Vec<Type> = graph.result_types().cloned().collect();
         if self.options.generic {
             put!(
                 self,
@@ -367,7 +367,7 @@ impl<'m> Printer<'m> {
         }
     }
 
-    fn pretty_attribute(&mut self, attribute: &Attribute, results: &[TensorType]) {
+    fn pretty_attribute(&mut self, attribute: &Attribute, results: &[Type]) {
         match attribute {
             Attribute::Integer(value) => put!(self, "{value}"),
             Attribute::Integers(values) => put!(self, "{values:?}"),
@@ -375,7 +375,7 @@ impl<'m> Printer<'m> {
             Attribute::Tensor(tensor) => {
                 write_dense(&mut self.text, tensor);
                 let tensor_type = TensorType::of(tensor);
-                if results != [tensor_type.clone()] {
+                if results != [Type::Tensor(tensor_type.clone())] {
                     put!(self, " : {tensor_type}");
                 }
             }
@@ -406,7 +406,7 @@ impl<'m> Printer<'m> {
 }
 
 /// The types of an op's operands and results.
-fn types(graph: &Graph, operation: &Operation) -> (Vec<TensorType>, Vec<TensorType>) {
+fn types(graph: &Graph, operation: &Operation) -> (Vec<Type>, Vec<Type>) {
     let of = |value| graph.value_type(value).clone();
     (
         operation.op.operands.iter().copied().map(of).collect(),

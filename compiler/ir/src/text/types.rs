@@ -2,29 +2,29 @@
 
 use super::cursor::Cursor;
 use super::lexer::TokenKind;
-use crate::TensorType;
 use crate::diagnostic::Diagnostic;
+use crate::{TensorType, Type};
 use std::fmt;
-use tessera_numerics::ElementType;
+use tessera_numerics::{BlockShape, ElementType, Format, ScaleLayout, ScaledType};
 
 /// The type of a function: `(tensor<f32>, tensor<2xf32>) -> tensor<2xf32>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FunctionType {
+pub struct FunctionType<T = Type> {
     /// The operands' types.
-    pub inputs: Vec<TensorType>,
+    pub inputs: Vec<T>,
     /// The results' types.
-    pub results: Vec<TensorType>,
+    pub results: Vec<T>,
 }
 
 /// Types with commas between them, in parentheses.
-pub(super) struct TypeList<'a>(pub &'a [TensorType]);
+pub(super) struct TypeList<'a>(pub &'a [Type]);
 
 impl fmt::Display for TypeList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(")?;
-        for (index, tensor_type) in self.0.iter().enumerate() {
+        for (index, value_type) in self.0.iter().enumerate() {
             let separator = if index > 0 { ", " } else { "" };
-            write!(f, "{separator}{tensor_type}")?;
+            write!(f, "{separator}{value_type}")?;
         }
         f.write_str(")")
     }
@@ -66,6 +66,67 @@ impl Cursor<'_> {
             return Err(Diagnostic::new(message, self.span_from(start)));
         }
         Ok(tensor_type)
+    }
+
+    /// Passes a type: a tensor's, or a scaled tensor's, `!tsr.scaled<8x256, nvfp4, axis = 1>`.
+    ///
+    /// # Errors
+    /// As [`tensor_type`](Self::tensor_type); a scaled type that does not exist.
+    pub fn value_type(&mut self) -> Result<Type, Diagnostic> {
+        if self.at_keyword("!tsr.scaled") {
+            self.scaled_type().map(Type::Scaled)
+        } else {
+            self.tensor_type().map(Type::Tensor)
+        }
+    }
+
+    /// Passes a scaled type after its keyword is seen.
+    fn scaled_type(&mut self) -> Result<ScaledType, Diagnostic> {
+        let start = self.advance().start;
+        self.expect(TokenKind::Less)?;
+        let shape = self.scaled_dimensions()?;
+        self.expect(TokenKind::Comma)?;
+        let format = self.word("a format", Format::ALL.map(|f| (f.name(), f)))?;
+        self.expect(TokenKind::Comma)?;
+        self.expect_keyword("axis")?;
+        self.expect(TokenKind::Equal)?;
+        let axis = self.integer("a dimension")?;
+        let (mut blocks, mut layout) = (BlockShape::default(), ScaleLayout::default());
+        while self.eat(TokenKind::Comma) {
+            let key = self.word(
+                "a part of a scaled type",
+                [("blocks", true), ("layout", false)],
+            )?;
+            self.expect(TokenKind::Equal)?;
+            if key {
+                blocks = self.word("a block shape", BlockShape::ALL.map(|b| (b.name(), b)))?;
+            } else {
+                layout = self.word("a scale layout", ScaleLayout::ALL.map(|l| (l.name(), l)))?;
+            }
+        }
+        self.expect(TokenKind::Greater)?;
+        ScaledType::new(shape, format, axis, blocks, layout)
+            .map_err(|error| Diagnostic::new(error.to_string(), self.span_from(start)))
+    }
+
+    /// Passes one of the words and gives what it stands for.
+    fn word<T: Copy, const N: usize>(
+        &mut self,
+        what: &str,
+        words: [(&'static str, T); N],
+    ) -> Result<T, Diagnostic> {
+        let token = self.peek();
+        match words.iter().find(|(word, _)| *word == token.text) {
+            Some(&(_, value)) => {
+                self.advance();
+                Ok(value)
+            }
+            None => {
+                let known = words.map(|(word, _)| word).join(", ");
+                let unexpected = self.unexpected(what);
+                Err(unexpected.with_note(format!("known are {known}"), None))
+            }
+        }
     }
 
     /// Passes an element type, `f32`.
@@ -127,17 +188,51 @@ impl Cursor<'_> {
         Ok(shape)
     }
 
+    /// The dimensions of a scaled type, `8x256`. `8x256` is no token, so bytes are read here.
+    fn scaled_dimensions(&mut self) -> Result<Vec<usize>, Diagnostic> {
+        let start = self.offset();
+        let source = self.source();
+        let length = source[start..]
+            .bytes()
+            .take_while(|byte| byte.is_ascii_digit() || *byte == b'x')
+            .count();
+        let span = start..start + length;
+        let dimensions = source[span.clone()].split('x').map(str::parse);
+        let shape = dimensions.collect::<Result<Vec<usize>, _>>().map_err(|_| {
+            let message = "expected the dimensions of a scaled tensor, such as 8x256";
+            Diagnostic::new(message, start..start + length.max(1))
+        })?;
+        self.reset(span.end);
+        Ok(shape)
+    }
+
     /// Passes a function type, `(tensor<f32>) -> tensor<f32>`.
     ///
     /// # Errors
     /// Something else stands there.
     pub fn function_type(&mut self) -> Result<FunctionType, Diagnostic> {
-        let inputs = self.type_list()?;
+        self.function_type_of(Self::value_type)
+    }
+
+    /// Passes a function type of tensors alone.
+    ///
+    /// # Errors
+    /// Something else stands there.
+    pub fn tensor_function_type(&mut self) -> Result<FunctionType<TensorType>, Diagnostic> {
+        self.function_type_of(Self::tensor_type)
+    }
+
+    fn function_type_of<T>(
+        &mut self,
+        mut one: impl FnMut(&mut Self) -> Result<T, Diagnostic>,
+    ) -> Result<FunctionType<T>, Diagnostic> {
+        let (open, close) = (TokenKind::LeftParenthesis, TokenKind::RightParenthesis);
+        let inputs = self.list(open, close, &mut one)?;
         self.expect(TokenKind::Arrow)?;
-        let results = if self.at(TokenKind::LeftParenthesis) {
-            self.type_list()?
+        let results = if self.at(open) {
+            self.list(open, close, &mut one)?
         } else {
-            vec![self.tensor_type()?]
+            vec![one(self)?]
         };
         Ok(FunctionType { inputs, results })
     }
@@ -146,9 +241,18 @@ impl Cursor<'_> {
     ///
     /// # Errors
     /// Something else stands there.
-    pub fn type_list(&mut self) -> Result<Vec<TensorType>, Diagnostic> {
+    pub fn tensor_list(&mut self) -> Result<Vec<TensorType>, Diagnostic> {
         let (open, close) = (TokenKind::LeftParenthesis, TokenKind::RightParenthesis);
         self.list(open, close, Self::tensor_type)
+    }
+
+    /// Passes types in parentheses.
+    ///
+    /// # Errors
+    /// Something else stands there.
+    pub fn type_list(&mut self) -> Result<Vec<Type>, Diagnostic> {
+        let (open, close) = (TokenKind::LeftParenthesis, TokenKind::RightParenthesis);
+        self.list(open, close, Self::value_type)
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) fn check_call(
         .map(|&operand| graph.value_type(operand))
         .collect();
     let results: Vec<_> = result_types.iter().collect();
-    let called_inputs: Vec<_> = called.inputs().iter().map(|i| &i.tensor_type).collect();
+    let called_inputs: Vec<_> = called.inputs().iter().map(|i| &i.value_type).collect();
     let called_results: Vec<_> = called
         .results()
         .iter()

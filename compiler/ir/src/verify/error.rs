@@ -1,7 +1,7 @@
 //! What the verifier reports.
 
 use crate::rules::{Constraint, OpError, list};
-use crate::{Location, TensorType, ValueId};
+use crate::{Location, ScaledType, Type, ValueId};
 use std::fmt;
 
 /// A module that breaks a rule.
@@ -36,20 +36,34 @@ pub enum VerifyError {
         /// Its name without the dialect.
         op: &'static str,
         /// The types that follow from the op and its operands.
-        expected: Vec<TensorType>,
+        expected: Vec<Type>,
         /// The types its results have in the graph.
-        found: Vec<TensorType>,
+        found: Vec<Type>,
     },
     /// An input that no memory can hold.
-    #[error("@{graph}: input {input} is larger than the address space: {tensor_type}")]
+    #[error("@{graph}: input {input} is larger than the address space: {value_type}")]
     InputSize {
         /// The graph.
         graph: String,
         /// The input's number.
         input: usize,
         /// Its type.
-        tensor_type: TensorType,
+        value_type: Type,
         /// Where it comes from.
+        location: Location,
+    },
+    /// A graph that can be run takes or gives a scaled tensor, whose storage is the program's own affair.
+    #[error("@{graph}: {role} {number} of a public graph must be a tensor, found {found}")]
+    ScaledBoundary {
+        /// The graph.
+        graph: String,
+        /// `input` or `result`.
+        role: &'static str,
+        /// The input's or result's number.
+        number: usize,
+        /// Its type.
+        found: ScaledType,
+        /// Where the graph comes from.
         location: Location,
     },
     /// A graph gives back what it does not define.
@@ -109,9 +123,9 @@ pub enum DonationProblem {
         /// The result's number.
         result: usize,
         /// The input's type.
-        expected: TensorType,
+        expected: Type,
         /// The result's type.
-        found: TensorType,
+        found: Type,
     },
     /// The result has memory already.
     #[error("is donated to result {result}, to which input {other} is donated already")]
@@ -131,6 +145,7 @@ impl VerifyError {
             Self::Op { site, .. } | Self::ResultTypes { site, .. } => &site.location,
             Self::UnnamedGraph { location }
             | Self::InputSize { location, .. }
+            | Self::ScaledBoundary { location, .. }
             | Self::UndefinedResult { location, .. }
             | Self::Donation { location, .. }
             | Self::Recursion { location, .. } => location,
@@ -143,6 +158,7 @@ impl VerifyError {
             Self::NoEntry | Self::UnnamedGraph { .. } => None,
             Self::Op { site, .. } | Self::ResultTypes { site, .. } => Some(&site.graph),
             Self::InputSize { graph, .. }
+            | Self::ScaledBoundary { graph, .. }
             | Self::UndefinedResult { graph, .. }
             | Self::Donation { graph, .. } => Some(graph),
             Self::Recursion { graphs, .. } => graphs.first().map(String::as_str),
@@ -157,6 +173,7 @@ impl VerifyError {
             | Self::UnnamedGraph { .. }
             | Self::ResultTypes { .. }
             | Self::InputSize { .. }
+            | Self::ScaledBoundary { .. }
             | Self::UndefinedResult { .. }
             | Self::Donation { .. }
             | Self::Recursion { .. } => None,

@@ -56,10 +56,10 @@ impl Grouping<'_> {
     /// Merges groups that read the same elements of a value at the same places, and all that compute scalars.
     pub(super) fn merge_siblings(&mut self) {
         for value in self.graph.values() {
-            let tensor_type = self.graph.value_type(value);
-            if tensor_type.rank() > 0 && tensor_type.byte_size() > LAUNCH as usize {
+            let value_type = self.graph.value_type(value);
+            if !value_type.shape().is_empty() && value_type.byte_size() > LAUNCH as usize {
                 let readers = self.readers[value.index()].clone();
-                self.merge_pairs(readers.into_iter().collect(), &tensor_type.shape);
+                self.merge_pairs(readers.into_iter().collect(), value_type.shape());
             }
         }
         let all = (0..self.groups.len()).filter(|&id| self.groups[id].is_some());

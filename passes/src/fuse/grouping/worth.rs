@@ -146,8 +146,10 @@ impl Grouping<'_> {
         };
         let unknown = distinct.iter().filter(|&&value| !is_known(value));
         let sizes = unknown.map(|&operand| {
-            let tensor_type = self.graph.value_type(operand);
-            evaluations.min(tensor_type.len() as u64) * tensor_type.element.size() as u64
+            let operand = self.graph.value_type(operand);
+            let elements = (operand.len() as u64).max(1);
+            // A scaled element has less than a byte or a little more.
+            evaluations.min(elements) * (operand.byte_size() as u64).div_ceil(elements)
         });
         sizes.sum()
     }

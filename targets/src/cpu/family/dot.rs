@@ -91,7 +91,7 @@ impl<'g> Product<'g> {
         else {
             return None;
         };
-        let [lhs_type, rhs_type] = [0, 1].map(|i| graph.value_type(operation.op.operands[i]));
+        let [lhs_type, rhs_type] = [0, 1].map(|i| graph.tensor_type(operation.op.operands[i]));
         let lhs = Roles::new(
             lhs_type.rank(),
             lhs_batching_dimensions,
@@ -140,14 +140,14 @@ impl<'g> Product<'g> {
                     .map(|&from| indices[from].clone())
                     .collect(),
                 OpKind::Reshape { shape } => {
-                    let from = &graph.value_type(value).shape;
+                    let from = &graph.tensor_type(value).shape;
                     index::delinearize(&index::linearize(&indices, from), shape)
                 }
                 _ => return None,
             };
             value = user.result();
         }
-        Some(index::linearize(&indices, &graph.value_type(value).shape))
+        Some(index::linearize(&indices, &graph.tensor_type(value).shape))
     }
 
     fn is_empty(&self) -> bool {
@@ -166,7 +166,7 @@ fn input_position(
 ) -> Option<(usize, Expression)> {
     let (mut value, mut indices) = (value, indices.to_vec());
     loop {
-        let shape = &graph.value_type(value).shape;
+        let shape = &graph.tensor_type(value).shape;
         let operation = match graph.definition(value) {
             Definition::Input(number) => return Some((number, index::linearize(&indices, shape))),
             Definition::Result { op, .. } => graph.operation(op),
@@ -182,7 +182,7 @@ fn input_position(
             }
             OpKind::Reshape { .. } => {
                 let position = index::linearize(&indices, shape);
-                index::delinearize(&position, &graph.value_type(value).shape)
+                index::delinearize(&position, &graph.tensor_type(value).shape)
             }
             _ => return None,
         };
@@ -200,7 +200,7 @@ pub fn gemm(kernel: &Kernel) -> Option<(Gemm, [usize; 2])> {
         .op
         .operands
         .iter()
-        .map(|&v| kernel.body.value_type(v).element);
+        .map(|&v| kernel.body.tensor_type(v).element);
     let element = product.element;
     let float = matches!(element, ElementType::F32 | ElementType::F64);
     if !float || product.accumulator != element || types.into_iter().any(|t| t != element) {
@@ -465,7 +465,7 @@ impl<'a, 'g> Loops<'a, 'g> {
         indices: &[Expression],
     ) -> Result<Value<'c>, Unsupported> {
         let value = self.product.operation.op.operands[number];
-        let from = emission.kernel.body.value_type(value).element;
+        let from = emission.kernel.body.tensor_type(value).element;
         let x = emission.elemental.element(value, indices)?;
         let b = emission.elemental.builder();
         Ok(scalar::convert(&b, from, self.product.accumulator, x))

@@ -17,7 +17,7 @@ pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Division, Unsupported> {
     let Some(&first) = emission.result_values().first() else {
         return Ok(Division::EMPTY);
     };
-    let shape = emission.kernel.body.value_type(first).shape.clone();
+    let shape = emission.kernel.body.tensor_type(first).shape.clone();
     if shape.contains(&0) {
         return Ok(Division::EMPTY);
     }

@@ -53,7 +53,7 @@ impl<'c, 'g> Reduction<'c, 'g> {
             function: function.filter(|&f| inputs.len() == 1 && is_commutative_and_associative(f)),
             elements: inputs
                 .iter()
-                .map(|&v| graph.value_type(v).element)
+                .map(|&v| graph.tensor_type(v).element)
                 .collect(),
             arrays: Vec::new(),
         }
@@ -73,7 +73,7 @@ impl<'c, 'g> Reduction<'c, 'g> {
 
     /// The shape of the inputs.
     pub fn shape(&self, graph: &'g Graph) -> &'g [usize] {
-        &graph.value_type(self.inputs()[0]).shape
+        &graph.tensor_type(self.inputs()[0]).shape
     }
 
     /// Makes room for so many accumulators of each input.

@@ -130,7 +130,7 @@ impl Results {
         let graph = &emission.kernel.body;
         let (mut full, mut reduced) = (Vec::new(), Vec::new());
         for (number, value) in emission.result_values().into_iter().enumerate() {
-            let found = &graph.value_type(value).shape;
+            let found = &graph.tensor_type(value).shape;
             if found == shape {
                 full.push(number);
             } else if found == rows {

@@ -66,7 +66,7 @@ impl<'g> Lines<'g> {
         let shape = &emission
             .kernel
             .body
-            .value_type(operation.op.operands[0])
+            .tensor_type(operation.op.operands[0])
             .shape[..];
         let (dimension, wanted) = match &operation.op.kind {
             OpKind::Sort { dimension, .. } => (*dimension, shape[*dimension]),
@@ -163,7 +163,7 @@ impl<'g> Lines<'g> {
             }
             Order::Descending => {
                 let operand = self.operation.op.operands[0];
-                let element = emission.kernel.body.value_type(operand).element;
+                let element = emission.kernel.body.tensor_type(operand).element;
                 let compare_type = if element.is_float() {
                     CompareType::TotalOrder
                 } else if element.is_signed_integer() {
@@ -198,7 +198,7 @@ impl<'g> Lines<'g> {
         }
         if matches!(self.order, Order::Descending) {
             let result = self.operation.results().last();
-            let element = result.map(|result| emission.kernel.body.value_type(result).element);
+            let element = result.map(|result| emission.kernel.body.tensor_type(result).element);
             let b = emission.elemental.builder();
             let element = element.unwrap_or(ElementType::I32);
             elements.push(scalar::convert(&b, ElementType::I64, element, position));

@@ -10,7 +10,7 @@ use tessera_ir::diagnostic::Diagnostic;
 use tessera_ir::plan::{
     self, ARENA_ALIGNMENT, Buffer, BufferId, Kernel, KernelId, Place, Plan, Step,
 };
-use tessera_ir::{Location, TensorType};
+use tessera_ir::{Location, Type};
 
 const USAGE: &str = "// To compile this kernel again: tessera worker FILE";
 const WANTED: &str = "// Wanted: ";
@@ -82,26 +82,26 @@ fn plan_of(unit: &Unit<'_>) -> Plan {
     let kernel: &Kernel = unit.kernel;
     let mut buffers = Vec::new();
     let mut arena_bytes: usize = 0;
-    let mut buffer = |tensor_type: &TensorType, place: Option<Place>| {
+    let mut buffer = |value_type: &Type, place: Option<Place>| {
         let place = place.unwrap_or_else(|| {
             let offset = arena_bytes;
-            let bytes = tensor_type.byte_size().max(1);
+            let bytes = value_type.byte_size().max(1);
             arena_bytes += bytes.next_multiple_of(ARENA_ALIGNMENT);
             Place::Arena(offset)
         });
         buffers.push(Buffer {
-            tensor_type: tensor_type.clone(),
+            value_type: value_type.clone(),
             place,
         });
         (BufferId(buffers.len() as u32 - 1), place)
     };
     let results: Vec<(BufferId, Place)> = (kernel.body.result_types())
-        .map(|tensor_type| buffer(tensor_type, None))
+        .map(|value_type| buffer(value_type, None))
         .collect();
     let operands = (kernel.body.inputs().iter().zip(&unit.in_place))
         .map(|(input, result)| {
             let place = result.map(|result| results[result].1);
-            buffer(&input.tensor_type, place).0
+            buffer(&input.value_type, place).0
         })
         .collect();
     Plan {

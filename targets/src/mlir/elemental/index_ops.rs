@@ -13,8 +13,8 @@ impl<'c> Elemental<'c, '_> {
     ) -> Result<Value<'c>, Unsupported> {
         let operands = &operation.op.operands;
         let graph = self.graph;
-        let shape = |i: usize| &graph.value_type(operands[i]).shape[..];
-        let result = graph.value_type(operation.result());
+        let shape = |i: usize| &graph.tensor_type(operands[i]).shape[..];
+        let result = graph.tensor_type(operation.result());
         match &operation.op.kind {
             OpKind::BroadcastInDim {
                 broadcast_dimensions,
@@ -99,14 +99,14 @@ impl<'c> Elemental<'c, '_> {
         let (&first, rest) = operands
             .split_first()
             .expect("there is at least one operand");
-        let extent = self.graph.value_type(first).shape[dimension] as i64;
+        let extent = self.graph.tensor_type(first).shape[dimension] as i64;
         let mut shifted = indices.to_vec();
         shifted[dimension] = indices[dimension].plus_constant(-extent);
         if rest.is_empty() {
             return self.element(first, indices);
         }
         let beyond = self.reaches(&indices[dimension], extent);
-        let result = scalar::register_type(&self.builder(), self.graph.value_type(first).element);
+        let result = scalar::register_type(&self.builder(), self.graph.tensor_type(first).element);
         self.choose(
             vec![beyond],
             result,
@@ -141,7 +141,7 @@ impl<'c> Elemental<'c, '_> {
         steps: &[i64],
         padding: ValueId,
     ) -> Result<Value<'c>, Unsupported> {
-        let operand = self.graph.value_type(value);
+        let operand = self.graph.tensor_type(value);
         let result = scalar::register_type(&self.builder(), operand.element);
         if operand.is_empty() {
             return self.element(padding, &[]);
@@ -191,7 +191,7 @@ impl<'c> Elemental<'c, '_> {
         to: ElementType,
         indices: &[Expression],
     ) -> Result<Value<'c>, Unsupported> {
-        let from = self.graph.value_type(operand).element;
+        let from = self.graph.tensor_type(operand).element;
         let (from_bits, to_bits) = (8 * from.size() as i64, 8 * to.size() as i64);
         if from_bits >= to_bits {
             let (source, part) = match indices.split_last() {
@@ -232,7 +232,7 @@ impl<'c> Elemental<'c, '_> {
         slice_sizes: &[usize],
         indices: &[Expression],
     ) -> Result<Value<'c>, Unsupported> {
-        let operand_shape = &self.graph.value_type(operands[0]).shape;
+        let operand_shape = &self.graph.tensor_type(operands[0]).shape;
         let batch: Vec<&Expression> = (indices.iter().enumerate())
             .filter(|(d, _)| !dimensions.offset_dims.contains(d))
             .map(|(_, index)| index)
@@ -240,7 +240,7 @@ impl<'c> Elemental<'c, '_> {
         let mut source = vec![Expression::constant(0); slice_sizes.len()];
         for (component, &d) in dimensions.start_index_map.iter().enumerate() {
             let last = (operand_shape[d] - slice_sizes[d]) as i64;
-            let rank = self.graph.value_type(operands[1]).rank();
+            let rank = self.graph.tensor_type(operands[1]).rank();
             let at = index_vector(&batch, dimensions.index_vector_dim, rank, component);
             source[d] = self.start(operands[1], &at, last)?;
         }

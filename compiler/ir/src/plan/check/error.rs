@@ -1,6 +1,6 @@
 //! What a plan breaks.
 
-use crate::TensorType;
+use crate::Type;
 use crate::plan::{ARENA_ALIGNMENT, BufferId, KernelId, Place};
 use std::fmt;
 
@@ -98,9 +98,9 @@ pub enum StepError {
         kernel: String,
         role: &'static str,
         number: usize,
-        expected: TensorType,
+        expected: Box<Type>,
         buffer: BufferId,
-        found: TensorType,
+        found: Box<Type>,
     },
     /// A result of a launch overlaps an operand without beginning where that begins.
     #[error("result {result} overlaps operand {operand}, but does not begin where that does")]
@@ -125,9 +125,9 @@ pub enum StepError {
     /// A loop's predicate or a case's index has another type.
     #[error("expected a buffer of {expected}, {buffer} is {found}")]
     ControlType {
-        expected: TensorType,
+        expected: Box<Type>,
         buffer: BufferId,
-        found: TensorType,
+        found: Box<Type>,
     },
     /// A case has no branches.
     #[error("expected at least one branch")]

@@ -1,8 +1,8 @@
 //! Each step by itself.
 
 use super::{PlanError, StepError, StepPath, at};
-use crate::TensorType;
 use crate::plan::{Buffer, BufferId, Kernel, KernelId, Place, Plan, Step};
+use crate::{TensorType, Type};
 use tessera_numerics::ElementType;
 
 impl Plan {
@@ -62,15 +62,15 @@ impl Plan {
     }
 
     fn check_control(&self, id: BufferId, element: ElementType) -> Result<(), StepError> {
-        let found = &self.buffer(id)?.tensor_type;
-        let expected = TensorType::scalar(element);
+        let found = &self.buffer(id)?.value_type;
+        let expected = Type::Tensor(TensorType::scalar(element));
         if *found == expected {
             return Ok(());
         }
         Err(StepError::ControlType {
-            expected,
+            expected: Box::new(expected),
             buffer: id,
-            found: found.clone(),
+            found: Box::new(found.clone()),
         })
     }
 
@@ -85,8 +85,8 @@ impl Plan {
             kernel,
             count: self.kernels.len(),
         })?;
-        let inputs: Vec<&TensorType> = body.inputs().iter().map(|i| &i.tensor_type).collect();
-        let outputs: Vec<&TensorType> = body.result_types().collect();
+        let inputs: Vec<&Type> = body.inputs().iter().map(|i| &i.value_type).collect();
+        let outputs: Vec<&Type> = body.result_types().collect();
         self.check_types("operand", name, &inputs, operands)?;
         self.check_types("result", name, &outputs, results)?;
         for (number, &result) in results.iter().enumerate() {
@@ -114,7 +114,7 @@ impl Plan {
         &self,
         role: &'static str,
         kernel: &str,
-        expected: &[&TensorType],
+        expected: &[&Type],
         buffers: &[BufferId],
     ) -> Result<(), StepError> {
         if expected.len() != buffers.len() {
@@ -126,15 +126,15 @@ impl Plan {
             });
         }
         for (number, (&expected, &buffer)) in expected.iter().zip(buffers).enumerate() {
-            let found = &self.buffer(buffer)?.tensor_type;
+            let found = &self.buffer(buffer)?.value_type;
             if found != expected {
                 return Err(StepError::LaunchType {
                     kernel: kernel.to_owned(),
                     role,
                     number,
-                    expected: expected.clone(),
+                    expected: Box::new(expected.clone()),
                     buffer,
-                    found: found.clone(),
+                    found: Box::new(found.clone()),
                 });
             }
         }

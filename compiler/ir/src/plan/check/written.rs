@@ -86,7 +86,7 @@ impl Plan {
     pub(super) fn check_results(&self, written: &Written, errors: &mut Vec<PlanError>) {
         for (number, result) in self.results.iter().enumerate() {
             let whole = self.bytes(&Buffer {
-                tensor_type: result.tensor_type.clone(),
+                value_type: result.tensor_type.clone().into(),
                 place: Place::Result(number),
             });
             if !written.covers(whole.memory, &whole.range) {

@@ -141,7 +141,10 @@ fn plans() -> impl Strategy<Value = Plan> {
         (0..999usize).prop_map(Place::Arena),
     ];
     let buffer = (tensor_type(), place);
-    let buffer = buffer.prop_map(|(tensor_type, place)| Buffer { tensor_type, place });
+    let buffer = buffer.prop_map(|(tensor_type, place)| Buffer {
+        value_type: tensor_type.into(),
+        place,
+    });
     let kernel = (prop::sample::select(Family::ALL.to_vec()), graphs());
     (
         ("[a-z ]{0,3}", 0..9999usize),

@@ -4,7 +4,7 @@ use super::Parser;
 use crate::diagnostic::Diagnostic;
 use crate::text::cursor::{Cursor, ValueDefinition, ValueUse};
 use crate::text::lexer::TokenKind;
-use crate::{Graph, Input, TensorType, ValueId};
+use crate::{Graph, Input, Type, ValueId};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -165,9 +165,9 @@ impl<'s> Parser<'s> {
         } else if self.cursor.at(TokenKind::Value) {
             uses = self.uses()?;
             self.cursor.expect(TokenKind::Colon)?;
-            types.push(self.cursor.tensor_type()?);
+            types.push(self.cursor.value_type()?);
             while self.cursor.eat(TokenKind::Comma) {
-                types.push(self.cursor.tensor_type()?);
+                types.push(self.cursor.value_type()?);
             }
         }
         let span = self.cursor.span_from(token.start);
@@ -198,7 +198,7 @@ impl<'s> Parser<'s> {
         graph: &Graph,
         scope: &Scope<'s, '_>,
         uses: &[ValueUse<'s>],
-        types: &[TensorType],
+        types: &[Type],
         span: Range<usize>,
     ) -> Result<Vec<ValueId>, Diagnostic> {
         let mut found = Vec::with_capacity(uses.len());

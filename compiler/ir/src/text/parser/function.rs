@@ -7,12 +7,12 @@ use crate::text::attribute::{Dictionary, ParsedAttribute};
 use crate::text::cursor::ValueDefinition;
 use crate::text::lexer::TokenKind;
 use crate::text::{AttributeValue, FunctionType};
-use crate::{Graph, GraphResult, Input, TensorType, Visibility};
+use crate::{Graph, GraphResult, Input, Type, Visibility};
 use std::ops::Range;
 
 /// What a function says of a result before its body.
 struct ResultDeclaration {
-    tensor_type: TensorType,
+    value_type: Type,
     name: Option<String>,
 }
 
@@ -81,7 +81,7 @@ impl<'s> Parser<'s> {
             let token = self.cursor.expect(TokenKind::Value)?;
             let definition = ValueDefinition::one(token);
             self.cursor.expect(TokenKind::Colon)?;
-            let mut input = Input::new(self.cursor.tensor_type()?);
+            let mut input = Input::new(self.cursor.value_type()?);
             if self.cursor.at(TokenKind::LeftBrace) {
                 let attributes = self.cursor.dictionary()?;
                 (input.name, input.donate) = input_attributes(&attributes)?;
@@ -95,19 +95,19 @@ impl<'s> Parser<'s> {
     fn result_declarations(&mut self) -> Result<Vec<ResultDeclaration>, Diagnostic> {
         let (open, close) = (TokenKind::LeftParenthesis, TokenKind::RightParenthesis);
         if !self.cursor.at(open) {
-            let tensor_type = self.cursor.tensor_type()?;
+            let value_type = self.cursor.value_type()?;
             let name = None;
-            return Ok(vec![ResultDeclaration { tensor_type, name }]);
+            return Ok(vec![ResultDeclaration { value_type, name }]);
         }
         self.cursor.list(open, close, |cursor| {
-            let tensor_type = cursor.tensor_type()?;
+            let value_type = cursor.value_type()?;
             let attributes = if cursor.at(TokenKind::LeftBrace) {
                 cursor.dictionary()?
             } else {
                 Dictionary::default()
             };
             let name = result_attributes(&attributes)?;
-            Ok(ResultDeclaration { tensor_type, name })
+            Ok(ResultDeclaration { value_type, name })
         })
     }
 
@@ -166,7 +166,7 @@ fn declare_results(
     }
     for (number, declaration) in declarations.iter().enumerate() {
         let found = graph.value_type(graph.results()[number].value);
-        let expected = &declaration.tensor_type;
+        let expected = &declaration.value_type;
         if found != expected {
             let message = format!("result {number} must be {expected}, found {found}");
             return Err(
@@ -238,7 +238,7 @@ fn check_function_type(graph: &Graph, attribute: &ParsedAttribute) -> Result<(),
     };
     let inputs = graph.inputs().iter();
     let found = FunctionType {
-        inputs: inputs.map(|input| input.tensor_type.clone()).collect(),
+        inputs: inputs.map(|input| input.value_type.clone()).collect(),
         results: graph.result_types().cloned().collect(),
     };
     if *written == found {

@@ -7,7 +7,7 @@ use crate::diagnostic::Diagnostic;
 use crate::text::attribute::{AttributeValue, ParsedAttribute};
 use crate::text::cursor::{Cursor, ValueDefinition, ValueUse};
 use crate::text::lexer::{Token, TokenKind};
-use crate::{Graph, OpKind, OpParts, Operation, PartsError, Region, Symbol, TensorType, ValueId};
+use crate::{Graph, OpKind, OpParts, Operation, PartsError, Region, Symbol, Type, ValueId};
 use std::collections::VecDeque;
 use std::ops::Range;
 use tessera_numerics::ElementType;
@@ -40,10 +40,10 @@ enum WrittenValue {
 
 enum WrittenTypes {
     /// One for all operands and results.
-    One(TensorType),
+    One(Type),
     Each {
-        operands: Vec<TensorType>,
-        results: Vec<TensorType>,
+        operands: Vec<Type>,
+        results: Vec<Type>,
     },
 }
 
@@ -134,7 +134,7 @@ impl<'s> Parser<'s> {
         let types = if self.cursor.at(TokenKind::LeftParenthesis) {
             self.each_type()?
         } else {
-            WrittenTypes::One(self.cursor.tensor_type()?)
+            WrittenTypes::One(self.cursor.value_type()?)
         };
         let types_span = self.cursor.span_from(types_start);
         let mut regions = VecDeque::new();
@@ -224,11 +224,7 @@ impl<'s> Parser<'s> {
     }
 
     /// The op that the definition of its kind makes of the parts.
-    fn kind(
-        &self,
-        written: Written<'s>,
-        result_types: &[TensorType],
-    ) -> Result<OpKind, Diagnostic> {
+    fn kind(&self, written: Written<'s>, result_types: &[Type]) -> Result<OpKind, Diagnostic> {
         let Written {
             name,
             attributes,
@@ -269,17 +265,18 @@ impl<'s> Parser<'s> {
     fn attribute(
         &self,
         written: &WrittenAttribute,
-        result_types: &[TensorType],
+        result_types: &[Type],
     ) -> Result<Attribute, Diagnostic> {
         let parsed = match &written.value {
             WrittenValue::Known(parsed) => parsed,
             WrittenValue::Dense(span) => {
-                let [result_type] = result_types else {
-                    let message = "a dense literal needs its type where the op has not one result";
+                let [Type::Tensor(tensor)] = result_types else {
+                    let message =
+                        "a dense literal needs its type where the op has not one tensor for result";
                     return Err(Diagnostic::new(message, span.clone()));
                 };
                 let mut cursor = self.cursor.at_offset(span.start);
-                let literal = cursor.dense_body(result_type.clone())?;
+                let literal = cursor.dense_body(tensor.clone())?;
                 return Ok(Attribute::Tensor(materialised(&literal, span.clone())?));
             }
         };
@@ -311,7 +308,7 @@ impl<'s> Parser<'s> {
 
 impl Written<'_> {
     /// The types of the operands and of the results.
-    fn types(&self) -> (Vec<TensorType>, Vec<TensorType>) {
+    fn types(&self) -> (Vec<Type>, Vec<Type>) {
         match &self.types {
             WrittenTypes::Each { operands, results } => (operands.clone(), results.clone()),
             WrittenTypes::One(one) => (
@@ -421,7 +418,7 @@ fn shortened(text: &str) -> String {
 fn check_results(
     graph: &Graph,
     operation: &Operation,
-    written: &[TensorType],
+    written: &[Type],
     span: Range<usize>,
 ) -> Result<(), Diagnostic> {
     let name = operation.op.kind.name();

@@ -47,7 +47,7 @@ fn inputs() -> impl Strategy<Value = Input> {
     let donate = prop::option::of(0..3usize);
     (shape, element, name, donate, locations()).prop_map(
         |(shape, element, name, donate, location)| Input {
-            tensor_type: TensorType::new(element, shape),
+            value_type: TensorType::new(element, shape).into(),
             name,
             donate,
             location,
@@ -101,7 +101,7 @@ fn push(graph: &mut Graph, (which, numbers, location): &Attempt) {
     let [a, b, c] = numbers.map(usize::from);
     let value = |number: usize| values[number % values.len()];
     let (x, y) = (value(a), value(b));
-    let type_of = |value: ValueId| graph.value_type(value).clone();
+    let type_of = |value: ValueId| graph.tensor_type(value).clone();
     let x_type = type_of(x);
     let rank = x_type.rank();
     let dimension = c % rank.max(1);
@@ -201,7 +201,7 @@ fn push(graph: &mut Graph, (which, numbers, location): &Attempt) {
         _ => {
             let kind = OpKind::Call {
                 callee: Symbol(format!("g{c}")),
-                result_types: vec![type_of(y); c % 3],
+                result_types: vec![type_of(y).into(); c % 3],
             };
             (kind, vec![x])
         }

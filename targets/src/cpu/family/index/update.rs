@@ -54,7 +54,7 @@ pub fn scatter<'g>(
     let (inputs, rest) = operands.split_at(count);
     let (indices, updates) = (rest[0], &rest[1..]);
     let dimensions = scatter_dimensions(&operation.op.kind).expect("the operation is a scatter");
-    let shape = &graph.value_type(inputs[0]).shape[..];
+    let shape = &graph.tensor_type(inputs[0]).shape[..];
     let mut window_dims = dimensions.update_window_dims.iter().copied();
     let window: Vec<Option<usize>> = (0..shape.len())
         .map(|d| {
@@ -63,7 +63,7 @@ pub fn scatter<'g>(
             if absent { None } else { window_dims.next() }
         })
         .collect();
-    let update_shape = &graph.value_type(updates[0]).shape[..];
+    let update_shape = &graph.tensor_type(updates[0]).shape[..];
     let is_independent = |d: usize| {
         dimensions.input_batching_dims.contains(&d)
             || !dimensions.scatter_dims_to_operand_dims.contains(&d)
@@ -97,8 +97,8 @@ pub fn slice<'g>(
     let [input, update, starts @ ..] = &operation.op.operands[..] else {
         return Err(Unsupported::new(operation, "lacks an operand"));
     };
-    let shape = &graph.value_type(*input).shape[..];
-    let update_shape = &graph.value_type(*update).shape[..];
+    let shape = &graph.tensor_type(*input).shape[..];
+    let update_shape = &graph.tensor_type(*update).shape[..];
     let is_independent = |d: usize| shape[d] == update_shape[d];
     let columns_from = trailing(shape.len(), is_independent);
     let update = Update {
@@ -376,9 +376,9 @@ impl<'g> Part<'_, 'g> {
         let mut inside: Option<Value<'_>> = None;
         let mut starts = Vec::new();
         for (component, &d) in dimensions.scatter_dims_to_operand_dims.iter().enumerate() {
-            let rank = graph.value_type(indices).rank();
+            let rank = graph.tensor_type(indices).rank();
             let at = index_vector(&batch, dimensions.index_vector_dim, rank, component);
-            let element = graph.value_type(indices).element;
+            let element = graph.tensor_type(indices).element;
             let raw = emission.elemental.element(indices, &at)?;
             let b = emission.elemental.builder();
             let start = emission.elemental.index(raw, element);
@@ -443,7 +443,7 @@ impl<'g> Part<'_, 'g> {
             {
                 let mut arguments = Vec::new();
                 for (&result, &input) in self.results.iter().zip(update.inputs) {
-                    let element = emission.kernel.body.value_type(input).element;
+                    let element = emission.kernel.body.tensor_type(input).element;
                     let base = emission.results[result];
                     arguments.push(emission.elemental.load(base, element, position.clone()));
                 }

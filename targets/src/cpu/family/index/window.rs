@@ -23,7 +23,7 @@ pub fn emit<'g>(
     ) else {
         return Err(Unsupported::new(operation, "is not a reduce_window"));
     };
-    let shape = &graph.value_type(operation.result()).shape[..];
+    let shape = &graph.tensor_type(operation.result()).shape[..];
     if shape.contains(&0) {
         return Ok(Division::EMPTY);
     }

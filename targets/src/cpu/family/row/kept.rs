@@ -81,7 +81,7 @@ impl Kept {
             .iter()
             .filter(|kept| kept.needed.contains(&pass))
         {
-            let element = emission.kernel.body.value_type(kept.value).element;
+            let element = emission.kernel.body.tensor_type(kept.value).element;
             let (base, position) = self.place(emission, kept, indices);
             let x = emission.load_accumulator(base, element, &position);
             emission.elemental.provide(kept.value, indices.to_vec(), x);
@@ -99,7 +99,7 @@ impl Kept {
         indices: &[Expression],
     ) -> Result<(), Unsupported> {
         for kept in self.values.iter().filter(|kept| kept.computed == pass) {
-            let element = emission.kernel.body.value_type(kept.value).element;
+            let element = emission.kernel.body.tensor_type(kept.value).element;
             let x = emission.elemental.element(kept.value, indices)?;
             let (base, position) = self.place(emission, kept, indices);
             emission.store_accumulator(x, base, element, &position);
@@ -136,7 +136,7 @@ impl Search<'_> {
         let Some(operation) = self.graph.defining_operation(value) else {
             return;
         };
-        if self.graph.value_type(value).shape != self.shape || !seen.insert(value) {
+        if self.graph.tensor_type(value).shape != self.shape || !seen.insert(value) {
             return;
         }
         let first = *self.computed[value.index()].get_or_insert(pass);
@@ -168,7 +168,7 @@ impl Search<'_> {
         let mut open = vec![value];
         let mut cost = 0.0;
         while let Some(value) = open.pop() {
-            let tensor_type = self.graph.value_type(value);
+            let tensor_type = self.graph.tensor_type(value);
             let known = tensor_type.shape == self.rows && self.rows != self.shape;
             if known || tensor_type.rank() == 0 || !seen.insert(value) {
                 continue;
