@@ -10,7 +10,9 @@ pub mod initialiser;
 pub mod philox;
 mod quantization;
 mod quantize;
+mod quantizer;
 mod scaled;
+mod simd;
 mod tensor;
 
 pub use element::ElementType;
@@ -21,9 +23,14 @@ pub use hadamard::{
 };
 pub use initialiser::Initialiser;
 pub use quantization::{Quantization, QuantizationError, RandomStream, Rounding, ScaleRule};
-pub use quantize::{QuantizeError, dequantize, largest_magnitude, quantize};
+pub use quantize::{QuantizeError, dequantize, quantize};
+pub use quantizer::{
+    Quantizer, QuantizerDraw, QuantizerError, QuantizerInput, QuantizerJob, QuantizerPart,
+    largest_centred_magnitude, largest_magnitude,
+};
 pub use scaled::{
     BlockShape, PART_ALIGNMENT, ScaleLayout, ScaledTensor, ScaledTensorError, ScaledType,
     ScaledTypeError,
 };
+pub use simd::SimdLevel;
 pub use tensor::{Element, Tensor, TensorError};

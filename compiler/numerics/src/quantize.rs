@@ -1,4 +1,5 @@
-//! Quantisation as its definition: plain, slow, one function an idea.
+//! Quantisation as its definition: plain, slow, one function an idea. [`Quantizer`](crate::Quantizer)
+//! computes the same bits fast.
 //!
 //! The steps: order the tensor as storage has it, with the axis fastest; make the tensor scale from the largest magnitude;
 //! cut the rows into blocks; per block make the scale and encode the elements, each multiplied by the block's factor.
@@ -13,13 +14,13 @@ mod four_over_six;
 mod ms_eden;
 mod scale;
 
-pub(crate) use scale::{TensorScale, block_scale};
+pub(crate) use scale::TensorScale;
 
 use crate::{
     BlockShape, ElementFormat, Quantization, RandomStream, Rounding, ScaleRule, ScaledTensor,
-    ScaledTensorError, ScaledType,
+    ScaledTensorError, ScaledType, largest_magnitude,
 };
-use scale::BlockScale;
+use scale::{BlockScale, block_scale};
 use std::ops::Range;
 
 /// Why numbers cannot be quantised.
@@ -104,18 +105,6 @@ pub(crate) fn check(
         return Err(QuantizeError::Stream { rounding });
     }
     Ok(())
-}
-
-/// The largest absolute value, 0 for none at all. NaN where any number is NaN, as StableHLO's `maximum` has it.
-pub fn largest_magnitude(values: &[f32]) -> f32 {
-    let magnitudes = values.iter().map(|value| value.abs());
-    magnitudes.fold(0.0, |largest: f32, magnitude| {
-        if largest.is_nan() || magnitude.is_nan() {
-            f32::NAN
-        } else {
-            largest.max(magnitude)
-        }
-    })
 }
 
 /// The numbers of a scaled tensor, in the row-major order of its shape: `(code · block scale) · tensor scale` in f32.

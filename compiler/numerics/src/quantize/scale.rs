@@ -128,8 +128,8 @@ pub(crate) fn block_scale(
                 ScaleRule::Ceil => ceil(block_amax, element),
                 _ => encode_e8m0_up(block_amax / element.largest()),
             };
-            // Exact: a power of two. NaN makes every element of the block NaN.
-            let factor = 1.0 / ScaleFormat::E8m0.decode(code);
+            // Exact: a power of two. A block that is NaN has the factor of the largest scale, with which zeros stay zeros.
+            let factor = 1.0 / ScaleFormat::E8m0.decode(code.min(E8M0_NAN - 1));
             BlockScale { code, factor }
         }
     }

@@ -1,0 +1,477 @@
+//! Quantisation at the speed of memory, with the bits of [`quantize`](crate::quantize()).
+//!
+//! A [`Quantizer`] makes several scaled tensors of one input in one pass over it, say an activation's blocks along its rows
+//! for the forward product and along its columns for the weight's gradient, and may subtract a mean from each column on
+//! the way. A [`QuantizerJob`] is one execution, divided into parts that threads may run at once.
+//!
+//! nvfp4 by `te` and mxfp4 by `rceil`, rounded to nearest or stochastically, go through [`kernel`]'s tiles; for this
+//! the input is seen as matrices whose rows or columns the blocks run along. Everything else is computed by definition.
+
+mod kernel;
+mod lanes;
+mod largest;
+mod sink;
+mod tile;
+
+pub use largest::{largest_centred_magnitude, largest_magnitude};
+
+use crate::quantize::{QuantizeError, TensorScale, check, quantize};
+use crate::simd::SimdLevel;
+use crate::{BlockShape, Format, Quantization, RandomStream, Rounding, ScaleLayout, ScaleRule};
+use kernel::{Direction, Encoding, ScaleMaker, Source, quantize_tile};
+use sink::Sink;
+use std::ops::Range;
+use tile::{Place, TILE, Tile};
+
+/// Several quantisations of one input.
+#[derive(Clone, Debug)]
+pub struct Quantizer {
+    quantizations: Vec<Quantization>,
+    view: View,
+    /// For each quantisation how its blocks lie in the view, or nothing where it is computed by definition.
+    directions: Vec<Option<Direction>>,
+    level: SimdLevel,
+}
+
+/// The input as `count` matrices of `rows` × `columns`, cut into tiles of the given height.
+#[derive(Clone, Copy, Debug)]
+struct View {
+    count: usize,
+    rows: usize,
+    columns: usize,
+    tile_rows: usize,
+}
+
+/// What one execution takes.
+#[derive(Clone, Copy, Debug)]
+pub struct QuantizerInput<'a> {
+    /// The numbers, in the row-major order of the quantisations' shape.
+    pub values: &'a [f32],
+    /// What is subtracted from the numbers, in f32: one number for each index of the last dimension.
+    pub mean: Option<&'a [f32]>,
+    /// What each quantisation takes, in their order.
+    pub draws: &'a [QuantizerDraw],
+}
+
+/// What one quantisation takes of an execution.
+#[derive(Clone, Copy, Debug)]
+pub struct QuantizerDraw {
+    /// The largest magnitude of the numbers less the mean; it matters to formats with a tensor scale alone.
+    pub amax: f32,
+    /// The bits of random roundings.
+    pub stream: Option<RandomStream>,
+}
+
+/// Why a quantiser cannot be made or run.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum QuantizerError {
+    /// Quantisations of tensors of different shapes.
+    #[error("expected quantisations of one shape, found {first:?} and {other:?}")]
+    Shapes {
+        /// The first quantisation's shape.
+        first: Vec<usize>,
+        /// The other shape.
+        other: Vec<usize>,
+    },
+    /// No quantisation at all.
+    #[error("expected at least one quantisation, found none")]
+    Empty,
+    /// Not one of something for each quantisation.
+    #[error("expected {expected} {what}, one for each quantisation, found {found}")]
+    Count {
+        /// What was counted.
+        what: &'static str,
+        /// The number of quantisations.
+        expected: usize,
+        /// The number given.
+        found: usize,
+    },
+    /// An output that has not its type's size.
+    #[error("expected {expected} bytes for output {output}, found {found}")]
+    Bytes {
+        /// The output's index.
+        output: usize,
+        /// Its type's bytes.
+        expected: usize,
+        /// The bytes given.
+        found: usize,
+    },
+    /// Not one mean for each index of the last dimension.
+    #[error("expected {expected} means, one for each index of the last dimension, found {found}")]
+    Mean {
+        /// The size of the last dimension.
+        expected: usize,
+        /// The means given.
+        found: usize,
+    },
+    /// The numbers or the random stream do not fit a quantisation.
+    #[error(transparent)]
+    Quantize(#[from] QuantizeError),
+}
+
+impl Quantizer {
+    /// A quantiser that makes all of these, with the best instructions of this processor.
+    ///
+    /// # Errors
+    /// There are none, or their shapes differ.
+    pub fn new(quantizations: Vec<Quantization>) -> Result<Self, QuantizerError> {
+        let shape = match quantizations.first() {
+            Some(first) => first.scaled_type().shape().to_vec(),
+            None => return Err(QuantizerError::Empty),
+        };
+        let others = quantizations.iter().map(|one| one.scaled_type().shape());
+        if let Some(other) = others.into_iter().find(|&other| other != shape) {
+            let other = other.to_vec();
+            return Err(QuantizerError::Shapes {
+                first: shape,
+                other,
+            });
+        }
+        let (view, directions) = view(&shape, &quantizations);
+        Ok(Self {
+            quantizations,
+            view,
+            directions,
+            level: SimdLevel::detect(),
+        })
+    }
+
+    /// The same with chosen instructions; one of [`SimdLevel::available`], or else the best that there are.
+    pub fn with_level(mut self, level: SimdLevel) -> Self {
+        if SimdLevel::available().contains(&level) {
+            self.level = level;
+        }
+        self
+    }
+
+    /// What is made, in the order of outputs.
+    pub fn quantizations(&self) -> &[Quantization] {
+        &self.quantizations
+    }
+
+    /// Quantises into `outputs`, each the bytes of a scaled tensor, on this thread alone.
+    ///
+    /// # Errors
+    /// Numbers, means, draws or outputs do not fit.
+    pub fn run(
+        &self,
+        input: QuantizerInput<'_>,
+        outputs: &mut [&mut [u8]],
+    ) -> Result<(), QuantizerError> {
+        let mut job = self.job(input, outputs)?;
+        for part in job.parts(1) {
+            part.run()?;
+        }
+        Ok(())
+    }
+
+    /// An execution to be run in parts. When all of them have run, `outputs` hold the scaled tensors.
+    ///
+    /// # Errors
+    /// Numbers, means, draws or outputs do not fit.
+    pub fn job<'a>(
+        &'a self,
+        input: QuantizerInput<'a>,
+        outputs: &'a mut [&mut [u8]],
+    ) -> Result<QuantizerJob<'a>, QuantizerError> {
+        self.check(input, outputs)?;
+        let (mut fast, mut plain) = (Vec::new(), Vec::new());
+        let each = self.quantizations.iter().zip(&self.directions);
+        for (((quantization, direction), &draw), bytes) in each.zip(input.draws).zip(outputs) {
+            match *direction {
+                Some(direction) => {
+                    let scale = TensorScale::new(quantization, draw.amax);
+                    clear_gaps(quantization, scale.decode, bytes);
+                    // SAFETY: the job borrows the bytes for as long as it lives and hands the sink to its parts alone,
+                    // which are disjoint.
+                    let sink = unsafe { Sink::new(quantization.scaled_type(), bytes) };
+                    fast.push((encoding(quantization, direction, scale, draw), sink));
+                }
+                None => plain.push(PlainOutput {
+                    quantization,
+                    draw,
+                    bytes,
+                }),
+            }
+        }
+        Ok(QuantizerJob {
+            quantizer: self,
+            input,
+            fast,
+            plain,
+        })
+    }
+
+    fn check(
+        &self,
+        input: QuantizerInput<'_>,
+        outputs: &[&mut [u8]],
+    ) -> Result<(), QuantizerError> {
+        let expected = self.quantizations.len();
+        for (what, found) in [("draws", input.draws.len()), ("outputs", outputs.len())] {
+            if found != expected {
+                return Err(QuantizerError::Count {
+                    what,
+                    expected,
+                    found,
+                });
+            }
+        }
+        for (quantization, draw) in self.quantizations.iter().zip(input.draws) {
+            check(input.values, quantization, draw.stream)?;
+        }
+        for (output, (quantization, bytes)) in self.quantizations.iter().zip(outputs).enumerate() {
+            let (expected, found) = (quantization.scaled_type().byte_size(), bytes.len());
+            if expected != found {
+                return Err(QuantizerError::Bytes {
+                    output,
+                    expected,
+                    found,
+                });
+            }
+        }
+        let shape = self.quantizations[0].scaled_type().shape();
+        match (input.mean, shape.last()) {
+            (Some(mean), Some(&expected)) if mean.len() != expected => Err(QuantizerError::Mean {
+                expected,
+                found: mean.len(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How the input is seen so that as many of the quantisations as possible run along its rows or columns, and which do.
+fn view(shape: &[usize], quantizations: &[Quantization]) -> (View, Vec<Option<Direction>>) {
+    let last = shape.len() - 1;
+    let types = quantizations.iter().map(|one| one.scaled_type());
+    // The first axis that is not the last one is what columns run along. Square blocks need rows to be the dimension
+    // before the last, too.
+    let needs_columns = types.clone().any(|one| one.axis() != last);
+    let leading = types
+        .clone()
+        .map(|one| one.axis())
+        .find(|&axis| axis != last)
+        .or_else(|| {
+            let has_square = types.clone().any(|one| one.blocks() == BlockShape::Square);
+            has_square.then(|| last - 1)
+        });
+    let size = |range: Range<usize>| shape[range].iter().product::<usize>();
+    let (count, rows, columns) = match leading {
+        Some(axis) => (size(0..axis), shape[axis], size(axis + 1..last + 1)),
+        None => (1, size(0..last), shape[last]),
+    };
+    let directions = quantizations.iter().map(|one| {
+        let scaled_type = one.scaled_type();
+        let fits = |leading: usize| leading + 1 == last;
+        let is_plain = scaled_type.blocks() == BlockShape::Vector;
+        if !is_fast(one) {
+            None
+        } else if scaled_type.axis() == last {
+            leading.is_none_or(fits).then_some(Direction::Rows)
+        } else {
+            leading
+                .is_some_and(|leading| leading == scaled_type.axis() && (is_plain || fits(leading)))
+                .then_some(Direction::Columns)
+        }
+    });
+    let view = View {
+        count,
+        rows,
+        columns,
+        // Columns are written in stretches of 128 codes, a cache line; rows are read in long stretches.
+        tile_rows: if needs_columns { 128 } else { 16 },
+    };
+    (view, directions.collect())
+}
+
+/// Whether the tiles' kernels make that tensor.
+fn is_fast(quantization: &Quantization) -> bool {
+    let is_rule = matches!(
+        (quantization.scaled_type().format(), quantization.rule()),
+        (Format::Nvfp4, ScaleRule::Te) | (Format::Mxfp4, ScaleRule::Rceil)
+    );
+    is_rule && quantization.rounding() != Rounding::MsEden
+}
+
+fn encoding(
+    quantization: &Quantization,
+    direction: Direction,
+    scale: TensorScale,
+    draw: QuantizerDraw,
+) -> Encoding {
+    let scales = if quantization.scaled_type().format().has_tensor_scale() {
+        ScaleMaker::TransformerEngine {
+            encode: scale.encode * (1.0 / 6.0),
+            decode: 1.0 / scale.encode,
+        }
+    } else {
+        ScaleMaker::Rceil
+    };
+    Encoding {
+        scales,
+        random: draw.stream.filter(|_| quantization.rounding().is_random()),
+        blocks: quantization.scaled_type().blocks(),
+        direction,
+    }
+}
+
+/// Writes what is neither code nor scale: the gaps between the parts, the padding of tiled scales, the tensor scale.
+fn clear_gaps(quantization: &Quantization, tensor_scale: f32, bytes: &mut [u8]) {
+    let scaled_type = quantization.scaled_type();
+    let scales = scaled_type.scales_offset();
+    bytes[scaled_type.code_bytes()..scales].fill(0);
+    if scaled_type.layout() == ScaleLayout::Tiled128x4 {
+        bytes[scales..scales + scaled_type.scale_bytes()].fill(0);
+    }
+    if scaled_type.format().has_tensor_scale() {
+        let start = scaled_type.tensor_scale_offset();
+        bytes[scales + scaled_type.scale_bytes()..start].fill(0);
+        bytes[start..].copy_from_slice(&tensor_scale.to_le_bytes());
+    }
+}
+
+/// One execution of a [`Quantizer`].
+pub struct QuantizerJob<'a> {
+    quantizer: &'a Quantizer,
+    input: QuantizerInput<'a>,
+    fast: Vec<(Encoding, Sink)>,
+    plain: Vec<PlainOutput<'a>>,
+}
+
+/// An output that is computed by definition.
+struct PlainOutput<'a> {
+    quantization: &'a Quantization,
+    draw: QuantizerDraw,
+    bytes: &'a mut [u8],
+}
+
+impl QuantizerJob<'_> {
+    /// The work in about `count` parts of equal size, and one more for each output that is computed by definition.
+    pub fn parts(&mut self, count: usize) -> Vec<QuantizerPart<'_>> {
+        let stripes = if self.fast.is_empty() {
+            0
+        } else {
+            self.quantizer.view.stripes()
+        };
+        let count = count.clamp(1, stripes.max(1));
+        let mut parts = Vec::new();
+        for index in 0..count {
+            let stripes = index * stripes / count..(index + 1) * stripes / count;
+            if !stripes.is_empty() {
+                parts.push(QuantizerPart(PartKind::Stripes {
+                    quantizer: self.quantizer,
+                    input: self.input,
+                    outputs: &self.fast,
+                    stripes,
+                }));
+            }
+        }
+        let plain = self.plain.iter_mut().map(|output| {
+            QuantizerPart(PartKind::Plain {
+                input: self.input,
+                quantization: output.quantization,
+                draw: output.draw,
+                bytes: &mut *output.bytes,
+            })
+        });
+        parts.extend(plain);
+        parts
+    }
+}
+
+/// A part of an execution, to be run once on any thread.
+pub struct QuantizerPart<'a>(PartKind<'a>);
+
+enum PartKind<'a> {
+    Stripes {
+        quantizer: &'a Quantizer,
+        input: QuantizerInput<'a>,
+        outputs: &'a [(Encoding, Sink)],
+        stripes: Range<usize>,
+    },
+    Plain {
+        input: QuantizerInput<'a>,
+        quantization: &'a Quantization,
+        draw: QuantizerDraw,
+        bytes: &'a mut [u8],
+    },
+}
+
+impl QuantizerPart<'_> {
+    /// Computes the part.
+    ///
+    /// # Errors
+    /// Those of [`quantize`](crate::quantize()); none that the job has not refused before.
+    pub fn run(self) -> Result<(), QuantizerError> {
+        match self.0 {
+            PartKind::Stripes {
+                quantizer,
+                input,
+                outputs,
+                stripes,
+            } => {
+                quantizer.view.run(input, outputs, stripes, quantizer.level);
+            }
+            PartKind::Plain {
+                input,
+                quantization,
+                draw,
+                bytes,
+            } => {
+                let centred;
+                let values = match input.mean {
+                    None => input.values,
+                    Some(mean) => {
+                        let means = mean.iter().cycle();
+                        let each = input.values.iter().zip(means);
+                        centred = each.map(|(value, mean)| value - mean).collect::<Vec<f32>>();
+                        &centred
+                    }
+                };
+                let tensor = quantize(values, quantization, Some(draw.amax), draw.stream)?;
+                bytes.copy_from_slice(tensor.bytes());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl View {
+    /// Stretches of rows of a matrix, each a tile high.
+    fn stripes(self) -> usize {
+        self.count * self.rows.div_ceil(self.tile_rows)
+    }
+
+    /// Makes what is made of some stripes.
+    fn run(
+        self,
+        input: QuantizerInput<'_>,
+        outputs: &[(Encoding, Sink)],
+        stripes: Range<usize>,
+        level: SimdLevel,
+    ) {
+        let width = TILE / self.tile_rows;
+        let mut tile = Tile::new(self.tile_rows, width);
+        let per_matrix = self.rows.div_ceil(self.tile_rows);
+        for stripe in stripes {
+            let (matrix, row) = (stripe / per_matrix, stripe % per_matrix * self.tile_rows);
+            let source = Source {
+                matrix: &input.values[matrix * self.rows * self.columns..],
+                pitch: self.columns,
+                mean: input.mean,
+                rows_before: matrix * self.rows,
+                columns_before: matrix * self.columns,
+            };
+            for column in (0..self.columns).step_by(width) {
+                let place = Place {
+                    row,
+                    column,
+                    rows: self.tile_rows.min(self.rows - row),
+                    columns: width.min(self.columns - column),
+                };
+                quantize_tile(level, &mut tile, source, place, outputs);
+            }
+        }
+    }
+}

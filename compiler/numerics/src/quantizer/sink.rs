@@ -1,0 +1,78 @@
+//! Where the parts of an output go while several threads write it.
+
+use crate::{ScaleLayout, ScaledType};
+
+/// The bytes of one scaled tensor, of which every thread writes other parts.
+#[derive(Clone, Copy)]
+pub(super) struct Sink {
+    bytes: *mut u8,
+    scales_offset: usize,
+    byte_size: usize,
+    row_bytes: usize,
+    groups_per_row: u64,
+    blocks_per_row: usize,
+    layout: ScaleLayout,
+}
+
+// SAFETY: `Sink` is a pointer into bytes borrowed for as long as the job that holds it, written through alone, and no two
+// threads write the same byte: a job's parts cover different stripes of the input, and a stripe's codes and scales are no
+// other stripe's.
+unsafe impl Send for Sink {}
+// SAFETY: as above.
+unsafe impl Sync for Sink {}
+
+impl Sink {
+    /// A sink for a tensor of that type with E2M1 elements.
+    ///
+    /// # Safety
+    /// Until the sink and its copies are last used nothing else may read or write the bytes, and no two threads may put the
+    /// same group or scale at a time.
+    pub unsafe fn new(scaled_type: &ScaledType, bytes: &mut [u8]) -> Self {
+        assert_eq!(bytes.len(), scaled_type.byte_size());
+        Self {
+            bytes: bytes.as_mut_ptr(),
+            scales_offset: scaled_type.scales_offset(),
+            byte_size: bytes.len(),
+            row_bytes: scaled_type.row_bytes(),
+            groups_per_row: (scaled_type.padded_columns() / 16) as u64,
+            blocks_per_row: scaled_type.blocks_per_row(),
+            layout: scaled_type.layout(),
+        }
+    }
+
+    /// The number of a group of sixteen elements in storage.
+    #[inline(always)]
+    pub fn group(&self, row: usize, along: usize) -> u64 {
+        row as u64 * self.groups_per_row + along as u64
+    }
+
+    /// Writes the codes of a row of storage from a group on.
+    #[inline(always)]
+    pub fn put_codes(&self, row: usize, along: usize, codes: &[u8]) {
+        let start = row * self.row_bytes + along * 8;
+        assert!(start + codes.len() <= self.scales_offset);
+        // SAFETY: the place is inside the bytes, and by `new`'s contract nobody else uses it now.
+        unsafe {
+            let place = self.bytes.add(start);
+            place.copy_from_nonoverlapping(codes.as_ptr(), codes.len());
+        }
+    }
+
+    /// Writes the scale of a block of a row of storage.
+    #[inline(always)]
+    pub fn put_scale(&self, row: usize, block: usize, code: u8) {
+        let columns = self.blocks_per_row;
+        // `ScaledType::scale_position`, inlined.
+        let position = match self.layout {
+            ScaleLayout::Linear => row * columns + block,
+            ScaleLayout::Tiled128x4 => {
+                let tile = row / 128 * columns.div_ceil(4) + block / 4;
+                (tile * 32 + row % 32) * 16 + row % 128 / 32 * 4 + block % 4
+            }
+        };
+        let start = self.scales_offset + position;
+        assert!(start < self.byte_size);
+        // SAFETY: the place is inside the bytes, and by `new`'s contract nobody else uses it now.
+        unsafe { self.bytes.add(start).write(code) };
+    }
+}

@@ -1,0 +1,137 @@
+//! A tile of the input in cache, centred and padded with zeros, and the magnitudes of its groups of sixteen.
+
+use super::lanes::{Floats, LANES, larger_magnitudes, largest_of_all};
+
+/// The elements of a tile.
+pub(super) const TILE: usize = 8192;
+/// The groups of sixteen elements of a tile.
+pub(super) const GROUPS: usize = TILE / LANES;
+
+/// A part of the input matrix: `height` × `width` numbers, row by row. Both are multiples of 16.
+#[repr(align(64))]
+pub(super) struct Tile {
+    pub values: [f32; TILE],
+    pub height: usize,
+    pub width: usize,
+}
+
+/// Where a tile lies in the input matrix.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub row: usize,
+    pub column: usize,
+    /// The rows and columns of the matrix that the tile holds; the rest of it are zeros.
+    pub rows: usize,
+    pub columns: usize,
+}
+
+impl Tile {
+    pub fn new(height: usize, width: usize) -> Self {
+        assert!(height * width == TILE && height % LANES == 0 && width % LANES == 0);
+        let values = [0.0; TILE];
+        Self {
+            values,
+            height,
+            width,
+        }
+    }
+
+    /// Takes a part of a matrix of rows `pitch` apart, less the mean of each column.
+    #[inline(always)]
+    pub fn fill(&mut self, matrix: &[f32], pitch: usize, mean: Option<&[f32]>, place: Place) {
+        if place.rows < self.height || place.columns < self.width {
+            self.values.fill(0.0);
+        }
+        let mean = mean.map(|mean| &mean[place.column..place.column + place.columns]);
+        let rows = self.values.chunks_exact_mut(self.width).take(place.rows);
+        for (index, row) in rows.enumerate() {
+            let start = (place.row + index) * pitch + place.column;
+            let source = &matrix[start..start + place.columns];
+            let row = &mut row[..place.columns];
+            match mean {
+                None => row.copy_from_slice(source),
+                Some(mean) => {
+                    for ((value, source), mean) in row.iter_mut().zip(source).zip(mean) {
+                        *value = source - mean;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Group `index` of sixteen elements along the rows.
+    #[inline(always)]
+    pub fn group(&self, index: usize) -> &Floats {
+        let (groups, _) = self.values.as_chunks();
+        &groups[index]
+    }
+
+    /// The bits of the largest magnitude of each group of sixteen elements along the rows; `[row][group]`.
+    #[inline(always)]
+    pub fn largest_along_rows(&self, largest: &mut [u32; GROUPS]) {
+        let (groups, _) = self.values.as_chunks::<LANES>();
+        for (largest, group) in largest.iter_mut().zip(groups) {
+            *largest = largest_of_all(group);
+        }
+    }
+
+    /// The bits of the largest magnitude of each group of sixteen elements along the columns; `[group][column]`.
+    #[inline(always)]
+    pub fn largest_along_columns(&self, largest: &mut [u32; GROUPS]) {
+        let chunks = self.width / LANES;
+        let (lanes, _) = largest.as_chunks_mut::<LANES>();
+        for (index, lanes) in lanes.iter_mut().enumerate() {
+            let (group, chunk) = (index / chunks, index % chunks);
+            *lanes = [0; LANES];
+            for row in 0..LANES {
+                larger_magnitudes(lanes, self.group((group * LANES + row) * chunks + chunk));
+            }
+        }
+    }
+
+    /// Gives the groups of each square of 16 × 16 elements the largest of them. `largest` is `[row][group]`.
+    #[inline(always)]
+    pub fn square_rows(&self, largest: &mut [u32; GROUPS]) {
+        let width = self.width / LANES;
+        for square_row in largest.chunks_exact_mut(LANES * width) {
+            for column in 0..width {
+                let own = square_row[column..].iter().step_by(width);
+                let all = own.fold(0, |all, &one| all.max(one));
+                for one in square_row[column..].iter_mut().step_by(width) {
+                    *one = all;
+                }
+            }
+        }
+    }
+
+    /// As [`square_rows`](Self::square_rows) for `[group][column]`.
+    #[inline(always)]
+    pub fn square_columns(largest: &mut [u32; GROUPS]) {
+        let (squares, _) = largest.as_chunks_mut::<LANES>();
+        for square in squares {
+            let all = square.iter().fold(0, |all, &one| all.max(one));
+            *square = [all; LANES];
+        }
+    }
+
+    /// Gives both halves of each block of 32 elements along the rows the larger of them. `largest` is `[row][group]`.
+    #[inline(always)]
+    pub fn pair_rows(largest: &mut [u32; GROUPS]) {
+        let (pairs, _) = largest.as_chunks_mut::<2>();
+        for pair in pairs {
+            *pair = [pair[0].max(pair[1]); 2];
+        }
+    }
+
+    /// As [`pair_rows`](Self::pair_rows) for `[group][column]`.
+    #[inline(always)]
+    pub fn pair_columns(&self, largest: &mut [u32; GROUPS]) {
+        for pair in largest.chunks_exact_mut(2 * self.width) {
+            let (first, second) = pair.split_at_mut(self.width);
+            for (first, second) in first.iter_mut().zip(second) {
+                let both = (*first).max(*second);
+                (*first, *second) = (both, both);
+            }
+        }
+    }
+}
