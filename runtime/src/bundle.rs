@@ -17,7 +17,7 @@ mod host;
 mod json;
 mod manifest;
 mod open;
-mod strides;
+pub(crate) mod strides;
 mod tensor_type;
 mod validate;
 mod value_type;

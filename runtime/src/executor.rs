@@ -14,6 +14,7 @@ mod library;
 mod memory;
 mod profile;
 mod program;
+pub mod scaled_dot;
 mod schedule;
 mod team;
 
@@ -21,3 +22,4 @@ pub use error::RunError;
 pub use instance::{Instance, RunOptions};
 pub use profile::{KernelProfile, Profile};
 pub use program::Program;
+pub use team::Team;

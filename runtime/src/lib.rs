@@ -22,4 +22,6 @@ pub mod files;
 pub mod tensors;
 
 pub use bundle::{Bundle, BundleError, Manifest, TensorType};
-pub use executor::{Instance, KernelProfile, Profile, Program, RunError, RunOptions};
+pub use executor::{
+    Instance, KernelProfile, Profile, Program, RunError, RunOptions, Team, scaled_dot,
+};

@@ -3,7 +3,7 @@
 use super::manifest::{BatchDimension, Gemm, MatrixLayout};
 
 /// An axis of a strided walk: how many places along it, how many elements apart.
-pub(super) type Axis = (usize, usize);
+pub(crate) type Axis = (usize, usize);
 
 impl Gemm {
     fn axes(
@@ -35,7 +35,7 @@ impl Gemm {
 
 /// One more than the farthest element a walk along `axes` touches; `None` where that, or a stride alone, is more than
 /// memory can hold.
-pub(super) fn span(axes: &[Axis]) -> Option<usize> {
+pub(crate) fn span(axes: &[Axis]) -> Option<usize> {
     if axes
         .iter()
         .any(|&(_, stride)| isize::try_from(stride).is_err())
@@ -52,7 +52,7 @@ pub(super) fn span(axes: &[Axis]) -> Option<usize> {
 
 /// Whether a walk along `axes` meets each element at most once: each stride steps over all that smaller strides reach.
 /// Walks that interleave in more intricate ways are refused though they might not collide.
-pub(super) fn is_injective(axes: &[Axis]) -> bool {
+pub(crate) fn is_injective(axes: &[Axis]) -> bool {
     if axes.iter().any(|&(extent, _)| extent == 0) {
         return true;
     }
@@ -61,7 +61,7 @@ pub(super) fn is_injective(axes: &[Axis]) -> bool {
     (0..axes.len()).all(|index| span(&axes[..index]).is_some_and(|reach| axes[index].1 >= reach))
 }
 
-pub(super) fn describe(axes: &[Axis]) -> String {
+pub(crate) fn describe(axes: &[Axis]) -> String {
     let axes: Vec<String> = axes
         .iter()
         .map(|(extent, stride)| format!("{extent} at stride {stride}"))

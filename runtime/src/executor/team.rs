@@ -8,14 +8,17 @@ use std::ops::Range;
 const PIECES_PER_THREAD: u64 = 4;
 
 /// A fixed number of threads. With one there is no pool: everything runs where it is asked for.
-pub(super) struct Team {
+pub struct Team {
     pool: Option<rayon::ThreadPool>,
     threads: usize,
 }
 
 impl Team {
     /// A team of that many threads; without a number, as many as the machine runs at once.
-    pub(super) fn new(threads: Option<NonZeroUsize>) -> Result<Self, RunError> {
+    ///
+    /// # Errors
+    /// The system does not give the threads.
+    pub fn new(threads: Option<NonZeroUsize>) -> Result<Self, RunError> {
         let threads = threads
             .or_else(|| std::thread::available_parallelism().ok())
             .map_or(1, NonZeroUsize::get);
@@ -35,7 +38,7 @@ impl Team {
     }
 
     /// The number of threads.
-    pub(super) fn threads(&self) -> usize {
+    pub fn threads(&self) -> usize {
         self.threads
     }
 
