@@ -230,7 +230,7 @@ pub struct UnknownPreset {
 fn did_you_mean(found: &str, words: &[&'static str]) -> String {
     let distance = |word: &&&str| edit_distance(found, word);
     let nearest = words.iter().min_by_key(distance);
-    let nearest = nearest.filter(|word| distance(word) * 2 <= found.len());
+    let nearest = nearest.filter(|word| distance(word) * 3 <= found.len());
     nearest.map_or_else(String::new, |word| format!(", did you mean '{word}'?"))
 }
 

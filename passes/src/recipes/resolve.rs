@@ -191,7 +191,7 @@ fn operand(operand: Side, settings: &OperandSettings) -> Result<OperandRecipe> {
         let sampling = place(&settings.spectral.parameters.sampling);
         let places = match &refusal {
             Refusal::MeanOfWeight => vec![settings.mean.place()],
-            _ => vec![sampling, settings.spectral.place()],
+            _ => vec![settings.spectral.place(), sampling],
         };
         located(refusal, places)
     })
@@ -217,7 +217,7 @@ fn high_operand(
             let refusal = Refusal::NotQuantised { key, precision };
             return Err(located(
                 refusal,
-                vec![Some(place), self::place(&settings.precision)],
+                vec![self::place(&settings.precision), Some(place)],
             ));
         }
     }
@@ -245,7 +245,7 @@ fn gate(settings: &Switched<GateSettings>) -> Result<Option<Gate>> {
     let share = value(threshold).unwrap_or(default::THRESHOLD);
     Gate::new(share, value(refresh).unwrap_or(default::REFRESH))
         .map(Some)
-        .map_err(|refusal| located(refusal, vec![place(threshold), settings.place()]))
+        .map_err(|refusal| located(refusal, vec![settings.place(), place(threshold)]))
 }
 
 fn spectral(settings: &Switched<SpectralSettings>) -> Result<Option<SpectralSplit>> {
@@ -271,7 +271,7 @@ fn spectral(settings: &Switched<SpectralSettings>) -> Result<Option<SpectralSpli
             Refusal::Rank { .. } => place(rank),
             _ => place(sampling),
         };
-        located(refusal, vec![key, settings.place()])
+        located(refusal, vec![settings.place(), key])
     })
 }
 
@@ -304,7 +304,8 @@ fn place<T>(setting: &Option<Setting<T>>) -> Option<&Place> {
     setting.as_ref().map(|own| &own.place)
 }
 
-/// A refusal at the place of the user's file that has the last word in it. What comes of presets is noted: presets make
+/// A refusal at the place of the user's file that has the last word in it, the last one of several on one level. What
+/// comes of presets is noted: presets make
 /// sense by themselves, so something of the file is always there.
 fn located<'p>(
     refusal: Refusal,

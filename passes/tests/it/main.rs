@@ -11,5 +11,6 @@ mod operations;
 mod pipeline;
 mod planning;
 mod random;
+mod recipes;
 mod snapshots;
 mod steps;
