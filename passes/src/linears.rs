@@ -139,9 +139,10 @@ pub enum Side {
 
 /// The sizes of a linear Y = X W: X is l × m, W is m × n, Y is l × n, for each of a batch of such products.
 ///
-/// They are the same for the three roles: dgrad multiplies l × n by n × m, wgrad m × l by l × n. Where several
-/// dimensions of a tensor play one part, the size is their product. Of a product that is no linear's, l and n are what
-/// stays of the first and the second operand, m is summed over.
+/// They are the same for the three roles where these are products of the same tensors: dgrad multiplies l × n by n × m,
+/// wgrad m × l by l × n. (A step may multiply other ones: as JAX lowers a ragged product, only its wgrad is a batch of
+/// products.) Where several dimensions of a tensor play one part, the size is their product. Of a product that is no
+/// linear's, l and n are what stays of the first and the second operand, m is summed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dimensions {
     /// How many products there are: the experts, say, for a batch of weights.
@@ -203,8 +204,8 @@ pub enum Reason {
     },
     /// An operand is made of no input.
     Constant,
-    /// What it computes comes of parameters' gradients.
-    Optimizer,
+    /// An operand comes of parameters' gradients.
+    AfterGradients,
 }
 
 impl fmt::Display for Reason {
@@ -218,7 +219,7 @@ impl fmt::Display for Reason {
             ),
             Self::Input { name } => write!(
                 f,
-                "{name} is multiplied, an input that the step does not update: it is no parameter"
+                "no parameter is multiplied: {name} is an input that the step does not update"
             ),
             Self::Untrained { names } => write!(
                 f,
@@ -236,9 +237,9 @@ impl fmt::Display for Reason {
                 names.join(" and ")
             ),
             Self::Constant => f.write_str("one operand is constant: no parameter is multiplied"),
-            Self::Optimizer => {
-                f.write_str("part of the optimizer: it is computed from parameters' gradients")
-            }
+            Self::AfterGradients => f.write_str(
+                "parameters' gradients are multiplied: part of the optimizer, or of how a weight is made of parameters",
+            ),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::flow::{Flow, Node, Site};
 use indexmap::IndexSet;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use tessera_ir::{Definition, Graph, OpKind, ValueId};
 
 /// What congruent values have in common: the number of an expression.
@@ -36,6 +36,8 @@ impl<'a> Congruence<'a> {
             flow,
             of: vec![NONE; flow.node_count()],
             expressions: IndexSet::new(),
+            alternatives: HashMap::new(),
+            controlled: HashMap::new(),
         };
         keys.frame(0);
         Self {
@@ -85,6 +87,10 @@ struct Keys<'f, 'a> {
     flow: &'f Flow<'a>,
     of: Vec<Key>,
     expressions: IndexSet<Expression<'a>>,
+    /// Of what a `case` gives, where its branches differ: the key of its index and those of what each branch gives.
+    alternatives: HashMap<Key, (Key, Vec<Key>)>,
+    /// The first of the loops and `case`s that are equal and run on congruent operands.
+    controlled: HashMap<(&'a OpKind, Vec<Key>), Site>,
 }
 
 impl<'a> Keys<'_, 'a> {
@@ -112,8 +118,9 @@ impl<'a> Keys<'_, 'a> {
         let operation = flow.operation(site);
         let count = operation.results().len();
         let results = match &operation.op.kind {
-            OpKind::While { .. } => self.while_loop(site, &operands, count),
-            OpKind::Case { .. } => self.case(site, &operands, count),
+            kind @ (OpKind::While { .. } | OpKind::Case { .. }) => {
+                self.control(site, kind, operands, count)
+            }
             OpKind::OptimizationBarrier {} => operands,
             kind if shows_operand(kind) => vec![operands[0]],
             kind => (0..count)
@@ -123,6 +130,31 @@ impl<'a> Keys<'_, 'a> {
         for (index, key) in results.into_iter().enumerate() {
             self.of[flow.result(site, index)] = key;
         }
+    }
+
+    /// A loop or `case` that is equal to one before it, and runs on congruent operands, computes the same throughout.
+    fn control(
+        &mut self,
+        site: Site,
+        kind: &'a OpKind,
+        operands: Vec<Key>,
+        count: usize,
+    ) -> Vec<Key> {
+        let flow = self.flow;
+        if let Some(&first) = self.controlled.get(&(kind, operands.clone())) {
+            for (node, same) in flow.inside(site).zip(flow.inside(first)) {
+                self.of[node] = self.of[same];
+            }
+            let results = (0..count).map(|index| self.of[flow.result(first, index)]);
+            return results.collect();
+        }
+        let results = if let OpKind::While { .. } = kind {
+            self.while_loop(site, &operands, count)
+        } else {
+            self.case(site, &operands, count)
+        };
+        self.controlled.insert((kind, operands), site);
+        results
     }
 
     /// What a loop does not change is what it was outside; what it writes into a stack, round by round, is what the
@@ -163,27 +195,35 @@ impl<'a> Keys<'_, 'a> {
         results.collect()
     }
 
-    /// What all branches give that give more than constants is what the `case` gives.
+    /// What all branches give that give more than constants is what the `case` gives. A branch of a `case` with the same
+    /// index as one before it sees of that one's results what its branch gave.
     fn case(&mut self, site: Site, operands: &[Key], count: usize) -> Vec<Key> {
         let flow = self.flow;
-        for &branch in flow.children(site) {
+        for (number, &branch) in flow.children(site).iter().enumerate() {
             let inputs = flow.frames[branch].graph.input_values();
             for (input, &key) in inputs.zip(&operands[1..]) {
-                self.of[flow.node(branch, input)] = key;
+                let seen = self.alternatives.get(&key);
+                let seen = seen.filter(|(index, _)| *index == operands[0]);
+                let seen = seen.and_then(|(_, given)| given.get(number));
+                self.of[flow.node(branch, input)] = *seen.unwrap_or(&key);
             }
             self.frame(branch);
         }
         let results = (0..count).map(|index| {
             let given = flow.children(site).iter();
-            let given = given.map(|&branch| flow.frame_result(branch, index));
-            let mut given: Vec<Key> = given
-                .filter(|&node| !is_constant(flow, node))
-                .map(|node| self.of[node])
+            let given: Vec<_> = given
+                .map(|&branch| flow.frame_result(branch, index))
                 .collect();
-            given.dedup();
-            match given[..] {
-                [key] => key,
-                _ => self.key(Expression::Leaf(flow.result(site, index))),
+            let mut distinct = given.iter().filter(|&&node| !is_constant(flow, node));
+            let first = distinct.next().map(|&node| self.of[node]);
+            match first.filter(|&first| distinct.all(|&node| self.of[node] == first)) {
+                Some(key) => key,
+                None => {
+                    let key = self.key(Expression::Leaf(flow.result(site, index)));
+                    let given = given.iter().map(|&node| self.of[node]).collect();
+                    self.alternatives.insert(key, (operands[0], given));
+                    key
+                }
             }
         });
         results.collect()

@@ -1,10 +1,33 @@
 //! Where values flow: the values of a graph and of all graphs inside it, as nodes joined across loops and branches.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use tessera_ir::{Definition, Graph, OpId, OpKind, Operation, ValueId};
 
 /// A value of one of the graphs: of the entry, of a loop's body, of a branch.
 pub(super) type Node = usize;
+
+/// Some of the nodes of a flow.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NodeSet(Vec<u64>);
+
+impl NodeSet {
+    /// None of so many nodes.
+    pub(super) fn new(node_count: usize) -> Self {
+        Self(vec![0; node_count.div_ceil(64)])
+    }
+
+    pub(super) fn contains(&self, node: Node) -> bool {
+        self.0[node / 64] >> (node % 64) & 1 == 1
+    }
+
+    /// Adds a node and says whether it is new.
+    pub(super) fn insert(&mut self, node: Node) -> bool {
+        let is_new = !self.contains(node);
+        self.0[node / 64] |= 1 << (node % 64);
+        is_new
+    }
+}
 
 /// A graph and where it stands: the entry, or a region of an op.
 #[derive(Debug)]
@@ -33,6 +56,8 @@ pub(super) struct Flow<'a> {
     /// Every op, in the order of the program; those of a loop or branch after the op that holds them.
     pub(super) sites: Vec<Site>,
     children: HashMap<(usize, OpId), Vec<usize>>,
+    /// Of each loop and `case` the nodes of the graphs that it holds, all that is in these included.
+    inside: HashMap<(usize, OpId), Range<Node>>,
     /// Of each node its frame and the value it is there.
     values: Vec<(usize, ValueId)>,
     /// Inputs of loops that stand for a parameter from step to step: nothing is followed from outside into them.
@@ -47,6 +72,7 @@ impl<'a> Flow<'a> {
             frames: Vec::new(),
             sites: Vec::new(),
             children: HashMap::new(),
+            inside: HashMap::new(),
             values: Vec::new(),
             cut: Vec::new(),
             successors: Vec::new(),
@@ -71,11 +97,14 @@ impl<'a> Flow<'a> {
             self.sites.push(Site { frame, operation });
             let kind = &graph.operation(operation).op.kind;
             if matches!(kind, OpKind::While { .. } | OpKind::Case { .. }) {
+                let start = self.values.len();
                 let regions = kind.regions().into_iter().enumerate();
                 let children = regions
                     .map(|(number, region)| self.add(region, Some((frame, operation, number))));
                 let children = children.collect();
                 self.children.insert((frame, operation), children);
+                let inside = start..self.values.len();
+                self.inside.insert((frame, operation), inside);
             }
         }
         frame
@@ -151,6 +180,13 @@ impl<'a> Flow<'a> {
             .map_or(&[], Vec::as_slice)
     }
 
+    /// The nodes of the graphs that a loop or `case` holds, and of those in them: those of two equal ops go together in
+    /// order.
+    pub(super) fn inside(&self, site: Site) -> Range<Node> {
+        let inside = self.inside.get(&(site.frame, site.operation));
+        inside.cloned().unwrap_or_default()
+    }
+
     /// The node of a frame's result.
     pub(super) fn frame_result(&self, frame: usize, index: usize) -> Node {
         let result = &self.frames[frame].graph.results()[index];
@@ -214,7 +250,7 @@ impl<'a> Flow<'a> {
     }
 
     /// All that those nodes flow into, themselves included.
-    pub(super) fn reachable(&self, from: impl IntoIterator<Item = Node>) -> Vec<bool> {
+    pub(super) fn reachable(&self, from: impl IntoIterator<Item = Node>) -> NodeSet {
         self.reachable_within(from, |_| true)
     }
 
@@ -223,12 +259,11 @@ impl<'a> Flow<'a> {
         &self,
         from: impl IntoIterator<Item = Node>,
         admits: impl Fn(Node) -> bool,
-    ) -> Vec<bool> {
-        let mut reached = vec![false; self.node_count()];
+    ) -> NodeSet {
+        let mut reached = NodeSet::new(self.node_count());
         let mut open: Vec<Node> = from.into_iter().collect();
         while let Some(node) = open.pop() {
-            if !reached[node] && admits(node) {
-                reached[node] = true;
+            if admits(node) && reached.insert(node) {
                 open.extend(&self.successors[node]);
             }
         }
@@ -243,7 +278,7 @@ impl<'a> Flow<'a> {
     /// The dimensions of a node's value.
     pub(super) fn shape(&self, node: Node) -> &'a [usize] {
         let (frame, value) = self.value(node);
-        &self.frames[frame].graph.value_type(value).shape
+        &self.frames[frame].graph.value_type(value).shape()
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a parameter's new value is made of: the way back from it, through the optimizer's arithmetic, clipping,
 //! accumulation and stacking, to the products whose results it holds.
 
-use super::flow::{Flow, Node};
+use super::flow::{Flow, Node, NodeSet};
+use std::collections::HashMap;
 use tessera_ir::{Binary, OpKind};
 
 /// The way back from a value along what keeps its elements apart.
@@ -10,8 +11,11 @@ use tessera_ir::{Binary, OpKind};
 /// learning rate comes in, and through what orders, compares or counts. Sums are followed: over microbatches, say.
 pub(super) struct Walk<'f, 'a> {
     flow: &'f Flow<'a>,
-    seen: Vec<bool>,
+    seen: NodeSet,
     open: Vec<Node>,
+    /// Of each node met the number of the part that it is of the value the walk started at, where it is put in its
+    /// place on the way.
+    parts: HashMap<Node, usize>,
 }
 
 impl<'f, 'a> Walk<'f, 'a> {
@@ -19,14 +23,45 @@ impl<'f, 'a> Walk<'f, 'a> {
     pub(super) fn from(flow: &'f Flow<'a>, node: Node) -> Self {
         Self {
             flow,
-            seen: vec![false; flow.node_count()],
+            seen: NodeSet::new(flow.node_count()),
             open: vec![node],
+            parts: HashMap::new(),
         }
     }
 
     /// Goes on from a node to what `carrying` says of the op that gives it.
     pub(super) fn follow(&mut self, node: Node) {
-        self.open.extend(carrying(self.flow, node));
+        let whole = self.parts.get(&node).copied();
+        for (number, source) in carrying(self.flow, node).into_iter().enumerate() {
+            if let Some(part) = whole.or_else(|| part(self.flow, node, number)) {
+                self.parts.entry(source).or_insert(part);
+            }
+            self.open.push(source);
+        }
+    }
+
+    /// The number of the part that a node is of the value the walk started at: of a parameter whose parts are stacked
+    /// along a dimension, and whose gradient is put together from theirs.
+    pub(super) fn part(&self, node: Node) -> Option<usize> {
+        self.parts.get(&node).copied()
+    }
+}
+
+/// Where an operand of size 1 is put in a larger result, along the dimension in which it is.
+fn part(flow: &Flow<'_>, node: Node, operand: usize) -> Option<usize> {
+    let (site, _) = flow.definition(node)?;
+    let source = flow.operands(site).nth(operand)?;
+    let mut sizes = flow.shape(source).iter().zip(flow.shape(node));
+    let dimension = sizes.position(|(&part, &whole)| part == 1 && whole > 1)?;
+    match &flow.operation(site).op.kind {
+        OpKind::Pad {
+            edge_padding_low, ..
+        } => usize::try_from(edge_padding_low[dimension]).ok(),
+        OpKind::Concatenate { dimension: along } if *along == dimension => {
+            let before = flow.operands(site).take(operand);
+            Some(before.map(|node| flow.shape(node)[dimension]).sum())
+        }
+        _ => None,
     }
 }
 
@@ -37,7 +72,7 @@ impl Iterator for Walk<'_, '_> {
     fn next(&mut self) -> Option<Node> {
         loop {
             let node = self.open.pop()?;
-            if !std::mem::replace(&mut self.seen[node], true) {
+            if self.seen.insert(node) {
                 return Some(node);
             }
         }

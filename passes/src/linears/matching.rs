@@ -1,7 +1,7 @@
 //! The roles: which products are a linear's forward, dgrad and wgrad.
 
 use super::congruence::{Congruence, Key};
-use super::flow::{Flow, Node};
+use super::flow::{Flow, Node, NodeSet};
 use super::gradient::Walk;
 use super::products::{Application, Dot, Origins, dots, place};
 use super::state::{State, states};
@@ -45,7 +45,7 @@ pub(super) fn linears(mut flow: Flow<'_>) -> Linears {
 struct Use {
     applications: Vec<Application>,
     /// Of each node, whether a result of these flows into it.
-    reached: Vec<bool>,
+    reached: NodeSet,
 }
 
 impl Use {
@@ -81,6 +81,8 @@ struct Match {
 /// How much speaks for a match, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Evidence {
+    /// The forward's result flows into one operand and not into the other, and the result is of the weight's size.
+    Flow,
     /// The forward multiplies another X, which the wgrad's may be computed again from; dgrad multiplies the dY.
     Gradient,
     /// The forward multiplies the X; another weight's dgrad multiplies the dY.
@@ -94,31 +96,32 @@ enum Evidence {
 impl Step<'_> {
     fn linears(&self) -> Linears {
         let wgrads = self.wgrads();
-        let mut forwards: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-        for (&dot, matches) in &wgrads {
-            for found in matches {
-                forwards.entry(found.forward).or_default().insert(dot);
-            }
-        }
-        // Uses are in the order of their first products, and so are the linears.
-        let ids: HashMap<usize, LinearId> =
-            forwards.keys().copied().zip((0..).map(LinearId)).collect();
+        let gradients = Gradients::new(self, &wgrads);
+        let forwards = self.forwards(&wgrads, &gradients);
         let mut roles = Roles::new(self);
-        for (&dot, matches) in &wgrads {
-            for found in matches {
-                let id = ids[&found.forward];
-                roles.apply(&self.uses[found.forward], id, Role::Forward);
-                if let Some(dgrad) = found.dgrad {
-                    roles.apply(&self.uses[dgrad], id, Role::Dgrad);
+        for (id, uses) in (0..).map(LinearId).zip(&forwards) {
+            let applications = self.presumed_dgrad(uses, &wgrads, &forwards, &gradients);
+            applications.for_each(|a| roles.apply(a, id, Role::Dgrad));
+            let applications = uses
+                .iter()
+                .flat_map(|&found| &self.uses[found].applications);
+            applications.for_each(|a| roles.apply(a, id, Role::Forward));
+            for (&dot, matches) in &wgrads {
+                let matches = matches.iter().filter(|found| uses.contains(&found.forward));
+                for found in matches {
+                    roles.wgrad(dot, id, found.activation_operand);
+                    let dgrad = found.dgrad.map(|dgrad| &self.uses[dgrad].applications);
+                    // Another branch's dgrad is of the linear whose wgrad stands there.
+                    let dgrads = dgrad.into_iter().flatten();
+                    let dgrads = dgrads.filter(|a| !self.are_alternatives(a.dot, dot));
+                    dgrads.for_each(|a| roles.apply(a, id, Role::Dgrad));
                 }
-                roles.wgrad(dot, id, found.activation_operand);
             }
         }
         let mut linears = Linears {
-            linears: self.name(forwards.keys().copied(), &wgrads),
+            linears: self.name(&forwards, &gradients),
             ..Linears::default()
         };
-        let gradients = Gradients::new(self, &wgrads);
         for (number, dot) in self.dots.iter().enumerate() {
             let place = place(&self.flow, dot.site);
             let Some((product, shared)) = roles.product(number, place.clone()) else {
@@ -135,6 +138,107 @@ impl Step<'_> {
             linears.products.push(product);
         }
         linears
+    }
+
+    /// The uses that are forwards, those of one linear together, the linears in the order of their first products.
+    fn forwards(
+        &self,
+        wgrads: &BTreeMap<usize, Vec<Match>>,
+        gradients: &Gradients,
+    ) -> Vec<Vec<usize>> {
+        let matched: BTreeSet<usize> = wgrads.values().flatten().map(|m| m.forward).collect();
+        let used: BTreeSet<usize> = wgrads.values().flatten().filter_map(|m| m.dgrad).collect();
+        let is_left = |number: &usize| {
+            let value = self.value(*number);
+            !matched.contains(number)
+                && !used.contains(number)
+                && !gradients.activations.contains(value)
+        };
+        let left: Vec<usize> = (0..self.uses.len()).filter(is_left).collect();
+        let mut forwards: Vec<Vec<usize>> = matched.iter().map(|&m| vec![m]).collect();
+        for number in left {
+            if let Some(again) = self.computed_again(number, &forwards, gradients) {
+                forwards[again].push(number);
+            }
+        }
+        forwards.iter_mut().for_each(|uses| uses.sort_unstable());
+        forwards.sort();
+        forwards
+    }
+
+    /// Of a use without a wgrad the linear that computes it again in the backward, on another X as far as is known, and
+    /// has the wgrad: the first one of the same weight, after it, that has no such use yet and that no result of the
+    /// step but new state comes of. Inside a loop that the backward runs a second time, that is all there is to see.
+    fn computed_again(
+        &self,
+        number: usize,
+        forwards: &[Vec<usize>],
+        gradients: &Gradients,
+    ) -> Option<usize> {
+        let (&(weight, _), found) = self.uses.get_index(number)?;
+        forwards.iter().position(|uses| {
+            let &[again] = &uses[..] else {
+                return false;
+            };
+            let is_same = self
+                .uses
+                .get_index(again)
+                .is_some_and(|(&(w, _), _)| w == weight);
+            is_same
+                && again > number
+                && !self.reports(&self.uses[again], Some(gradients))
+                && self.dots[self.uses[again].first()].sizes == self.dots[found.first()].sizes
+        })
+    }
+
+    /// The dgrad of a linear that has none, for all that is known, where another dY is multiplied than in the wgrad: one
+    /// that is rounded along another dimension, say. It has the forward's sizes, its dY comes of the forward's result,
+    /// and no loss comes of it.
+    fn presumed_dgrad<'s>(
+        &'s self,
+        uses: &[usize],
+        wgrads: &'s BTreeMap<usize, Vec<Match>>,
+        forwards: &'s [Vec<usize>],
+        gradients: &Gradients,
+    ) -> impl Iterator<Item = &'s Application> + use<'s> {
+        let matches = || wgrads.values().flatten();
+        let has_dgrad = matches().any(|m| m.dgrad.is_some() && uses.contains(&m.forward));
+        let forward = &self.uses[uses[0]];
+        let sizes = self.application_sizes(forward);
+        let found = (0..self.uses.len()).find(|&number| {
+            let found = &self.uses[number];
+            let [l, m, n] = self.application_sizes(found);
+            !has_dgrad
+                && self.is_same_part(uses[0], number)
+                && [l, n, m] == sizes
+                && !forwards.iter().flatten().any(|&other| other == number)
+                && !matches().any(|m| m.dgrad == Some(number))
+                && forward.reached.contains(self.value(number))
+                && !self.reports(found, Some(gradients))
+        });
+        let found = found.map(|number| &self.uses[number].applications);
+        found.into_iter().flatten()
+    }
+
+    /// Of what a use multiplies: what stays of the value, what is summed over, what stays of the weight.
+    fn application_sizes(&self, found: &Use) -> [usize; 3] {
+        let application = &found.applications[0];
+        let sizes = self.dots[application.dot].sizes;
+        let weight = application.weight_operand;
+        [sizes.free[1 - weight], sizes.contracted, sizes.free[weight]]
+    }
+
+    /// Whether two uses apply the same part of the same state.
+    fn is_same_part(&self, a: usize, b: usize) -> bool {
+        let states = |number: usize| &self.uses[number].applications[0].states;
+        let index = |number: usize| self.congruence.index(self.keys(number).0);
+        states(a) == states(b) && index(a) == index(b)
+    }
+
+    /// What a use applies the weight to, in its first product.
+    fn value(&self, number: usize) -> Node {
+        let application = &self.uses[number].applications[0];
+        self.dots[application.dot].operands[1 - application.weight_operand]
     }
 
     /// The products that are wgrads, with the uses they are wgrads of.
@@ -173,6 +277,20 @@ impl Step<'_> {
         state: usize,
         by_result: &HashMap<Node, usize>,
     ) -> Vec<(usize, Vec<Match>)> {
+        let matched = self.met(state, by_result, |dot| self.matches(dot, state));
+        if !matched.is_empty() {
+            return matched;
+        }
+        self.met(state, by_result, |dot| self.presumed(dot, state))
+    }
+
+    /// The products on the way back from a state's new value, and their matches; the way ends at those that have some.
+    fn met(
+        &self,
+        state: usize,
+        by_result: &HashMap<Node, usize>,
+        matches: impl Fn(usize) -> Vec<Match>,
+    ) -> Vec<(usize, Vec<Match>)> {
         let applied = self.applied_states();
         let others = applied.iter().filter(|&&other| other != state);
         let others: BTreeSet<Node> = others.map(|&other| self.states[other].after).collect();
@@ -183,7 +301,10 @@ impl Step<'_> {
                 continue;
             }
             let dot = by_result.get(&node).copied();
-            let matches = dot.map_or_else(Vec::new, |dot| self.matches(dot, state));
+            let mut matches = dot.map_or_else(Vec::new, &matches);
+            if let Some(part) = walk.part(node) {
+                self.keep_part(&mut matches, part);
+            }
             match dot {
                 Some(dot) if !matches.is_empty() => found.push((dot, matches)),
                 _ => walk.follow(node),
@@ -196,48 +317,121 @@ impl Step<'_> {
     fn matches(&self, dot: usize, state: usize) -> Vec<Match> {
         let operands = self.dots[dot].operands;
         let keys = operands.map(|node| self.congruence.key(node));
-        let depend = operands
+        let mut depend = operands
             .iter()
-            .all(|&node| self.origins.depends_on_batch(node));
-        if !depend || keys[0] == keys[1] {
+            .map(|&node| self.origins.depends_on_batch(node));
+        if !depend.all(|depends| depends) || keys[0] == keys[1] {
             return Vec::new();
         }
-        let mut matches = Vec::new();
-        for activation_operand in [0, 1] {
-            let gradient = operands[1 - activation_operand];
-            for (forward, (&(weight, value), applied)) in self.uses.iter().enumerate() {
-                if !applied.applications[0].states.contains(&state)
-                    || applied.applications.iter().any(|a| a.dot == dot)
-                {
-                    continue;
-                }
-                let dgrad = self
-                    .uses
-                    .get_index_of(&(weight, keys[1 - activation_operand]));
-                let dgrad = dgrad.filter(|&dgrad| dgrad != forward);
-                let is_ordered =
-                    self.comes_first(forward, dgrad, operands[activation_operand], gradient);
-                let evidence = match (value == keys[activation_operand], dgrad) {
-                    _ if !is_ordered => continue,
-                    (true, Some(_)) => Evidence::Both,
-                    (true, None) if self.is_applied_to(keys[1 - activation_operand]) => {
-                        Evidence::SharedGradient
-                    }
-                    (true, None) => Evidence::Activation,
-                    (false, Some(_)) => Evidence::Gradient,
-                    (false, None) => continue,
-                };
-                matches.push(Match {
-                    forward,
-                    dgrad,
-                    activation_operand,
-                    evidence,
-                });
-            }
-        }
+        let candidates = [0, 1].into_iter().flat_map(|activation_operand| {
+            let uses = self.uses_of(state, dot);
+            uses.filter_map(move |forward| self.candidate(forward, operands, activation_operand))
+        });
+        let mut matches: Vec<Match> = candidates.collect();
         let best = matches.iter().map(|found| found.evidence).max();
         matches.retain(|found| Some(found.evidence) == best);
+        if best == Some(Evidence::Gradient) {
+            // Of several X that the wgrad's may be computed again from, the nearest.
+            let last = matches.iter().map(|found| found.forward).max();
+            matches.retain(|found| Some(found.forward) == last);
+        }
         matches
+    }
+
+    /// The use of a state that a product is the wgrad of for all that is known, where what it multiplies is computed
+    /// again in another way than before: the last one whose result flows into one operand, dY, and not into the other.
+    fn presumed(&self, dot: usize, state: usize) -> Vec<Match> {
+        let Dot {
+            operands, result, ..
+        } = self.dots[dot];
+        let mut depend = operands
+            .iter()
+            .map(|&node| self.origins.depends_on_batch(node));
+        if !depend.all(|depends| depends) {
+            return Vec::new();
+        }
+        let matches = self.uses_of(state, dot).filter_map(|forward| {
+            let found = &self.uses[forward];
+            let application = &found.applications[0];
+            let weight = self.dots[application.dot].operands[application.weight_operand];
+            let flows = operands.map(|node| found.reached.contains(node));
+            let activation_operand = match flows {
+                [false, true] => 0,
+                [true, false] => 1,
+                [true, true] | [false, false] => return None,
+            };
+            (self.flow.len(weight) == self.flow.len(result)).then_some(Match {
+                forward,
+                dgrad: None,
+                activation_operand,
+                evidence: Evidence::Flow,
+            })
+        });
+        matches.last().into_iter().collect()
+    }
+
+    /// The uses of a state, but not one that is that product.
+    fn uses_of(&self, state: usize, dot: usize) -> impl Iterator<Item = usize> {
+        let uses = self.uses.values().enumerate();
+        let uses = uses.filter(move |(_, found)| {
+            found.applications[0].states.contains(&state)
+                && found.applications.iter().all(|a| a.dot != dot)
+        });
+        uses.map(|(number, _)| number)
+    }
+
+    /// What speaks for a use being the forward to a product of these operands.
+    fn candidate(
+        &self,
+        forward: usize,
+        operands: [Node; 2],
+        activation_operand: usize,
+    ) -> Option<Match> {
+        let activation = operands[activation_operand];
+        let gradient = operands[1 - activation_operand];
+        let dgrad = self.dgrad(forward, self.congruence.key(gradient));
+        if !self.comes_first(forward, dgrad, activation, gradient) {
+            return None;
+        }
+        let is_activation = self.keys(forward).1 == self.congruence.key(activation);
+        let evidence = match (is_activation, dgrad) {
+            (true, Some(_)) => Evidence::Both,
+            (true, None) if self.is_applied_to(self.congruence.key(gradient)) => {
+                Evidence::SharedGradient
+            }
+            (true, None) => Evidence::Activation,
+            (false, Some(_)) => Evidence::Gradient,
+            (false, None) => return None,
+        };
+        Some(Match {
+            forward,
+            dgrad,
+            activation_operand,
+            evidence,
+        })
+    }
+
+    /// The use that multiplies that dY by a forward's weight, or by one that is computed of the same part of the same
+    /// state in another way: rounded along another dimension, say.
+    fn dgrad(&self, forward: usize, gradient: Key) -> Option<usize> {
+        let (weight, _) = self.keys(forward);
+        let exact = self.uses.get_index_of(&(weight, gradient));
+        let similar = || {
+            let mut uses = 0..self.uses.len();
+            uses.find(|&other| self.keys(other).1 == gradient && self.is_same_part(forward, other))
+        };
+        exact.or_else(similar).filter(|&dgrad| dgrad != forward)
+    }
+
+    /// Keeps the uses of that part of a stacked parameter, if there are some among them.
+    fn keep_part(&self, matches: &mut Vec<Match>, part: usize) {
+        let is_of_part = |found: &Match| {
+            let (&(weight, _), _) = self.uses.get_index(found.forward)?;
+            (self.congruence.index(weight)? == part).then_some(())
+        };
+        if matches.iter().any(|found| is_of_part(found).is_some()) {
+            matches.retain(|found| is_of_part(found).is_some());
+        }
     }
 
     /// Whether a use can be the forward to that dY: its result flows there. Where a loss is linear in the result it does
@@ -250,22 +444,26 @@ impl Step<'_> {
         gradient: Node,
     ) -> bool {
         let forward = &self.uses[forward];
-        if forward.reached[gradient] {
+        if forward.reached.contains(gradient) {
             return true;
         }
         match dgrad.map(|dgrad| &self.uses[dgrad]) {
-            Some(dgrad) => !dgrad.reached[activation] && forward.first() < dgrad.first(),
-            None => self.reports(forward),
+            Some(dgrad) => !dgrad.reached.contains(activation) && forward.first() < dgrad.first(),
+            None => self.reports(forward, None),
         }
     }
 
-    /// Whether a use's result flows into a result of the step that is no new state: the loss.
-    fn reports(&self, found: &Use) -> bool {
+    /// Whether a use's result flows into a result of the step that is no new state: the loss. Where gradients are known,
+    /// what comes of the parameters' gradients, as their norm, is no loss either.
+    fn reports(&self, found: &Use, gradients: Option<&Gradients>) -> bool {
         let entry = self.flow.frames[0].graph;
         let donated: BTreeSet<usize> = entry.inputs().iter().filter_map(|i| i.donate).collect();
         let results = (0..entry.results().len()).filter(|number| !donated.contains(number));
         let mut results = results.map(|number| self.flow.frame_result(0, number));
-        results.any(|result| found.reached[result])
+        results.any(|result| {
+            found.reached.contains(result)
+                && gradients.is_none_or(|known| !known.parameters.contains(result))
+        })
     }
 
     /// Whether some state is applied to that value.
@@ -274,18 +472,13 @@ impl Step<'_> {
     }
 
     /// The linears without their products.
-    fn name(
-        &self,
-        forwards: impl Iterator<Item = usize>,
-        wgrads: &BTreeMap<usize, Vec<Match>>,
-    ) -> Vec<Linear> {
-        let trained = self.trained(wgrads);
+    fn name(&self, forwards: &[Vec<usize>], gradients: &Gradients) -> Vec<Linear> {
         let mut counts: HashMap<String, usize> = HashMap::new();
-        let linears = forwards.map(|forward| {
-            let found = &self.uses[forward];
-            let (&(weight, _), _) = self.uses.get_index(forward).expect("forwards number uses");
-            let states = found.applications[0].states.iter();
-            let states: Vec<usize> = states.copied().filter(|s| trained.contains(s)).collect();
+        let linears = forwards.iter().map(|uses| {
+            let found = &self.uses[uses[0]];
+            let (weight, _) = self.keys(uses[0]);
+            let states = found.applications[0].states.iter().copied();
+            let states: Vec<usize> = states.filter(|s| gradients.trained.contains(s)).collect();
             let parameters: Vec<Parameter> = states.iter().map(|&s| self.parameter(s)).collect();
             let index = match (self.congruence.shown(weight), &states[..]) {
                 (Some(shown), [state]) if shown == self.states[*state].before => {
@@ -303,19 +496,25 @@ impl Step<'_> {
             if *count > 1 {
                 name = format!("{name}#{count}");
             }
+            let first = self.flow.operation(self.dots[found.first()].site);
             Linear {
                 name,
                 parameters,
                 index,
-                location: self
-                    .flow
-                    .operation(self.dots[found.first()].site)
-                    .location
-                    .clone(),
+                location: first.location.clone(),
                 products: Vec::new(),
             }
         });
         linears.collect()
+    }
+
+    /// The keys of a use: of its weight and of what that is applied to.
+    fn keys(&self, number: usize) -> (Key, Key) {
+        let (&keys, _) = self
+            .uses
+            .get_index(number)
+            .expect("uses are numbered from 0 on");
+        keys
     }
 
     /// The states that have wgrads.
@@ -343,6 +542,17 @@ impl Step<'_> {
             .unwrap_or_else(|| format!("arg{input}"))
     }
 
+    /// Whether two products are in different branches of one `case`.
+    fn are_alternatives(&self, a: usize, b: usize) -> bool {
+        let [a, b] = [a, b].map(|dot| place(&self.flow, self.dots[dot].site));
+        let common = a.regions.iter().zip(&b.regions).take_while(|(a, b)| a == b);
+        let parted = common.count();
+        let (Some(a), Some(b)) = (a.regions.get(parted), b.regions.get(parted)) else {
+            return false;
+        };
+        a.0 == b.0 && a.1 != b.1
+    }
+
     /// Why a product is no linear's.
     fn reason(&self, number: usize, gradients: &Gradients) -> Reason {
         let dot = &self.dots[number];
@@ -350,8 +560,12 @@ impl Step<'_> {
             let names = states.iter().map(|&state| self.parameter(state).name);
             names.collect()
         };
-        if dot.operands.iter().any(|&node| gradients.parameters[node]) {
-            return Reason::Optimizer;
+        if dot
+            .operands
+            .iter()
+            .any(|&node| gradients.parameters.contains(node))
+        {
+            return Reason::AfterGradients;
         }
         let depends = dot.operands.map(|node| self.origins.depends_on_batch(node));
         let of_state = [0, 1].map(|operand| self.origins.state(number, operand));
@@ -379,7 +593,11 @@ impl Step<'_> {
         if let Some(name) = self.input_operand(dot) {
             return Reason::Input { name };
         }
-        if dot.operands.iter().any(|&node| gradients.activations[node]) {
+        if dot
+            .operands
+            .iter()
+            .any(|&node| gradients.activations.contains(node))
+        {
             Reason::ActivationsBackward
         } else {
             Reason::Activations
@@ -401,9 +619,9 @@ impl Step<'_> {
 /// What comes of gradients.
 struct Gradients {
     /// Of each node, whether a linear's dY flows into it.
-    activations: Vec<bool>,
+    activations: NodeSet,
     /// Of each node, whether a wgrad's result flows into it.
-    parameters: Vec<bool>,
+    parameters: NodeSet,
     /// The states that have wgrads.
     trained: BTreeSet<usize>,
 }
@@ -448,15 +666,13 @@ impl<'s, 'a> Roles<'s, 'a> {
         linears.insert(id);
     }
 
-    fn apply(&mut self, found: &Use, id: LinearId, role: Role) {
+    fn apply(&mut self, application: &Application, id: LinearId, role: Role) {
         let applied_to = match role {
             Role::Forward | Role::Wgrad => Side::Activation,
             Role::Dgrad => Side::Gradient,
         };
-        for application in &found.applications {
-            let sides = arrange(application.weight_operand, Side::Weight, applied_to);
-            self.set(application.dot, id, role, sides);
-        }
+        let sides = arrange(application.weight_operand, Side::Weight, applied_to);
+        self.set(application.dot, id, role, sides);
     }
 
     fn wgrad(&mut self, dot: usize, id: LinearId, activation_operand: usize) {
@@ -483,7 +699,8 @@ impl<'s, 'a> Roles<'s, 'a> {
         Some((product, linears.iter().copied()))
     }
 
-    /// Whether a product before this one has the same role on the same operands, and is not in another branch.
+    /// Whether a product before this one computes the same for the same linear, and is not in another branch. The
+    /// forwards of a linear all compute the same.
     fn is_recomputed(&self, number: usize) -> bool {
         let step = self.step;
         let operands = |number: usize| {
@@ -498,8 +715,8 @@ impl<'s, 'a> Roles<'s, 'a> {
         before.any(|(&before, (role_before, linears_before, _))| {
             role == role_before
                 && linears == linears_before
-                && operands(before) == operands(number)
-                && !are_alternatives(step, before, number)
+                && (*role == Role::Forward || operands(before) == operands(number))
+                && !step.are_alternatives(before, number)
         })
     }
 }
@@ -511,17 +728,6 @@ fn arrange(number: usize, this: Side, that: Side) -> [Side; 2] {
     } else {
         [that, this]
     }
-}
-
-/// Whether two products are in different branches of one `case`.
-fn are_alternatives(step: &Step<'_>, a: usize, b: usize) -> bool {
-    let [a, b] = [a, b].map(|dot| place(&step.flow, step.dots[dot].site));
-    let common = a.regions.iter().zip(&b.regions).take_while(|(a, b)| a == b);
-    let parted = common.count();
-    let (Some(a), Some(b)) = (a.regions.get(parted), b.regions.get(parted)) else {
-        return false;
-    };
-    a.0 == b.0 && a.1 != b.1
 }
 
 /// The sizes of a linear's product under the linear's names.

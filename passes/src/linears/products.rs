@@ -1,7 +1,7 @@
 //! The matrix products of a step: their operands and sizes, and what of them depends on state and on the batch.
 
 use super::congruence::{Congruence, Key};
-use super::flow::{Flow, Node, Site};
+use super::flow::{Flow, Node, NodeSet, Site};
 use super::state::State;
 use super::{Dimensions, Place};
 use tessera_ir::OpKind;
@@ -17,7 +17,7 @@ pub(super) struct Dot {
 }
 
 /// The sizes of a product, as it stands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sizes {
     pub(super) batch: usize,
     /// What stays of either operand.
@@ -96,7 +96,7 @@ pub(super) fn place(flow: &Flow<'_>, site: Site) -> Place {
 /// What the operands of products are made of.
 pub(super) struct Origins {
     /// Of each node, whether it depends on the batch: on an input that is no state.
-    batch: Vec<bool>,
+    batch: NodeSet,
     /// Of each product and operand that does not depend on the batch, the state it is made of.
     state: Vec<[Vec<usize>; 2]>,
 }
@@ -111,10 +111,10 @@ impl Origins {
         let batch = flow.reachable(inputs.map(|(_, value)| flow.node(0, value)));
         let mut state = vec![[Vec::new(), Vec::new()]; dots.len()];
         for (number, of) in states.iter().enumerate() {
-            let reached = flow.reachable_within([of.before], |node| !batch[node]);
+            let reached = flow.reachable_within([of.before], |node| !batch.contains(node));
             for (dot, state) in dots.iter().zip(&mut state) {
                 for (operand, state) in dot.operands.iter().zip(state) {
-                    if reached[*operand] {
+                    if reached.contains(*operand) {
                         state.push(number);
                     }
                 }
@@ -125,7 +125,7 @@ impl Origins {
 
     /// Whether a node depends on the batch.
     pub(super) fn depends_on_batch(&self, node: Node) -> bool {
-        self.batch[node]
+        self.batch.contains(node)
     }
 
     /// The state that an operand of a product is made of, where it does not depend on the batch.
