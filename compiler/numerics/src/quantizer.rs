@@ -7,11 +7,16 @@
 //! nvfp4 by `te` and mxfp4 by `rceil`, rounded to nearest or stochastically, go through [`kernel`]'s tiles; for this
 //! the input is seen as matrices whose rows or columns the blocks run along. Everything else is computed by definition.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod kernel;
 mod lanes;
 mod largest;
 mod sink;
 mod tile;
+mod vector;
 
 pub use largest::{largest_centred_magnitude, largest_magnitude};
 

@@ -1,7 +1,6 @@
 //! Which vector instructions the processor has, and functions compiled once for each of them.
 //!
-//! The fast paths are written as plain arithmetic over arrays of sixteen, which the compiler turns into the instructions of
-//! the level that a function is compiled for. Rust neither fuses nor reorders floating-point operations, so all levels
+//! Rust neither fuses nor reorders floating-point operations, and no rounding is left to the instructions: all levels
 //! compute the same bits.
 
 /// A set of vector instructions.
@@ -45,23 +44,31 @@ impl SimdLevel {
     }
 }
 
-/// Defines a function that runs a generic body compiled for a [`SimdLevel`], its first argument.
+/// Defines a function that runs one of several bodies, by the [`SimdLevel`] that is its first argument; each is compiled
+/// for the level's instructions.
 ///
-/// The body and all that it calls must be `#[inline(always)]`: what is not inlined is compiled without the level's
+/// The bodies and all that they call must be `#[inline(always)]`: what is not inlined is compiled without the level's
 /// instructions.
 macro_rules! for_each_level {
-    ($(#[$attribute:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $body:expr;) => {
+    (
+        $(#[$attribute:meta])*
+        fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = {
+            avx512: $avx512:expr,
+            avx2: $avx2:expr,
+            portable: $portable:expr,
+        };
+    ) => {
         $(#[$attribute])*
         pub(crate) fn $name(level: $crate::simd::SimdLevel, $($argument: $type),*) $(-> $result)? {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2")]
             fn avx2($($argument: $type),*) $(-> $result)? {
-                $body($($argument),*)
+                $avx2($($argument),*)
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
             fn avx512($($argument: $type),*) $(-> $result)? {
-                $body($($argument),*)
+                $avx512($($argument),*)
             }
             match level {
                 #[cfg(target_arch = "x86_64")]
@@ -70,7 +77,7 @@ macro_rules! for_each_level {
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: as above.
                 $crate::simd::SimdLevel::Avx2 => unsafe { avx2($($argument),*) },
-                _ => $body($($argument),*),
+                _ => $portable($($argument),*),
             }
         }
     };

@@ -1,11 +1,15 @@
 //! From a tile to codes and block scales, along the rows and along the columns.
 
+#[cfg(target_arch = "x86_64")]
+use super::avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+use super::avx512::Avx512;
 use super::lanes::{
-    Floats, LANES, Rceil, Scales, TransformerEngine, Words, encode_all_nearest,
-    encode_all_stochastic, pack, random_bytes, random_words,
+    Rceil, Scales, TransformerEngine, encode_nearest, encode_stochastic, random_words,
 };
 use super::sink::Sink;
 use super::tile::{GROUPS, Place, Tile};
+use super::vector::{LANES, Portable, Vector, Words};
 use crate::simd::for_each_level;
 use crate::{BlockShape, RandomStream};
 
@@ -34,16 +38,6 @@ pub(super) enum Direction {
     Columns,
 }
 
-for_each_level! {
-    /// Fills the tile and writes every output's part of it.
-    fn quantize_tile(
-        tile: &mut Tile,
-        source: Source<'_>,
-        place: Place,
-        outputs: &[(Encoding, Sink)],
-    ) = quantize_tile_body;
-}
-
 /// The input matrix.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
@@ -52,266 +46,275 @@ pub(super) struct Source<'a> {
     pub pitch: usize,
     /// What is subtracted from each column.
     pub mean: Option<&'a [f32]>,
-    /// Rows of storage, for each direction, before this matrix's.
+    /// The rows of storage before this matrix's, for blocks along its rows and along its columns.
     pub rows_before: usize,
     pub columns_before: usize,
 }
 
+for_each_level! {
+    /// Fills the tile and writes every output's part of it.
+    fn quantize_tile(
+        tile: &mut Tile,
+        source: Source<'_>,
+        place: Place,
+        outputs: &[(Encoding, Sink)],
+    ) = {
+        avx512: quantize_tile_with::<Avx512>,
+        avx2: quantize_tile_with::<Avx2>,
+        portable: quantize_tile_with::<Portable>,
+    };
+}
+
 #[inline(always)]
-fn quantize_tile_body(
+fn quantize_tile_with<V: Vector>(
     tile: &mut Tile,
     source: Source<'_>,
     place: Place,
     outputs: &[(Encoding, Sink)],
 ) {
     tile.fill(source.matrix, source.pitch, source.mean, place);
-    for (encoding, sink) in outputs {
+    for &(encoding, sink) in outputs {
+        let place = match encoding.direction {
+            Direction::Rows => Place {
+                row: source.rows_before + place.row,
+                ..place
+            },
+            Direction::Columns => Place {
+                column: source.columns_before + place.column,
+                ..place
+            },
+        };
+        let part = Part {
+            tile,
+            place,
+            sink,
+            encoding,
+        };
         match encoding.scales {
             ScaleMaker::TransformerEngine { encode, decode } => {
-                let scales = TransformerEngine { encode, decode };
-                quantize_output::<_, 1>(tile, source, place, *encoding, scales, sink);
+                part.write::<V, _, 1>(TransformerEngine { encode, decode });
             }
-            ScaleMaker::Rceil => {
-                quantize_output::<_, 2>(tile, source, place, *encoding, Rceil, sink);
+            ScaleMaker::Rceil => part.write::<V, _, 2>(Rceil),
+        }
+    }
+}
+
+/// One output's part of a tile.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    tile: &'a Tile,
+    /// Where the part lies in storage, rows and columns still the matrix's.
+    place: Place,
+    sink: Sink,
+    encoding: Encoding,
+}
+
+impl Part<'_> {
+    /// Writes codes and scales; blocks are `BLOCK_GROUPS` groups of sixteen.
+    #[inline(always)]
+    fn write<V: Vector, S: Scales, const BLOCK_GROUPS: usize>(self, scales: S) {
+        let mut largest = [0; GROUPS];
+        let is_square = self.encoding.blocks == BlockShape::Square;
+        match self.encoding.direction {
+            Direction::Rows => {
+                self.tile.largest_along_rows::<V>(&mut largest);
+                if is_square {
+                    self.tile.square_rows(&mut largest);
+                }
+                if BLOCK_GROUPS == 2 {
+                    Tile::pair_rows(&mut largest);
+                }
+                match self.encoding.random {
+                    None => self.rows::<V, S, _, BLOCK_GROUPS>(&largest, scales, Nearest),
+                    Some(stream) => {
+                        self.rows::<V, S, _, BLOCK_GROUPS>(&largest, scales, Stochastic(stream));
+                    }
+                }
+            }
+            Direction::Columns => {
+                self.tile.largest_along_columns::<V>(&mut largest);
+                if is_square {
+                    Tile::square_columns(&mut largest);
+                }
+                if BLOCK_GROUPS == 2 {
+                    self.tile.pair_columns(&mut largest);
+                }
+                match self.encoding.random {
+                    None => self.columns::<V, S, _, BLOCK_GROUPS>(&largest, scales, Nearest),
+                    Some(stream) => {
+                        self.columns::<V, S, _, BLOCK_GROUPS>(&largest, scales, Stochastic(stream));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Blocks along the tile's rows: sixteen groups, one after the other in the tile, at a time.
+    #[inline(always)]
+    fn rows<V: Vector, S: Scales, R: Round, const BLOCK_GROUPS: usize>(
+        self,
+        largest: &[u32; GROUPS],
+        scales: S,
+        round: R,
+    ) {
+        let (place, sink) = (self.place, self.sink);
+        let first = place.column / LANES;
+        let valid_groups = groups(place.columns, BLOCK_GROUPS);
+        // A tile's width is a power of two; divisions would take longer than all else.
+        let groups_per_row = self.tile.width / LANES;
+        let shift = groups_per_row.trailing_zeros();
+        let position = |index: usize| (index >> shift, index & (groups_per_row - 1));
+
+        let (largest, _) = largest.as_chunks::<LANES>();
+        let used = (place.rows * groups_per_row).div_ceil(LANES);
+        for (chunk, largest) in largest.iter().take(used).enumerate() {
+            let (codes, factors) = scales.scales(V::of_words(largest));
+            let (codes, factors) = (codes.words(), factors.words());
+            let drawn = round.draw::<V>(|group| {
+                let (row, along) = position(chunk * LANES + group);
+                sink.group(place.row + row, first + along)
+            });
+            for group in 0..LANES {
+                let (row, along) = position(chunk * LANES + group);
+                if row >= place.rows || along >= valid_groups {
+                    continue;
+                }
+                let values = V::load(self.tile.group(chunk * LANES + group));
+                let scaled = values.mul(V::splat(factors[group]));
+                let packed = R::along(&drawn, group, scaled).pack();
+                sink.put_codes(place.row + row, first + along, &packed.to_le_bytes());
+                if along.is_multiple_of(BLOCK_GROUPS) {
+                    let block = (first + along) / BLOCK_GROUPS;
+                    sink.put_scale(place.row + row, block, codes[group] as u8);
+                }
+            }
+        }
+    }
+
+    /// Blocks along the tile's columns: the groups of sixteen columns side by side at a time.
+    #[inline(always)]
+    fn columns<V: Vector, S: Scales, R: Round, const BLOCK_GROUPS: usize>(
+        self,
+        largest: &[u32; GROUPS],
+        scales: S,
+        round: R,
+    ) {
+        /// The most groups along a column of a tile.
+        const MOST: usize = 8;
+        let (place, sink) = (self.place, self.sink);
+        let first = place.row / LANES;
+        let valid_groups = groups(place.rows, BLOCK_GROUPS).min(MOST);
+        let chunks = self.tile.width / LANES;
+        let (largest, _) = largest.as_chunks::<LANES>();
+        for chunk in 0..place.columns.div_ceil(LANES) {
+            let row = place.column + chunk * LANES;
+            let mut packed = [[0u64; MOST]; LANES];
+            let mut scale_codes = [[0u8; MOST]; LANES];
+            for group in 0..valid_groups {
+                let (codes, factors) = scales.scales(V::of_words(&largest[group * chunks + chunk]));
+                let drawn = round.draw::<V>(|lane| sink.group(row + lane, first + group));
+                // Eight codes in each lane; the first in the lowest bits, so the last is shifted in first.
+                let half = |start: usize| {
+                    (start..start + LANES / 2)
+                        .rev()
+                        .fold(V::splat(0), |codes, element| {
+                            let index = (group * LANES + element) * chunks + chunk;
+                            let scaled = V::load(self.tile.group(index)).mul(factors);
+                            codes
+                                .shift_left::<4>()
+                                .or(R::across(&drawn, element, scaled))
+                        })
+                };
+                let (low, high) = (half(0).words(), half(LANES / 2).words());
+                let codes = codes.words();
+                for lane in 0..LANES {
+                    packed[lane][group] = u64::from(low[lane]) | u64::from(high[lane]) << 32;
+                    scale_codes[lane][group] = codes[lane] as u8;
+                }
+            }
+            for lane in 0..LANES.min(place.columns - chunk * LANES) {
+                let bytes = packed[lane].map(u64::to_le_bytes);
+                sink.put_codes(row + lane, first, &bytes.as_flattened()[..8 * valid_groups]);
+                for group in (0..valid_groups).step_by(BLOCK_GROUPS) {
+                    let block = (first + group) / BLOCK_GROUPS;
+                    sink.put_scale(row + lane, block, scale_codes[lane][group]);
+                }
             }
         }
     }
 }
 
-/// One output's part of a tile; its blocks are `BLOCK_GROUPS` groups of sixteen.
-#[inline(always)]
-fn quantize_output<S: Scales, const BLOCK_GROUPS: usize>(
-    tile: &Tile,
-    source: Source<'_>,
-    place: Place,
-    encoding: Encoding,
-    scales: S,
-    sink: &Sink,
-) {
-    let mut largest = [0; GROUPS];
-    match encoding.direction {
-        Direction::Rows => {
-            tile.largest_along_rows(&mut largest);
-            if encoding.blocks == BlockShape::Square {
-                tile.square_rows(&mut largest);
-            }
-            if BLOCK_GROUPS == 2 {
-                Tile::pair_rows(&mut largest);
-            }
-            let place = Place {
-                row: source.rows_before + place.row,
-                ..place
-            };
-            match encoding.random {
-                None => rows::<S, _, BLOCK_GROUPS>(tile, place, &largest, scales, Nearest, sink),
-                Some(stream) => rows::<S, _, BLOCK_GROUPS>(
-                    tile,
-                    place,
-                    &largest,
-                    scales,
-                    Stochastic(stream),
-                    sink,
-                ),
-            }
-        }
-        Direction::Columns => {
-            tile.largest_along_columns(&mut largest);
-            if encoding.blocks == BlockShape::Square {
-                Tile::square_columns(&mut largest);
-            }
-            if BLOCK_GROUPS == 2 {
-                tile.pair_columns(&mut largest);
-            }
-            let place = Place {
-                column: source.columns_before + place.column,
-                ..place
-            };
-            match encoding.random {
-                None => columns::<S, _, BLOCK_GROUPS>(tile, place, &largest, scales, Nearest, sink),
-                Some(stream) => columns::<S, _, BLOCK_GROUPS>(
-                    tile,
-                    place,
-                    &largest,
-                    scales,
-                    Stochastic(stream),
-                    sink,
-                ),
-            }
-        }
-    }
+/// The groups that elements take, up to a whole number of blocks.
+fn groups(elements: usize, block_groups: usize) -> usize {
+    elements.div_ceil(LANES).next_multiple_of(block_groups)
 }
 
 /// How elements are rounded.
 trait Round: Copy {
-    /// What is drawn once for sixteen groups, whose places in storage are given in units of groups.
-    type Drawn;
-    fn draw(self, groups: &[u64; LANES]) -> Self::Drawn;
-    /// The codes of the elements of group `group`.
-    fn along(drawn: &Self::Drawn, group: usize, values: &Floats, factors: &Floats) -> Words;
-    /// The codes of element `element` of every group.
-    fn across(drawn: &Self::Drawn, element: usize, values: &Floats, factors: &Floats) -> Words;
+    /// What is drawn once for sixteen groups.
+    type Drawn<V: Vector>;
+    /// Draws for sixteen groups, of each of which `number` gives the number in storage.
+    fn draw<V: Vector>(self, number: impl Fn(usize) -> u64) -> Self::Drawn<V>;
+    /// The codes of the elements of one group.
+    fn along<V: Vector>(drawn: &Self::Drawn<V>, group: usize, scaled: V) -> V;
+    /// The codes of one element of every group.
+    fn across<V: Vector>(drawn: &Self::Drawn<V>, element: usize, scaled: V) -> V;
 }
 
 #[derive(Clone, Copy)]
 struct Nearest;
 
 impl Round for Nearest {
-    type Drawn = ();
+    type Drawn<V: Vector> = ();
 
     #[inline(always)]
-    fn draw(self, _groups: &[u64; LANES]) {}
+    fn draw<V: Vector>(self, _number: impl Fn(usize) -> u64) {}
 
     #[inline(always)]
-    fn along((): &(), _group: usize, values: &Floats, factors: &Floats) -> Words {
-        encode_all_nearest(values, factors)
+    fn along<V: Vector>((): &(), _group: usize, scaled: V) -> V {
+        encode_nearest(scaled)
     }
 
     #[inline(always)]
-    fn across((): &(), _element: usize, values: &Floats, factors: &Floats) -> Words {
-        encode_all_nearest(values, factors)
+    fn across<V: Vector>((): &(), _element: usize, scaled: V) -> V {
+        encode_nearest(scaled)
     }
 }
 
 #[derive(Clone, Copy)]
 struct Stochastic(RandomStream);
 
+/// The random words of sixteen groups, as vectors and as numbers.
+struct Drawn<V> {
+    vectors: [V; 4],
+    words: [Words; 4],
+}
+
 impl Round for Stochastic {
-    type Drawn = [Words; 4];
+    type Drawn<V: Vector> = Drawn<V>;
 
     #[inline(always)]
-    fn draw(self, groups: &[u64; LANES]) -> [Words; 4] {
-        random_words(self.0, groups)
+    fn draw<V: Vector>(self, number: impl Fn(usize) -> u64) -> Drawn<V> {
+        let vectors = random_words::<V>(self.0, &std::array::from_fn(number));
+        let words = vectors.map(V::words);
+        Drawn { vectors, words }
     }
 
     #[inline(always)]
-    fn along(drawn: &[Words; 4], group: usize, values: &Floats, factors: &Floats) -> Words {
-        let random = random_bytes([0, 1, 2, 3].map(|word: usize| drawn[word][group]));
-        encode_all_stochastic(values, factors, &random)
+    fn along<V: Vector>(drawn: &Drawn<V>, group: usize, scaled: V) -> V {
+        let random = V::of_bytes([0, 1, 2, 3].map(|word: usize| drawn.words[word][group]));
+        encode_stochastic(scaled, random)
     }
 
     #[inline(always)]
-    fn across(drawn: &[Words; 4], element: usize, values: &Floats, factors: &Floats) -> Words {
-        let mut random = [0; LANES];
-        for lane in 0..LANES {
-            random[lane] = drawn[element / 4][lane] >> (8 * (element % 4)) & 0xff;
-        }
-        encode_all_stochastic(values, factors, &random)
-    }
-}
-
-/// Blocks along the tile's rows: sixteen groups, one after the other in the tile, at a time.
-#[inline(always)]
-fn rows<S: Scales, R: Round, const BLOCK_GROUPS: usize>(
-    tile: &Tile,
-    place: Place,
-    largest: &[u32; GROUPS],
-    scales: S,
-    round: R,
-    sink: &Sink,
-) {
-    let groups_per_row = tile.width / LANES;
-    let valid = Valid::new(place.rows, place.columns, BLOCK_GROUPS);
-    let (largest, _) = largest.as_chunks::<LANES>();
-    let used = (place.rows * groups_per_row).div_ceil(LANES);
-    for (chunk, largest) in largest.iter().take(used).enumerate() {
-        let (codes, factors) = scales.scales(largest);
-        let position = |group: usize| {
-            let index = chunk * LANES + group;
-            (index / groups_per_row, index % groups_per_row)
+    fn across<V: Vector>(drawn: &Drawn<V>, element: usize, scaled: V) -> V {
+        let words = drawn.vectors[element / 4];
+        let moved = match element % 4 {
+            0 => words,
+            1 => words.shift_right::<8>(),
+            2 => words.shift_right::<16>(),
+            _ => words.shift_right::<24>(),
         };
-        let mut groups = [0; LANES];
-        for (group, number) in groups.iter_mut().enumerate() {
-            let (row, along) = position(group);
-            *number = sink.group(place.row + row, place.column / LANES + along);
-        }
-        let drawn = round.draw(&groups);
-        for group in 0..LANES {
-            let (row, along) = position(group);
-            if row >= valid.rows || along >= valid.groups {
-                continue;
-            }
-            let values = tile.group(chunk * LANES + group);
-            let packed = pack(&R::along(&drawn, group, values, &[factors[group]; LANES]));
-            let along = place.column / LANES + along;
-            sink.put_codes(place.row + row, along, &packed.to_le_bytes());
-            if along.is_multiple_of(BLOCK_GROUPS) {
-                sink.put_scale(place.row + row, along / BLOCK_GROUPS, codes[group] as u8);
-            }
-        }
-    }
-}
-
-/// The rows of storage and the groups along them that a tile holds, up to the padding of rows to whole blocks.
-struct Valid {
-    rows: usize,
-    groups: usize,
-}
-
-impl Valid {
-    fn new(rows: usize, elements: usize, block_groups: usize) -> Self {
-        let groups = elements.div_ceil(LANES).next_multiple_of(block_groups);
-        Self { rows, groups }
-    }
-}
-
-/// Blocks along the tile's columns: the groups of sixteen columns side by side at a time.
-#[inline(always)]
-fn columns<S: Scales, R: Round, const BLOCK_GROUPS: usize>(
-    tile: &Tile,
-    place: Place,
-    largest: &[u32; GROUPS],
-    scales: S,
-    round: R,
-    sink: &Sink,
-) {
-    /// The most groups along a column of a tile.
-    const MOST: usize = 8;
-    let chunks = tile.width / LANES;
-    let valid = Valid::new(place.columns, place.rows, BLOCK_GROUPS);
-    assert!(valid.groups <= MOST);
-    let (largest, _) = largest.as_chunks::<LANES>();
-    for chunk in 0..valid.rows.div_ceil(LANES) {
-        let mut packed = [[0u64; MOST]; LANES];
-        let mut scale_codes = [[0u8; MOST]; LANES];
-        for group in 0..valid.groups {
-            let (codes, factors) = scales.scales(&largest[group * chunks + chunk]);
-            let mut groups = [0; LANES];
-            for (lane, number) in groups.iter_mut().enumerate() {
-                let row = place.column + chunk * LANES + lane;
-                *number = sink.group(row, place.row / LANES + group);
-            }
-            let drawn = round.draw(&groups);
-            let [mut low, mut high] = [[0u32; LANES]; 2];
-            for element in 0..LANES {
-                let values = tile.group((group * LANES + element) * chunks + chunk);
-                let codes = R::across(&drawn, element, values, &factors);
-                let half = if element < LANES / 2 {
-                    &mut low
-                } else {
-                    &mut high
-                };
-                for lane in 0..LANES {
-                    half[lane] |= codes[lane] << (4 * (element % (LANES / 2)));
-                }
-            }
-            for lane in 0..LANES {
-                packed[lane][group] = u64::from(low[lane]) | u64::from(high[lane]) << 32;
-                scale_codes[lane][group] = codes[lane] as u8;
-            }
-        }
-        let lanes = (valid.rows - chunk * LANES).min(LANES);
-        for lane in 0..lanes {
-            let row = place.column + chunk * LANES + lane;
-            let first = place.row / LANES;
-            let bytes = packed[lane].map(u64::to_le_bytes);
-            sink.put_codes(row, first, &bytes.as_flattened()[..8 * valid.groups]);
-            for group in (0..valid.groups).step_by(BLOCK_GROUPS) {
-                sink.put_scale(
-                    row,
-                    (first + group) / BLOCK_GROUPS,
-                    scale_codes[lane][group],
-                );
-            }
-        }
+        encode_stochastic(scaled, moved.and(V::splat(0xff)))
     }
 }

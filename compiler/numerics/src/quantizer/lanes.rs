@@ -3,105 +3,64 @@
 //! Rounding to a format is done by the processor's own rounding: a number with exponent e added to `1.5 · 2^(e + 23 − m)`
 //! is rounded to m mantissa bits, to nearest even, and the sum's low bits count its steps.
 
+use super::vector::{LANES, Vector};
 use crate::RandomStream;
-
-/// Numbers that are computed together; also the elements that share a block of random words.
-pub(super) const LANES: usize = 16;
-
-pub(super) type Floats = [f32; LANES];
-pub(super) type Words = [u32; LANES];
+use crate::philox::{KEY_INCREMENTS, MULTIPLIERS, ROUNDS};
 
 const EXPONENT: u32 = 0x7f80_0000;
-const MAGNITUDE: u32 = 0x7fff_ffff;
+/// All bits but the sign. They compare as integers like magnitudes, and NaN's are above ∞'s.
+pub(super) const MAGNITUDE: u32 = 0x7fff_ffff;
 const ONE: u32 = 0x3f80_0000;
 
-/// The magnitude's bits, at most 6, which also stands for NaN; and the sign as a code's bit 3, which NaN does not have.
+/// A float in every lane.
 #[inline(always)]
-fn magnitude_and_sign(value: f32) -> (f32, u32) {
-    let bits = value.to_bits();
-    let magnitude = f32::from_bits(bits & MAGNITUDE);
-    let sign = if magnitude.is_nan() {
-        0
-    } else {
-        bits >> 28 & 8
-    };
-    let magnitude = if magnitude < 6.0 { magnitude } else { 6.0 };
-    (magnitude, sign)
+fn float<V: Vector>(value: f32) -> V {
+    V::splat(value.to_bits())
 }
 
-/// The largest power of two not above a magnitude, at least 1, where E2M1's steps stop to shrink.
+/// The magnitudes, at most 6, which also stands for NaN; and the signs as a code's bit 3, which NaN does not have.
 #[inline(always)]
-fn binade(magnitude: f32) -> u32 {
-    (magnitude.to_bits() & EXPONENT).max(ONE)
+fn magnitudes_and_signs<V: Vector>(values: V) -> (V, V) {
+    let magnitudes = values.and(V::splat(MAGNITUDE)).min(float(6.0));
+    let signs = values.shift_right::<28>().and(V::splat(8));
+    (magnitudes, values.if_nan(V::splat(0), signs))
 }
 
-/// [`ElementFormat::E2m1`](crate::ElementFormat::E2m1)'s nearest code.
+/// The largest powers of two not above the magnitudes, at least 1, where E2M1's steps stop to shrink.
 #[inline(always)]
-fn encode_nearest(value: f32) -> u32 {
+fn binades<V: Vector>(magnitudes: V) -> V {
+    magnitudes.and(V::splat(EXPONENT)).max_words(V::splat(ONE))
+}
+
+/// [`ElementFormat::E2m1`](crate::ElementFormat::E2m1)'s nearest codes.
+#[inline(always)]
+pub(super) fn encode_nearest<V: Vector>(values: V) -> V {
     const CENTRE: f32 = 1.5 * (1 << 22) as f32;
-    let (magnitude, sign) = magnitude_and_sign(value);
-    let sum = magnitude + f32::from_bits(binade(magnitude)) * CENTRE;
+    let (magnitudes, signs) = magnitudes_and_signs(values);
+    let sums = magnitudes.add(binades(magnitudes).mul(float(CENTRE)));
     // Bits 23 and up: the exponent above 1; the low bits: steps of half the binade.
-    let places = sum.to_bits().wrapping_sub(CENTRE.to_bits());
-    (places.wrapping_add(places >> 22) & 7) | sign
+    let places = sums.sub_words(float(CENTRE));
+    let codes = places.add_words(places.shift_right::<22>());
+    codes.and(V::splat(7)).or(signs)
 }
 
-/// [`ElementFormat::E2m1`](crate::ElementFormat::E2m1)'s code chosen by a random byte.
+/// [`ElementFormat::E2m1`](crate::ElementFormat::E2m1)'s codes chosen by random bytes.
 #[inline(always)]
-fn encode_stochastic(value: f32, random: u32) -> u32 {
-    let (magnitude, sign) = magnitude_and_sign(value);
+pub(super) fn encode_stochastic<V: Vector>(values: V, random: V) -> V {
+    let (magnitudes, signs) = magnitudes_and_signs(values);
     // u · step, exact: the byte over 256, times half the binade.
-    let part = f32::from_bits(binade(magnitude).wrapping_sub(9 << 23));
-    let moved = magnitude + random as i32 as f32 * part;
-    let binade = binade(moved);
-    // 2 over the binade, exact.
-    let steps = moved * f32::from_bits(EXPONENT.wrapping_sub(binade));
-    // SAFETY: `moved` is finite and below 8, and below twice its binade where that is above 1: `steps` is in 0 .. 4.
-    let steps: i32 = unsafe { steps.to_int_unchecked() };
-    (steps as u32).wrapping_add((binade >> 22).wrapping_sub(ONE >> 22)) | sign
-}
-
-/// Codes to nearest.
-#[inline(always)]
-pub(super) fn encode_all_nearest(values: &Floats, factors: &Floats) -> Words {
-    let mut codes = [0; LANES];
-    for lane in 0..LANES {
-        codes[lane] = encode_nearest(values[lane] * factors[lane]);
-    }
-    codes
-}
-
-/// Codes by random bytes.
-#[inline(always)]
-pub(super) fn encode_all_stochastic(values: &Floats, factors: &Floats, random: &Words) -> Words {
-    let mut codes = [0; LANES];
-    for lane in 0..LANES {
-        codes[lane] = encode_stochastic(values[lane] * factors[lane], random[lane]);
-    }
-    codes
-}
-
-/// The bits of the larger magnitudes, lane by lane. NaN's are above all numbers'.
-#[inline(always)]
-pub(super) fn larger_magnitudes(largest: &mut Words, values: &Floats) {
-    for lane in 0..LANES {
-        largest[lane] = largest[lane].max(values[lane].to_bits() & MAGNITUDE);
-    }
-}
-
-/// The bits of the largest magnitude of all lanes.
-#[inline(always)]
-pub(super) fn largest_of_all(values: &Floats) -> u32 {
-    let mut largest = 0;
-    for value in values {
-        largest = largest.max(value.to_bits() & MAGNITUDE);
-    }
-    largest
+    let parts = binades(magnitudes).sub_words(V::splat(9 << 23));
+    let moved = magnitudes.add(random.to_float().mul(parts));
+    let binades = binades(moved);
+    // 2 over the binade, exact; `moved` is finite and below 8, so there are 0 … 3 whole steps.
+    let steps = moved.mul(V::splat(EXPONENT).sub_words(binades)).truncate();
+    let exponents = binades.shift_right::<22>().sub_words(V::splat(ONE >> 22));
+    steps.add_words(exponents).or(signs)
 }
 
 /// How block scales are made from the largest magnitudes' bits: their codes, and the factors for the blocks' numbers.
 pub(super) trait Scales: Copy {
-    fn scales(&self, largest: &Words) -> (Words, Floats);
+    fn scales<V: Vector>(&self, largest: V) -> (V, V);
 }
 
 /// nvfp4's by the rule `te`.
@@ -115,29 +74,26 @@ pub(super) struct TransformerEngine {
 
 impl Scales for TransformerEngine {
     #[inline(always)]
-    fn scales(&self, largest: &Words) -> (Words, Floats) {
+    fn scales<V: Vector>(&self, largest: V) -> (V, V) {
         const LEAST_BINADE: u32 = (127 - 6) << 23;
         const CENTRE: f32 = 1.5 * (1 << 20) as f32;
-        let (mut codes, mut factors) = ([0; LANES], [0.0; LANES]);
-        for lane in 0..LANES {
-            let wanted = f32::from_bits(largest[lane]) * self.encode;
-            let bounded = if wanted < 448.0 { wanted } else { 448.0 };
-            let binade = (bounded.to_bits() & EXPONENT).max(LEAST_BINADE);
-            let centre = f32::from_bits(binade) * CENTRE;
-            let sum = bounded + centre;
-            let places = sum.to_bits().wrapping_sub(CENTRE.to_bits()) as i32;
-            let code = (places >> 20) as u32;
-            let code = code.wrapping_add(6 << 3).wrapping_add(places as u32 & 0x1f);
-            codes[lane] = if wanted.is_nan() { 0x7f } else { code };
-            let scale = if wanted.is_nan() {
-                wanted
-            } else {
-                sum - centre
-            };
-            let factor = 1.0 / (scale * self.decode);
-            factors[lane] = if factor < f32::MAX { factor } else { f32::MAX };
-        }
-        (codes, factors)
+        let wanted = largest.mul(float(self.encode));
+        let bounded = wanted.min(float(448.0));
+        let binades = bounded
+            .and(V::splat(EXPONENT))
+            .max_words(V::splat(LEAST_BINADE));
+        let centres = binades.mul(float(CENTRE));
+        let sums = bounded.add(centres);
+        // Bits 23 and up: the exponent, which may be negative; the low bits: steps, 16 at most.
+        let places = sums.sub_words(float(CENTRE));
+        let codes = places
+            .shift_right_signed::<20>()
+            .add_words(V::splat(6 << 3))
+            .add_words(places.and(V::splat(0x1f)));
+        let codes = wanted.if_nan(V::splat(0x7f), codes);
+        let scales = wanted.if_nan(wanted, sums.sub(centres));
+        let factors = float::<V>(1.0).div(scales.mul(float(self.decode)));
+        (codes, factors.min(float(f32::MAX)))
     }
 }
 
@@ -147,88 +103,47 @@ pub(super) struct Rceil;
 
 impl Scales for Rceil {
     #[inline(always)]
-    fn scales(&self, largest: &Words) -> (Words, Floats) {
+    fn scales<V: Vector>(&self, largest: V) -> (V, V) {
         /// 2^−126, f32's least normal number.
         const LEAST_NORMAL: u32 = 1 << 23;
-        let (mut codes, mut factors) = ([0; LANES], [0.0; LANES]);
-        for lane in 0..LANES {
-            let quotient = (f32::from_bits(largest[lane]) / 6.0).to_bits() & MAGNITUDE;
-            // What is above a power of two reaches the next; of subnormal numbers the power is 2^−127.
-            let up = if quotient < LEAST_NORMAL {
-                LEAST_NORMAL / 2 - 1
-            } else {
-                LEAST_NORMAL - 1
-            };
-            let bounded = (quotient.wrapping_add(up) >> 23).min(254);
-            codes[lane] = if quotient > EXPONENT { 255 } else { bounded };
-            let factor = if bounded == 254 {
-                LEAST_NORMAL / 2
-            } else {
-                (254 - bounded) << 23
-            };
-            factors[lane] = f32::from_bits(factor);
-        }
-        (codes, factors)
+        let quotients = largest.div(float(6.0));
+        let magnitudes = quotients.and(V::splat(MAGNITUDE));
+        // What is above a power of two reaches the next; of subnormal numbers the power is 2^−127.
+        let up = magnitudes.if_less(
+            V::splat(LEAST_NORMAL),
+            V::splat(LEAST_NORMAL / 2 - 1),
+            V::splat(LEAST_NORMAL - 1),
+        );
+        let codes = magnitudes.add_words(up).shift_right::<23>();
+        let codes = codes.if_less(V::splat(254), codes, V::splat(254));
+        // 2^(127 − code), subnormal for the largest.
+        let powers = V::splat(254).sub_words(codes).shift_left::<23>();
+        let factors = powers.max_words(V::splat(LEAST_NORMAL / 2));
+        (quotients.if_nan(V::splat(255), codes), factors)
     }
 }
 
 /// The four random words of each of sixteen blocks of elements: [`RandomStream::words`].
 #[inline(always)]
-pub(super) fn random_words(stream: RandomStream, blocks: &[u64; LANES]) -> [Words; 4] {
-    const LOW: u64 = 0xffff_ffff;
-    // The words are kept in the low halves of 64 bits, as the multiplier takes them; what is above them is dropped.
-    let mut state = [[0u64; LANES]; 4];
-    for lane in 0..LANES {
-        state[0][lane] = blocks[lane];
-        state[1][lane] = blocks[lane] >> 32;
-        state[2][lane] = u64::from(stream.step);
-        state[3][lane] = u64::from(stream.site);
-    }
+pub(super) fn random_words<V: Vector>(stream: RandomStream, blocks: &[u64; LANES]) -> [V; 4] {
+    let mut state = [
+        V::of_words(&blocks.map(|block| block as u32)),
+        V::of_words(&blocks.map(|block| (block >> 32) as u32)),
+        V::splat(stream.step),
+        V::splat(stream.site),
+    ];
     let mut keys = [stream.seed as u32, (stream.seed >> 32) as u32];
-    for _ in 0..crate::philox::ROUNDS {
-        let mut next = [[0u64; LANES]; 4];
-        for lane in 0..LANES {
-            let first = (state[0][lane] & LOW) * u64::from(crate::philox::MULTIPLIERS[0]);
-            let second = (state[2][lane] & LOW) * u64::from(crate::philox::MULTIPLIERS[1]);
-            next[0][lane] = second >> 32 ^ state[1][lane] ^ u64::from(keys[0]);
-            next[1][lane] = second;
-            next[2][lane] = first >> 32 ^ state[3][lane] ^ u64::from(keys[1]);
-            next[3][lane] = first;
-        }
-        state = next;
-        keys[0] = keys[0].wrapping_add(crate::philox::KEY_INCREMENTS[0]);
-        keys[1] = keys[1].wrapping_add(crate::philox::KEY_INCREMENTS[1]);
+    for _ in 0..ROUNDS {
+        let (high0, low0) = state[0].mul_wide(MULTIPLIERS[0]);
+        let (high1, low1) = state[2].mul_wide(MULTIPLIERS[1]);
+        state = [
+            high1.xor(state[1]).xor(V::splat(keys[0])),
+            low1,
+            high0.xor(state[3]).xor(V::splat(keys[1])),
+            low0,
+        ];
+        keys[0] = keys[0].wrapping_add(KEY_INCREMENTS[0]);
+        keys[1] = keys[1].wrapping_add(KEY_INCREMENTS[1]);
     }
-    let mut words = [[0; LANES]; 4];
-    for (words, state) in words.iter_mut().zip(&state) {
-        for lane in 0..LANES {
-            words[lane] = state[lane] as u32;
-        }
-    }
-    words
-}
-
-/// The random bytes of one block's sixteen elements.
-#[inline(always)]
-pub(super) fn random_bytes(words: [u32; 4]) -> Words {
-    let mut random = [0; LANES];
-    for lane in 0..LANES {
-        random[lane] = words[lane / 4] >> (8 * (lane % 4)) & 0xff;
-    }
-    random
-}
-
-/// Sixteen codes of four bits, the first in the lowest.
-#[inline(always)]
-pub(super) fn pack(codes: &Words) -> u64 {
-    let mut bytes = [0u8; LANES];
-    for lane in 0..LANES {
-        bytes[lane] = codes[lane] as u8;
-    }
-    let mut packed = [0u8; LANES / 2];
-    for (index, byte) in packed.iter_mut().enumerate() {
-        let pair = u16::from_le_bytes([bytes[2 * index], bytes[2 * index + 1]]);
-        *byte = (pair | pair >> 4) as u8;
-    }
-    u64::from_le_bytes(packed)
+    state
 }

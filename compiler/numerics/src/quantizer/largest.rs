@@ -1,9 +1,7 @@
 //! The largest magnitude, at the speed of memory.
 
+use super::lanes::MAGNITUDE;
 use crate::simd::{SimdLevel, for_each_level};
-
-/// A magnitude's bits compare as integers like the magnitudes, and NaN's are above ∞'s.
-const MAGNITUDE: u32 = 0x7fff_ffff;
 
 /// The largest absolute value, 0 for none at all. NaN where any number is NaN, as StableHLO's `maximum` has it.
 pub fn largest_magnitude(values: &[f32]) -> f32 {
@@ -22,11 +20,19 @@ fn from_bits(bits: u32) -> f32 {
 }
 
 for_each_level! {
-    fn largest(values: &[f32]) -> u32 = largest_body;
+    fn largest(values: &[f32]) -> u32 = {
+        avx512: largest_body,
+        avx2: largest_body,
+        portable: largest_body,
+    };
 }
 
 for_each_level! {
-    fn largest_centred(values: &[f32], mean: &[f32]) -> u32 = largest_centred_body;
+    fn largest_centred(values: &[f32], mean: &[f32]) -> u32 = {
+        avx512: largest_centred_body,
+        avx2: largest_centred_body,
+        portable: largest_centred_body,
+    };
 }
 
 #[inline(always)]

@@ -1,13 +1,14 @@
 //! A tile of the input in cache, centred and padded with zeros, and the magnitudes of its groups of sixteen.
 
-use super::lanes::{Floats, LANES, larger_magnitudes, largest_of_all};
+use super::lanes::MAGNITUDE;
+use super::vector::{Floats, LANES, Vector};
 
 /// The elements of a tile.
 pub(super) const TILE: usize = 8192;
 /// The groups of sixteen elements of a tile.
 pub(super) const GROUPS: usize = TILE / LANES;
 
-/// A part of the input matrix: `height` × `width` numbers, row by row. Both are multiples of 16.
+/// A part of the input matrix: `height` × `width` numbers, row by row. Both are powers of two, 16 at least.
 #[repr(align(64))]
 pub(super) struct Tile {
     pub values: [f32; TILE],
@@ -27,7 +28,8 @@ pub(super) struct Place {
 
 impl Tile {
     pub fn new(height: usize, width: usize) -> Self {
-        assert!(height * width == TILE && height % LANES == 0 && width % LANES == 0);
+        assert!(height * width == TILE && height.is_power_of_two() && width.is_power_of_two());
+        assert!(height >= LANES && width >= LANES);
         let values = [0.0; TILE];
         Self {
             values,
@@ -68,23 +70,26 @@ impl Tile {
 
     /// The bits of the largest magnitude of each group of sixteen elements along the rows; `[row][group]`.
     #[inline(always)]
-    pub fn largest_along_rows(&self, largest: &mut [u32; GROUPS]) {
-        let (groups, _) = self.values.as_chunks::<LANES>();
-        for (largest, group) in largest.iter_mut().zip(groups) {
-            *largest = largest_of_all(group);
+    pub fn largest_along_rows<V: Vector>(&self, largest: &mut [u32; GROUPS]) {
+        for (index, largest) in largest.iter_mut().enumerate() {
+            let group = V::load(self.group(index));
+            *largest = group.and(V::splat(MAGNITUDE)).largest();
         }
     }
 
     /// The bits of the largest magnitude of each group of sixteen elements along the columns; `[group][column]`.
     #[inline(always)]
-    pub fn largest_along_columns(&self, largest: &mut [u32; GROUPS]) {
+    pub fn largest_along_columns<V: Vector>(&self, largest: &mut [u32; GROUPS]) {
         let chunks = self.width / LANES;
         let (lanes, _) = largest.as_chunks_mut::<LANES>();
-        for (index, lanes) in lanes.iter_mut().enumerate() {
-            let (group, chunk) = (index / chunks, index % chunks);
-            *lanes = [0; LANES];
-            for row in 0..LANES {
-                larger_magnitudes(lanes, self.group((group * LANES + row) * chunks + chunk));
+        for (group, lanes) in lanes.chunks_exact_mut(chunks).enumerate() {
+            for (chunk, lanes) in lanes.iter_mut().enumerate() {
+                let mut all = V::splat(0);
+                for row in 0..LANES {
+                    let one = V::load(self.group((group * LANES + row) * chunks + chunk));
+                    all = all.max_words(one.and(V::splat(MAGNITUDE)));
+                }
+                *lanes = all.words();
             }
         }
     }

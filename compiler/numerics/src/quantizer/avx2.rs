@@ -1,0 +1,240 @@
+//! Sixteen lanes in two registers of AVX2.
+
+use super::vector::{Floats, LANES, Vector, Words};
+use std::arch::x86_64::*;
+
+#[derive(Clone, Copy)]
+pub(super) struct Avx2([__m256i; 2]);
+
+/// Calls intrinsics in a method of [`Avx2`].
+macro_rules! avx2 {
+    ($($intrinsics:tt)*) => {
+        // SAFETY: by the contract of `Vector` the processor has AVX2.
+        unsafe { $($intrinsics)* }
+    };
+}
+
+impl Avx2 {
+    #[inline(always)]
+    fn map(self, operation: impl Fn(__m256i) -> __m256i) -> Self {
+        Self(self.0.map(operation))
+    }
+
+    #[inline(always)]
+    fn zip(self, other: Self, operation: impl Fn(__m256i, __m256i) -> __m256i) -> Self {
+        let ([a, b], [c, d]) = (self.0, other.0);
+        Self([operation(a, c), operation(b, d)])
+    }
+
+    #[inline(always)]
+    fn zip_floats(self, other: Self, operation: impl Fn(__m256, __m256) -> __m256) -> Self {
+        self.zip(other, |a, b| {
+            avx2!(_mm256_castps_si256(operation(
+                _mm256_castsi256_ps(a),
+                _mm256_castsi256_ps(b)
+            )))
+        })
+    }
+
+    /// The lanes of `then` where the mask is set, else of `other`.
+    #[inline(always)]
+    fn choose(mask: Self, then: Self, other: Self) -> Self {
+        let ([m, n], [a, b], [c, d]) = (mask.0, then.0, other.0);
+        avx2!(Self([
+            _mm256_blendv_epi8(c, a, m),
+            _mm256_blendv_epi8(d, b, n)
+        ]))
+    }
+}
+
+// SAFETY: the methods use AVX2, which `SimdLevel::Avx2` stands for.
+unsafe impl Vector for Avx2 {
+    #[inline(always)]
+    fn load(values: &Floats) -> Self {
+        let place = values.as_ptr();
+        avx2!(Self([
+            _mm256_loadu_si256(place.cast()),
+            _mm256_loadu_si256(place.add(LANES / 2).cast())
+        ]))
+    }
+
+    #[inline(always)]
+    fn of_words(words: &Words) -> Self {
+        let place = words.as_ptr();
+        avx2!(Self([
+            _mm256_loadu_si256(place.cast()),
+            _mm256_loadu_si256(place.add(LANES / 2).cast())
+        ]))
+    }
+
+    #[inline(always)]
+    fn splat(word: u32) -> Self {
+        Self([avx2!(_mm256_set1_epi32(word as i32)); 2])
+    }
+
+    #[inline(always)]
+    fn words(self) -> Words {
+        let mut words = [0; LANES];
+        let place = words.as_mut_ptr();
+        avx2! {
+            _mm256_storeu_si256(place.cast(), self.0[0]);
+            _mm256_storeu_si256(place.add(LANES / 2).cast(), self.0[1]);
+        }
+        words
+    }
+
+    #[inline(always)]
+    fn of_bytes(words: [u32; 4]) -> Self {
+        let [a, b, c, d] = words.map(|word| word as i32);
+        avx2!(Self([
+            _mm256_cvtepu8_epi32(_mm_setr_epi32(a, b, 0, 0)),
+            _mm256_cvtepu8_epi32(_mm_setr_epi32(c, d, 0, 0))
+        ]))
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.zip_floats(other, |a, b| avx2!(_mm256_add_ps(a, b)))
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        self.zip_floats(other, |a, b| avx2!(_mm256_sub_ps(a, b)))
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        self.zip_floats(other, |a, b| avx2!(_mm256_mul_ps(a, b)))
+    }
+
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        self.zip_floats(other, |a, b| avx2!(_mm256_div_ps(a, b)))
+    }
+
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        self.zip_floats(other, |a, b| avx2!(_mm256_min_ps(a, b)))
+    }
+
+    #[inline(always)]
+    fn to_float(self) -> Self {
+        self.map(|a| avx2!(_mm256_castps_si256(_mm256_cvtepi32_ps(a))))
+    }
+
+    #[inline(always)]
+    fn truncate(self) -> Self {
+        self.map(|a| avx2!(_mm256_cvttps_epi32(_mm256_castsi256_ps(a))))
+    }
+
+    #[inline(always)]
+    fn if_nan(self, then: Self, other: Self) -> Self {
+        let nan = self.zip_floats(self, |a, b| avx2!(_mm256_cmp_ps::<_CMP_UNORD_Q>(a, b)));
+        Self::choose(nan, then, other)
+    }
+
+    #[inline(always)]
+    fn and(self, other: Self) -> Self {
+        self.zip(other, |a, b| avx2!(_mm256_and_si256(a, b)))
+    }
+
+    #[inline(always)]
+    fn or(self, other: Self) -> Self {
+        self.zip(other, |a, b| avx2!(_mm256_or_si256(a, b)))
+    }
+
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        self.zip(other, |a, b| avx2!(_mm256_xor_si256(a, b)))
+    }
+
+    #[inline(always)]
+    fn add_words(self, other: Self) -> Self {
+        self.zip(other, |a, b| avx2!(_mm256_add_epi32(a, b)))
+    }
+
+    #[inline(always)]
+    fn sub_words(self, other: Self) -> Self {
+        self.zip(other, |a, b| avx2!(_mm256_sub_epi32(a, b)))
+    }
+
+    #[inline(always)]
+    fn max_words(self, other: Self) -> Self {
+        self.zip(other, |a, b| avx2!(_mm256_max_epu32(a, b)))
+    }
+
+    #[inline(always)]
+    fn shift_left<const BITS: i32>(self) -> Self {
+        self.map(|a| avx2!(_mm256_slli_epi32::<BITS>(a)))
+    }
+
+    #[inline(always)]
+    fn shift_right<const BITS: i32>(self) -> Self {
+        self.map(|a| avx2!(_mm256_srli_epi32::<BITS>(a)))
+    }
+
+    #[inline(always)]
+    fn shift_right_signed<const BITS: i32>(self) -> Self {
+        self.map(|a| avx2!(_mm256_srai_epi32::<BITS>(a)))
+    }
+
+    #[inline(always)]
+    fn if_less(self, limit: Self, then: Self, other: Self) -> Self {
+        let less = self.zip(limit, |a, b| avx2!(_mm256_cmpgt_epi32(b, a)));
+        Self::choose(less, then, other)
+    }
+
+    #[inline(always)]
+    fn mul_wide(self, other: u32) -> (Self, Self) {
+        /// The odd 32-bit lanes.
+        const ODD: i32 = 0xaa;
+        let other = Self::splat(other);
+        let even = self.zip(other, |a, b| avx2!(_mm256_mul_epu32(a, b)));
+        let odd = self.zip(other, |a, b| {
+            avx2!(_mm256_mul_epu32(_mm256_srli_epi64::<32>(a), b))
+        });
+        let high = even.zip(odd, |even, odd| {
+            avx2!(_mm256_blend_epi32::<ODD>(
+                _mm256_srli_epi64::<32>(even),
+                odd
+            ))
+        });
+        let low = even.zip(odd, |even, odd| {
+            avx2!(_mm256_blend_epi32::<ODD>(
+                even,
+                _mm256_slli_epi64::<32>(odd)
+            ))
+        });
+        (high, low)
+    }
+
+    #[inline(always)]
+    fn largest(self) -> u32 {
+        avx2! {
+            let eight = _mm256_max_epu32(self.0[0], self.0[1]);
+            let four = _mm_max_epu32(
+                _mm256_castsi256_si128(eight),
+                _mm256_extracti128_si256::<1>(eight),
+            );
+            let two = _mm_max_epu32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
+            let one = _mm_max_epu32(two, _mm_shuffle_epi32::<0b10_11_00_01>(two));
+            _mm_cvtsi128_si32(one) as u32
+        }
+    }
+
+    #[inline(always)]
+    fn pack(self) -> u64 {
+        avx2! {
+            // Within each half of 128 bits the lanes 0 … 3 of the first register, then those of the second; then in order.
+            let halves = _mm256_packus_epi32(self.0[0], self.0[1]);
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(halves);
+            let bytes = _mm_packus_epi16(
+                _mm256_castsi256_si128(words),
+                _mm256_extracti128_si256::<1>(words),
+            );
+            // The first of two bytes once, the second sixteen times.
+            let pairs = _mm_maddubs_epi16(bytes, _mm_set1_epi16(0x1001));
+            _mm_cvtsi128_si64(_mm_packus_epi16(pairs, pairs)) as u64
+        }
+    }
+}

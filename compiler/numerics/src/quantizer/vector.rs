@@ -1,0 +1,240 @@
+//! Sixteen 32-bit lanes in the registers of each instruction set.
+//!
+//! A vector is bits; each operation says what it takes them for. All implementations give the same bits, which the
+//! portable one spells out lane by lane.
+
+/// The lanes of a vector; also the elements that share a block of random words.
+pub(super) const LANES: usize = 16;
+
+pub(super) type Floats = [f32; LANES];
+pub(super) type Words = [u32; LANES];
+
+/// Sixteen lanes.
+///
+/// # Safety
+/// Whoever calls a method of an implementation makes sure that the processor has its instructions. Methods are called from
+/// functions compiled for these instructions, and inlined there.
+pub(super) unsafe trait Vector: Copy {
+    fn load(values: &Floats) -> Self;
+    fn of_words(words: &Words) -> Self;
+    fn splat(word: u32) -> Self;
+    fn words(self) -> Words;
+    /// The bytes of four words, least significant first, each as a lane.
+    fn of_bytes(words: [u32; 4]) -> Self;
+
+    fn add(self, other: Self) -> Self;
+    fn sub(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
+    fn div(self, other: Self) -> Self;
+    /// The lanes of `self` that are less than `other`'s, else `other`'s; these also for NaN.
+    fn min(self, other: Self) -> Self;
+    /// The lanes as signed integers, to f32.
+    fn to_float(self) -> Self;
+    /// Floats in 0 .. 2^31 without their fractions.
+    fn truncate(self) -> Self;
+    /// The lanes of `then` where `self` is NaN, else of `other`.
+    fn if_nan(self, then: Self, other: Self) -> Self;
+
+    fn and(self, other: Self) -> Self;
+    fn or(self, other: Self) -> Self;
+    fn xor(self, other: Self) -> Self;
+    fn add_words(self, other: Self) -> Self;
+    fn sub_words(self, other: Self) -> Self;
+    fn max_words(self, other: Self) -> Self;
+    fn shift_left<const BITS: i32>(self) -> Self;
+    fn shift_right<const BITS: i32>(self) -> Self;
+    /// With copies of the sign bit from above.
+    fn shift_right_signed<const BITS: i32>(self) -> Self;
+    /// The lanes of `then` where `self` is less than `limit`, both below 2^31, else of `other`.
+    fn if_less(self, limit: Self, then: Self, other: Self) -> Self;
+    /// The upper and the lower halves of products of unsigned words.
+    fn mul_wide(self, other: u32) -> (Self, Self);
+
+    /// The largest word.
+    fn largest(self) -> u32;
+    /// The lanes' lowest four bits, which are all that they have, the first in the lowest.
+    fn pack(self) -> u64;
+}
+
+/// Lanes that the compiler computes with what the target has.
+#[derive(Clone, Copy)]
+pub(super) struct Portable(Words);
+
+impl Portable {
+    #[inline(always)]
+    fn map(self, operation: impl Fn(u32) -> u32) -> Self {
+        Self(self.0.map(operation))
+    }
+
+    #[inline(always)]
+    fn zip(self, other: Self, operation: impl Fn(u32, u32) -> u32) -> Self {
+        let mut words = [0; LANES];
+        for (lane, word) in words.iter_mut().enumerate() {
+            *word = operation(self.0[lane], other.0[lane]);
+        }
+        Self(words)
+    }
+
+    #[inline(always)]
+    fn zip_floats(self, other: Self, operation: impl Fn(f32, f32) -> f32) -> Self {
+        self.zip(other, |a, b| {
+            operation(f32::from_bits(a), f32::from_bits(b)).to_bits()
+        })
+    }
+}
+
+// SAFETY: every processor can do this.
+unsafe impl Vector for Portable {
+    #[inline(always)]
+    fn load(values: &Floats) -> Self {
+        Self(values.map(f32::to_bits))
+    }
+
+    #[inline(always)]
+    fn of_words(words: &Words) -> Self {
+        Self(*words)
+    }
+
+    #[inline(always)]
+    fn splat(word: u32) -> Self {
+        Self([word; LANES])
+    }
+
+    #[inline(always)]
+    fn words(self) -> Words {
+        self.0
+    }
+
+    #[inline(always)]
+    fn of_bytes(words: [u32; 4]) -> Self {
+        let mut bytes = [0; LANES];
+        for (lane, byte) in bytes.iter_mut().enumerate() {
+            *byte = words[lane / 4] >> (8 * (lane % 4)) & 0xff;
+        }
+        Self(bytes)
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.zip_floats(other, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        self.zip_floats(other, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        self.zip_floats(other, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        self.zip_floats(other, |a, b| a / b)
+    }
+
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        self.zip_floats(other, |a, b| if a < b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn to_float(self) -> Self {
+        self.map(|word| (word as i32 as f32).to_bits())
+    }
+
+    #[inline(always)]
+    fn truncate(self) -> Self {
+        self.map(|word| f32::from_bits(word) as i32 as u32)
+    }
+
+    #[inline(always)]
+    fn if_nan(self, then: Self, other: Self) -> Self {
+        let mut words = other.0;
+        for (lane, word) in words.iter_mut().enumerate() {
+            if f32::from_bits(self.0[lane]).is_nan() {
+                *word = then.0[lane];
+            }
+        }
+        Self(words)
+    }
+
+    #[inline(always)]
+    fn and(self, other: Self) -> Self {
+        self.zip(other, |a, b| a & b)
+    }
+
+    #[inline(always)]
+    fn or(self, other: Self) -> Self {
+        self.zip(other, |a, b| a | b)
+    }
+
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        self.zip(other, |a, b| a ^ b)
+    }
+
+    #[inline(always)]
+    fn add_words(self, other: Self) -> Self {
+        self.zip(other, u32::wrapping_add)
+    }
+
+    #[inline(always)]
+    fn sub_words(self, other: Self) -> Self {
+        self.zip(other, u32::wrapping_sub)
+    }
+
+    #[inline(always)]
+    fn max_words(self, other: Self) -> Self {
+        self.zip(other, u32::max)
+    }
+
+    #[inline(always)]
+    fn shift_left<const BITS: i32>(self) -> Self {
+        self.map(|word| word << BITS)
+    }
+
+    #[inline(always)]
+    fn shift_right<const BITS: i32>(self) -> Self {
+        self.map(|word| word >> BITS)
+    }
+
+    #[inline(always)]
+    fn shift_right_signed<const BITS: i32>(self) -> Self {
+        self.map(|word| (word as i32 >> BITS) as u32)
+    }
+
+    #[inline(always)]
+    fn if_less(self, limit: Self, then: Self, other: Self) -> Self {
+        let mut words = other.0;
+        for (lane, word) in words.iter_mut().enumerate() {
+            if self.0[lane] < limit.0[lane] {
+                *word = then.0[lane];
+            }
+        }
+        Self(words)
+    }
+
+    #[inline(always)]
+    fn mul_wide(self, other: u32) -> (Self, Self) {
+        let product = |word| u64::from(word) * u64::from(other);
+        (
+            self.map(|word| (product(word) >> 32) as u32),
+            self.map(|word| product(word) as u32),
+        )
+    }
+
+    #[inline(always)]
+    fn largest(self) -> u32 {
+        self.0.into_iter().fold(0, u32::max)
+    }
+
+    #[inline(always)]
+    fn pack(self) -> u64 {
+        let lanes = self.0.iter().enumerate();
+        lanes.fold(0, |packed, (lane, &code)| {
+            packed | u64::from(code) << (4 * lane)
+        })
+    }
+}
