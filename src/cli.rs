@@ -14,6 +14,7 @@ mod inspect;
 mod opt;
 mod output;
 mod passes;
+mod recipe;
 mod run;
 mod table;
 mod worker;
@@ -53,6 +54,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Run(arguments) => run::run(arguments),
         Command::Opt(arguments) => opt::opt(arguments),
         Command::Inspect(arguments) => inspect::inspect(arguments),
+        Command::Recipe { command } => recipe::recipe(command),
         Command::Doctor => doctor::doctor(),
         Command::Worker { reproducer } => worker::worker(reproducer.as_deref()),
     }

@@ -2,6 +2,8 @@
 
 #[path = "command/malformed.rs"]
 mod malformed;
+#[path = "command/recipes.rs"]
+mod recipes;
 #[path = "command/steps.rs"]
 mod steps;
 #[path = "command/streams.rs"]

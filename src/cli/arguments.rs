@@ -29,6 +29,12 @@ pub enum Command {
     Opt(OptArguments),
     /// Prints what a bundle holds.
     Inspect(InspectArguments),
+    /// Lists the recipes, or prints what one says.
+    Recipe {
+        /// What to do.
+        #[command(subcommand)]
+        command: RecipeCommand,
+    },
     /// Says what Tessera finds on this machine and what is missing.
     Doctor,
     /// Compiles kernels handed over on standard input; what `compile` starts to keep LLVM's aborts out of its process.
@@ -36,6 +42,18 @@ pub enum Command {
     Worker {
         /// A kernel's reproducer, to be compiled again instead; the code goes to standard output.
         reproducer: Option<String>,
+    },
+}
+
+/// `tessera recipe`.
+#[derive(Debug, Subcommand)]
+pub enum RecipeCommand {
+    /// Lists the presets, a line each.
+    List,
+    /// Prints a recipe in full, as a TOML file that says the same.
+    Show {
+        /// A preset, or a TOML file; '-' for standard input.
+        recipe: String,
     },
 }
 

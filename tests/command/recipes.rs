@@ -1,0 +1,54 @@
+//! `tessera recipe`.
+
+use super::{tessera, tessera_reading};
+use insta::assert_snapshot;
+
+#[test]
+fn list_names_every_preset_with_a_summary() {
+    let outcome = tessera(["recipe", "list"]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+    assert_snapshot!(outcome.stdout);
+}
+
+#[test]
+fn show_reads_what_it_prints() {
+    let once = tessera(["recipe", "show", "averis-metis"]);
+    assert_eq!((once.code, once.stderr.as_str()), (Some(0), ""));
+    let twice = tessera_reading(["recipe", "show", "-"], once.stdout.as_bytes());
+    assert_eq!((twice.code, twice.stdout), (Some(0), once.stdout));
+}
+
+#[test]
+fn show_remarks_what_is_seldom_meant_on_standard_error() {
+    let text = b"extends = \"nvfp4\"\n[forward.weight]\nrounding = \"stochastic\"\n";
+    let outcome = tessera_reading(["recipe", "show", "-"], text);
+    assert_eq!(outcome.code, Some(0));
+    assert!(
+        outcome.stdout.starts_with("name = \"-\"\n"),
+        "{}",
+        outcome.stdout
+    );
+    assert_eq!(
+        outcome.stderr,
+        "note: forward rounds the weight stochastically: without bias, but with more noise than to the nearest\n"
+    );
+}
+
+#[test]
+fn a_file_that_is_no_recipe_is_refused_at_its_place() {
+    let text = b"extends = \"nvidia\"\n[weight]\nprecision = \"mxfp4\"\n";
+    let outcome = tessera_reading(["recipe", "show", "-"], text);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""));
+    assert_snapshot!(outcome.stderr);
+}
+
+#[test]
+fn an_unknown_preset_is_refused_with_the_nearest() {
+    let outcome = tessera(["recipe", "show", "avers"]);
+    assert_eq!(outcome.code, Some(1));
+    let first = outcome.stderr.lines().next();
+    assert_eq!(
+        first,
+        Some("error: unknown recipe 'avers', did you mean 'averis'?")
+    );
+}
