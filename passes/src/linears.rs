@@ -23,6 +23,8 @@ mod flow;
 mod gradient;
 mod matching;
 mod products;
+mod reason;
+mod roles;
 mod state;
 
 pub use explain::{Row, Subject, explain};
@@ -308,5 +310,5 @@ pub fn find(module: &Module) -> Result<Linears, LinearsError> {
             });
         }
     }
-    Ok(matching::linears(flow))
+    Ok(matching::Step::new(flow).linears())
 }

@@ -278,7 +278,7 @@ impl<'a> Flow<'a> {
     /// The dimensions of a node's value.
     pub(super) fn shape(&self, node: Node) -> &'a [usize] {
         let (frame, value) = self.value(node);
-        &self.frames[frame].graph.value_type(value).shape()
+        self.frames[frame].graph.value_type(value).shape()
     }
 }
 

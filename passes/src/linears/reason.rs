@@ -1,0 +1,127 @@
+//! What is said of products: the linears' names, and why a product is no linear's.
+
+use super::matching::{Match, Step};
+use super::products::Dot;
+use super::roles::Gradients;
+use super::{Linear, Parameter, Reason};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+impl Step<'_> {
+    /// The linears without their products.
+    pub(super) fn name(
+        &self,
+        forwards: &[Vec<usize>],
+        wgrads: &BTreeMap<usize, Vec<Match>>,
+    ) -> Vec<Linear> {
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        let linears = forwards.iter().map(|uses| {
+            let found = &self.uses[uses[0]];
+            let (weight, _) = self.keys(uses[0]);
+            let matches = wgrads.values().flatten();
+            let matches = matches.filter(|found| uses.contains(&found.forward));
+            let states: BTreeSet<usize> = matches.map(|found| found.state).collect();
+            let parameters: Vec<Parameter> = states.iter().map(|&s| self.parameter(s)).collect();
+            let shown = self.congruence.shown(weight);
+            let is_shown = |state: &usize| Some(self.states[*state].before) == shown;
+            let index = self.congruence.index(weight);
+            let index = index.filter(|_| states.len() == 1 && states.iter().all(is_shown));
+            let names: Vec<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
+            let mut name = names.join(" + ");
+            if let Some(index) = index {
+                name = format!("{name}[{index}]");
+            }
+            let count = counts.entry(name.clone()).or_default();
+            *count += 1;
+            if *count > 1 {
+                name = format!("{name}#{count}");
+            }
+            let first = self.flow.operation(self.dots[found.first()].site);
+            Linear {
+                name,
+                parameters,
+                index,
+                location: first.location.clone(),
+                products: Vec::new(),
+            }
+        });
+        linears.collect()
+    }
+
+    fn parameter(&self, state: usize) -> Parameter {
+        let input = self.states[state].input;
+        Parameter {
+            input,
+            name: self.input_name(input),
+        }
+    }
+
+    fn input_name(&self, input: usize) -> String {
+        let inputs = self.flow.frames[0].graph.inputs();
+        inputs[input]
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("arg{input}"))
+    }
+
+    /// Why a product is no linear's.
+    pub(super) fn reason(&self, number: usize, gradients: &Gradients) -> Reason {
+        let dot = &self.dots[number];
+        let names = |states: &[usize]| -> Vec<String> {
+            let names = states.iter().map(|&state| self.parameter(state).name);
+            names.collect()
+        };
+        if dot
+            .operands
+            .iter()
+            .any(|&node| gradients.parameters.contains(node))
+        {
+            return Reason::AfterGradients;
+        }
+        let depends = dot.operands.map(|node| self.origins.depends_on_batch(node));
+        let of_state = [0, 1].map(|operand| self.origins.state(number, operand));
+        let is_constant = [0, 1].map(|operand| !depends[operand] && of_state[operand].is_empty());
+        if is_constant.contains(&true) {
+            return Reason::Constant;
+        }
+        if depends == [false, false] {
+            let both: BTreeSet<usize> = of_state.concat().into_iter().collect();
+            let both: Vec<usize> = both.into_iter().collect();
+            return Reason::State {
+                names: names(&both),
+            };
+        }
+        let mut applications = self.uses.values().flat_map(|found| &found.applications);
+        if let Some(application) = applications.find(|application| application.dot == number) {
+            let names = names(&application.states);
+            let is_trained = |state| gradients.trained.contains(state);
+            return if application.states.iter().any(is_trained) {
+                Reason::Stopped { names }
+            } else {
+                Reason::Untrained { names }
+            };
+        }
+        if let Some(name) = self.input_operand(dot) {
+            return Reason::Input { name };
+        }
+        if dot
+            .operands
+            .iter()
+            .any(|&node| gradients.activations.contains(node))
+        {
+            Reason::ActivationsBackward
+        } else {
+            Reason::Activations
+        }
+    }
+
+    /// The name of the input of the step that an operand is.
+    fn input_operand(&self, dot: &Dot) -> Option<String> {
+        let entry = self.flow.frames[0].graph;
+        let inputs = dot.operands.iter().find_map(|&node| {
+            let shown = self.congruence.shown(self.congruence.key(node))?;
+            let mut inputs = entry.input_values();
+            inputs.position(|input| self.flow.node(0, input) == shown)
+        });
+        inputs.map(|input| self.input_name(input))
+    }
+}
