@@ -35,12 +35,16 @@ impl Pass for FoldUnitDimensions {
 fn fold_graph(graph: &Graph, folded: &mut usize) -> Result<Graph, OpError> {
     graph.rebuild(|new, operation, operands| {
         let kind = map_regions(&operation.op.kind, |region| fold_graph(region, folded))?;
-        let types: Vec<TensorType> = operands
+        let types: Option<Vec<TensorType>> = operands
             .iter()
-            .map(|&operand| new.tensor_type(operand).clone())
+            .map(|&operand| new.value_type(operand).as_tensor().cloned())
             .collect();
-        let result = graph.tensor_type(operation.result());
-        let Some(smaller) = smaller(&kind, &types, result) else {
+        let result =
+            (operation.results().next()).and_then(|result| graph.value_type(result).as_tensor());
+        // Scaled tensors keep their dimensions.
+        let Some(smaller) =
+            (types.zip(result)).and_then(|(types, result)| smaller(&kind, &types, result))
+        else {
             return push_like(new, operation, kind, operands);
         };
         *folded += 1;
@@ -259,6 +263,13 @@ fn smaller(kind: &OpKind, operands: &[TensorType], result: &TensorType) -> Optio
         | OpKind::While { .. }
         | OpKind::Case { .. }
         | OpKind::Call { .. }
+        | OpKind::Quantize { .. }
+        | OpKind::Dequantize { .. }
+        | OpKind::ScaledDot { .. }
+        | OpKind::ColumnMean { .. }
+        | OpKind::Hadamard { .. }
+        | OpKind::Orthonormalize {}
+        | OpKind::SubspaceIterate { .. }
         | OpKind::OptimizationBarrier {} => None,
     }
 }

@@ -1,7 +1,7 @@
 //! What can go wrong when a graph is evaluated.
 
 use tessera_ir::{ElementType, Location, OpError, ScaledType, Symbol, Type};
-use tessera_numerics::TensorError;
+use tessera_numerics::{HadamardError, QuantizationError, QuantizeError, TensorError};
 
 /// Why a graph was not evaluated.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -73,6 +73,15 @@ pub enum OpFailure {
     /// Numbers do not make the tensor that they should.
     #[error(transparent)]
     Tensor(#[from] TensorError),
+    /// Rule, rounding and format do not go together.
+    #[error(transparent)]
+    Quantization(#[from] QuantizationError),
+    /// Numbers could not be quantised.
+    #[error(transparent)]
+    Quantize(#[from] QuantizeError),
+    /// Numbers could not be transformed.
+    #[error(transparent)]
+    Hadamard(#[from] HadamardError),
     /// The module has no graph of that name.
     #[error("the module has no graph {callee}")]
     UnknownCallee {

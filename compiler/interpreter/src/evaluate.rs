@@ -5,8 +5,11 @@ use crate::error::{EvaluateError, OpFailure};
 use crate::indexing::{Gather, Scatter, Starts, gather, scatter};
 use crate::reduction::{Reduced, Window, reduce, reduce_window};
 use crate::value::Value;
-use crate::{control, elementwise, shape, sorting};
-use tessera_ir::{Graph, Location, Module, OpKind, Tensor, TensorType, Type, ValueId, infer};
+use crate::{control, elementwise, scaled, shape, solve, sorting};
+use tessera_ir::{
+    Graph, Location, Module, OpKind, ScaledTensor, Tensor, TensorType, Type, ValueId, infer,
+};
+use tessera_numerics::Quantization;
 
 /// The results of a graph of the module on the given inputs.
 ///
@@ -172,6 +175,11 @@ impl<'a> Scope<'a> {
             .filter_map(Value::as_tensor)
             .cloned()
             .collect();
+        let scaled_operands: Vec<ScaledTensor> = values
+            .iter()
+            .filter_map(Value::as_scaled)
+            .cloned()
+            .collect();
         let results: Vec<&TensorType> = (result_types.iter())
             .filter_map(|result| result.as_tensor())
             .collect();
@@ -244,6 +252,36 @@ impl<'a> Scope<'a> {
                 };
                 let (lhs, rhs) = ((&operands[0], lhs), (&operands[1], rhs));
                 dot_general(lhs, rhs, *accumulator, *element, &results[0].shape)
+            }
+            OpKind::Quantize {
+                rule,
+                rounding,
+                seed,
+                site,
+                scaled_type,
+            } => {
+                let how = Quantization::new(scaled_type.clone(), *rule, *rounding)?;
+                let one = scaled::quantize(&how, (*seed, *site), &operands)?;
+                return Ok(vec![Value::Scaled(one)]);
+            }
+            OpKind::Dequantize { element } => scaled::dequantize(*element, &scaled_operands[0]),
+            OpKind::ScaledDot {
+                lhs_batching_dimensions,
+                rhs_batching_dimensions,
+                element,
+            } => {
+                let lhs = (&scaled_operands[0], &lhs_batching_dimensions[..]);
+                let rhs = (&scaled_operands[1], &rhs_batching_dimensions[..]);
+                scaled::scaled_dot(lhs, rhs, *element, &results[0].shape)
+            }
+            OpKind::ColumnMean { dimensions } => {
+                solve::column_mean(dimensions, &operands[0], &results[0].shape)
+            }
+            OpKind::Hadamard { axis, signs } => scaled::hadamard(*axis, signs, &operands[0]),
+            OpKind::Orthonormalize {} => solve::orthonormalize(&operands[0]),
+            OpKind::SubspaceIterate { iterations } => {
+                return solve::subspace_iterate(*iterations, &operands[0], &operands[1])
+                    .map(tensors);
             }
             OpKind::Gather {
                 offset_dims,

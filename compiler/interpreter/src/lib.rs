@@ -12,6 +12,9 @@
 //!   of indices and round once at the end. The oracle's own error is then one rounding of the exact sum, up to
 //!   n · 2⁻⁵³ · Σ|xᵢ|, and a test's bound is the tested target's error alone. Every other reducer is applied as it is
 //!   written, in row-major order, with the init first.
+//! - **Scaled tensors.** `quantize` and `hadamard` are the definitions of `tessera-numerics`, bit for bit the same everywhere.
+//!   `scaled_dot` multiplies and adds the exact values of codes times block scales in f64, multiplies by the tensor scales
+//!   and rounds once.
 //! - **Integers.** Two's complement, wrapping around. x / 0 = −1 (all bits set), x % 0 = x, least / −1 = least.
 //! - **Conversions.** Floats become integers by truncation toward zero, saturating, NaN becoming 0; integers wrap around;
 //!   a boolean is x ≠ 0; everything rounds to nearest, ties to even, once. XLA's CPU backend does the same, but for f64
@@ -30,7 +33,9 @@ mod evaluate;
 mod indexing;
 mod number;
 mod reduction;
+mod scaled;
 mod shape;
+mod solve;
 mod sorting;
 mod strided;
 mod value;

@@ -1,7 +1,7 @@
 //! Attributes in their dynamic form: what the text form prints and reads, whatever op they belong to.
 
 use crate::Symbol;
-use tessera_numerics::{ElementType, Tensor};
+use tessera_numerics::{ElementType, Rounding, ScaleRule, Tensor};
 
 /// An attribute's value as the text form knows it.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,6 +129,42 @@ impl AttributeField for Tensor {
             _ => None,
         }
     }
+}
+
+impl AttributeField for ScaleRule {
+    const EXPECTED: &'static str = "te, torchao, four_over_six, rceil, floor, even or ceil";
+
+    fn to_attribute(&self) -> Attribute {
+        Attribute::Keyword(self.name().to_owned())
+    }
+
+    fn from_attribute(attribute: &Attribute) -> Option<Self> {
+        keyword(attribute, Self::ALL.map(|rule| (rule.name(), rule)))
+    }
+}
+
+impl AttributeField for Rounding {
+    const EXPECTED: &'static str = "nearest_even, stochastic or ms_eden";
+
+    fn to_attribute(&self) -> Attribute {
+        Attribute::Keyword(self.name().to_owned())
+    }
+
+    fn from_attribute(attribute: &Attribute) -> Option<Self> {
+        keyword(
+            attribute,
+            Self::ALL.map(|rounding| (rounding.name(), rounding)),
+        )
+    }
+}
+
+/// What the keyword stands for.
+fn keyword<T, const N: usize>(attribute: &Attribute, words: [(&str, T); N]) -> Option<T> {
+    let Attribute::Keyword(found) = attribute else {
+        return None;
+    };
+    let mut words = words.into_iter();
+    words.find_map(|(word, value)| (word == found).then_some(value))
 }
 
 impl AttributeField for ElementType {

@@ -3,7 +3,10 @@
 mod derived;
 mod elementwise;
 mod regions;
+mod scaled;
 mod shape;
+
+pub use scaled::QuantizeOperands;
 
 use crate::rules::OpError;
 use crate::{

@@ -23,7 +23,7 @@ pub mod text;
 mod types;
 mod verify;
 
-pub use builder::Builder;
+pub use builder::{Builder, QuantizeOperands};
 pub use dimension_numbers::{
     DotDimensionNumbers, GatherDimensionNumbers, ScatterDimensionNumbers, WindowAttributes,
 };

@@ -130,24 +130,30 @@ pub enum Family {
     Column,
     /// One dot_general, with transposes and reshapes of its operands and result. Each dimension of the dot_general's
     /// operands and result has one stride in the buffer read or written, and the contracting dimensions of an operand lie
-    /// side by side, in their order: they can be walked as one.
+    /// side by side, in their order: they can be walked as one. Or one scaled_dot.
     Dot,
     /// One scatter, dynamic_update_slice, reduce_window, with elementwise and index ops before it. What is updated is an
     /// input of the body or a scalar broadcast.
     Index,
     /// One sort or top_k.
     Sort,
+    /// One quantize, dequantize or hadamard.
+    Quantize,
+    /// One orthonormalize.
+    Solve,
 }
 
 impl Family {
     /// Every family, in the order of its declaration.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Loop,
         Self::Row,
         Self::Column,
         Self::Dot,
         Self::Index,
         Self::Sort,
+        Self::Quantize,
+        Self::Solve,
     ];
 
     /// The family's word in the text form.
@@ -159,6 +165,8 @@ impl Family {
             Self::Dot => "dot",
             Self::Index => "index",
             Self::Sort => "sort",
+            Self::Quantize => "quantize",
+            Self::Solve => "solve",
         }
     }
 }

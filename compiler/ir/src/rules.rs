@@ -25,6 +25,7 @@ mod elementwise;
 mod gather;
 mod order;
 mod reduction;
+mod scaled;
 mod scatter;
 mod shape;
 mod slice;
@@ -182,6 +183,35 @@ fn infer_unbounded(kind: &OpKind, rule: Rule, operands: &[&Type]) -> Result<Vec<
                 rhs_contracting: rhs_contracting_dimensions,
             };
             contraction::dot_general(rule, &dimensions, *accumulator, *element, &tensors?).map(one)
+        }
+        OpKind::Quantize {
+            rule: scale_rule,
+            rounding,
+            seed: _,
+            site,
+            scaled_type,
+        } => {
+            let how = (*scale_rule, *rounding);
+            scaled::quantize(rule, how, *site, scaled_type, &tensors?).map(|one| vec![one])
+        }
+        OpKind::Dequantize { element } => scaled::dequantize(rule, *element, operands).map(one),
+        OpKind::ScaledDot {
+            lhs_batching_dimensions,
+            rhs_batching_dimensions,
+            element,
+        } => {
+            let batching = (&lhs_batching_dimensions[..], &rhs_batching_dimensions[..]);
+            scaled::scaled_dot(rule, batching, *element, operands).map(one)
+        }
+        OpKind::ColumnMean { dimensions } => {
+            scaled::column_mean(rule, dimensions, &tensors?).map(one)
+        }
+        OpKind::Hadamard { axis, signs } => {
+            scaled::hadamard(rule, *axis, signs, &tensors?).map(one)
+        }
+        OpKind::Orthonormalize {} => scaled::orthonormalize(rule, &tensors?).map(one),
+        OpKind::SubspaceIterate { iterations } => {
+            scaled::subspace_iterate(rule, *iterations, &tensors?).map(several)
         }
         OpKind::Gather {
             offset_dims,

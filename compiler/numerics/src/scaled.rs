@@ -387,6 +387,26 @@ impl ScaledTensor {
         &self.bytes[start..start + self.scaled_type.scale_bytes()]
     }
 
+    /// The number at a place of storage without the tensor scale, code times block scale, which f64 holds exactly. NaN
+    /// where one of them is.
+    ///
+    /// # Panics
+    /// There is no such row or column.
+    pub fn unscaled_value(&self, row: usize, column: usize) -> f64 {
+        let kind = &self.scaled_type;
+        let element = kind.format.element();
+        let per_byte = element.elements_per_byte();
+        let byte = self.codes()[row * kind.row_bytes() + column / per_byte];
+        let code = match per_byte {
+            1 => byte,
+            _ => byte >> (4 * (column % 2)) & 0xf,
+        };
+        let scale = kind.format.block().map_or(1.0, |(length, format)| {
+            format.decode(self.scales()[kind.scale_position(row, column / length)])
+        });
+        f64::from(element.decode(code)) * f64::from(scale)
+    }
+
     /// The factor of all elements, 1 where the format has none: a number is its code's, times its block's scale, times
     /// this.
     pub fn tensor_scale(&self) -> f32 {

@@ -94,6 +94,13 @@ fn can_be_folded(kind: &OpKind) -> bool {
         | OpKind::While { .. }
         | OpKind::Case { .. }
         | OpKind::Call { .. }
+        | OpKind::Quantize { .. }
+        | OpKind::Dequantize { .. }
+        | OpKind::ScaledDot { .. }
+        | OpKind::ColumnMean { .. }
+        | OpKind::Hadamard { .. }
+        | OpKind::Orthonormalize {}
+        | OpKind::SubspaceIterate { .. }
         | OpKind::OptimizationBarrier {} => false,
     }
 }

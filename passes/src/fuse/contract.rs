@@ -240,12 +240,22 @@ impl Domain {
                     root: None,
                 })
             }
-            [(root, family @ (Family::Dot | Family::Index | Family::Sort))] => {
+            [(root, family)] if !matches!(family, Family::Row | Family::Column | Family::Loop) => {
                 let operation = &graph.operations()[root];
-                if family == Family::Dot {
-                    dot::check(graph, members, root, exports)?;
+                match operation.op.kind {
+                    OpKind::DotGeneral { .. } => dot::check(graph, members, root, exports)?,
+                    OpKind::ScaledDot { .. }
+                    | OpKind::Quantize { .. }
+                    | OpKind::Dequantize { .. }
+                    | OpKind::Hadamard { .. }
+                    | OpKind::Orthonormalize {}
+                        if members.len() > 1 =>
+                    {
+                        return Err("an op beside one that is a kernel by itself");
+                    }
+                    _ => {}
                 }
-                let shape = graph.tensor_type(operation.result()).shape.clone();
+                let shape = graph.value_type(operation.result()).shape().to_vec();
                 Ok(Self {
                     family,
                     reduced: shape.clone(),
@@ -302,8 +312,8 @@ impl Domain {
             Family::Row | Family::Column => Err("a result of another shape than the reductions'"),
             // Where the results lie, its check has looked at.
             Family::Dot => Ok(self.full()),
-            Family::Index | Family::Sort if self.root == Some(number) => Ok(self.full()),
-            Family::Index | Family::Sort => {
+            _ if self.root == Some(number) => Ok(self.full()),
+            Family::Index | Family::Sort | Family::Quantize | Family::Solve => {
                 let _ = graph;
                 Err("a result beside that of the op that is the kernel")
             }
@@ -430,8 +440,16 @@ impl Domain {
                     free(count(shape))
                 }
             }
-            OpKind::DotGeneral { .. } => free(count(shape)),
+            OpKind::DotGeneral { .. }
+            | OpKind::ScaledDot { .. }
+            | OpKind::Quantize { .. }
+            | OpKind::Dequantize { .. }
+            | OpKind::Hadamard { .. }
+            | OpKind::Orthonormalize {} => free(count(shape)),
             OpKind::Sort { .. } | OpKind::TopK { .. } => Err("ops before a sort"),
+            OpKind::ColumnMean { .. } | OpKind::SubspaceIterate { .. } => {
+                Err("an op that the pass 'decompose' makes simpler ones of")
+            }
             OpKind::While { .. }
             | OpKind::Case { .. }
             | OpKind::Call { .. }
@@ -469,6 +487,14 @@ fn root_family(kind: &OpKind) -> Result<Option<Family>, Refusal> {
             Ok(Some(Family::Index))
         }
         OpKind::Sort { .. } | OpKind::TopK { .. } => Ok(Some(Family::Sort)),
+        OpKind::ScaledDot { .. } => Ok(Some(Family::Dot)),
+        OpKind::Quantize { .. } | OpKind::Dequantize { .. } | OpKind::Hadamard { .. } => {
+            Ok(Some(Family::Quantize))
+        }
+        OpKind::Orthonormalize {} => Ok(Some(Family::Solve)),
+        OpKind::ColumnMean { .. } | OpKind::SubspaceIterate { .. } => {
+            Err("an op that the pass 'decompose' makes simpler ones of")
+        }
         OpKind::While { .. }
         | OpKind::Case { .. }
         | OpKind::Call { .. }

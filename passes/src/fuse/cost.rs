@@ -80,6 +80,13 @@ pub(super) fn weight(kind: &OpKind) -> u64 {
         | OpKind::While { .. }
         | OpKind::Case { .. }
         | OpKind::Call { .. }
+        | OpKind::Quantize { .. }
+        | OpKind::Dequantize { .. }
+        | OpKind::ScaledDot { .. }
+        | OpKind::ColumnMean { .. }
+        | OpKind::Hadamard { .. }
+        | OpKind::Orthonormalize {}
+        | OpKind::SubspaceIterate { .. }
         | OpKind::OptimizationBarrier {} => 100 * TRANSCENDENTAL,
     }
 }

@@ -289,6 +289,13 @@ fn role(kind: &OpKind) -> Role {
         | OpKind::Gather { .. }
         | OpKind::Scatter { .. }
         | OpKind::Sort { .. }
+        | OpKind::Quantize { .. }
+        | OpKind::Dequantize { .. }
+        | OpKind::ScaledDot { .. }
+        | OpKind::ColumnMean { .. }
+        | OpKind::Hadamard { .. }
+        | OpKind::Orthonormalize {}
+        | OpKind::SubspaceIterate { .. }
         | OpKind::TopK { .. } => Role::Kernel,
     }
 }

@@ -13,6 +13,8 @@ pub(super) fn kernel_name(family: Family, body: &Graph) -> String {
         Family::Dot => "dot",
         Family::Index => "index",
         Family::Sort => "sort",
+        Family::Quantize => "quantize",
+        Family::Solve => "solve",
     };
     let mut computing: Vec<&str> = Vec::new();
     let mut moving: Vec<&str> = Vec::new();

@@ -121,6 +121,13 @@ fn carrying(flow: &Flow<'_>, node: Node) -> Vec<Node> {
         | OpKind::Iota { .. }
         | OpKind::Sort { .. }
         | OpKind::TopK { .. }
+        | OpKind::Quantize { .. }
+        | OpKind::Dequantize { .. }
+        | OpKind::ScaledDot { .. }
+        | OpKind::ColumnMean { .. }
+        | OpKind::Hadamard { .. }
+        | OpKind::Orthonormalize {}
+        | OpKind::SubspaceIterate { .. }
         | OpKind::Call { .. } => Vec::new(),
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn overwrites(body: &Graph, family: Family) -> Vec<Overwrite> {
     match family {
         Family::Index => updates(body),
         Family::Loop | Family::Row | Family::Column => elementwise(body, family),
-        Family::Dot | Family::Sort => Vec::new(),
+        Family::Dot | Family::Sort | Family::Quantize | Family::Solve => Vec::new(),
     }
 }
 

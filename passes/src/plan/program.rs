@@ -323,6 +323,13 @@ impl Builder<'_> {
             | OpKind::Gather { .. }
             | OpKind::Scatter { .. }
             | OpKind::Sort { .. }
+            | OpKind::Quantize { .. }
+            | OpKind::Dequantize { .. }
+            | OpKind::ScaledDot { .. }
+            | OpKind::ColumnMean { .. }
+            | OpKind::Hadamard { .. }
+            | OpKind::Orthonormalize {}
+            | OpKind::SubspaceIterate { .. }
             | OpKind::TopK { .. } => {
                 let name = operation.op.kind.name();
                 let message = format!("'tsr.{name}' is in no kernel: run the pass 'fuse' before");

@@ -164,6 +164,10 @@ pub enum Family {
     Index,
     /// Sorting and selection.
     Sort,
+    /// Making scaled tensors, reading them, and preparing for them.
+    Quantize,
+    /// Factorising matrices.
+    Solve,
 }
 
 /// What a kernel runs.

@@ -28,5 +28,9 @@ pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Division, Unsupported> {
         Family::Dot => dot::emit(emission),
         Family::Index => index::emit(emission),
         Family::Sort => sort::emit(emission),
+        Family::Quantize | Family::Solve => Err(Unsupported::new(
+            &emission.kernel.body.operations()[0],
+            "is computed by the runtime, not by a function",
+        )),
     }
 }

@@ -170,5 +170,7 @@ fn family(family: plan::Family) -> bundle::Family {
         plan::Family::Dot => bundle::Family::Dot,
         plan::Family::Index => bundle::Family::Index,
         plan::Family::Sort => bundle::Family::Sort,
+        plan::Family::Quantize => bundle::Family::Quantize,
+        plan::Family::Solve => bundle::Family::Solve,
     }
 }

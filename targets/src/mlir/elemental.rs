@@ -366,6 +366,13 @@ impl<'c, 'g> Elemental<'c, 'g> {
             | OpKind::Scatter { .. }
             | OpKind::Sort { .. }
             | OpKind::TopK { .. }
+            | OpKind::Quantize { .. }
+            | OpKind::Dequantize { .. }
+            | OpKind::ScaledDot { .. }
+            | OpKind::ColumnMean { .. }
+            | OpKind::Hadamard { .. }
+            | OpKind::Orthonormalize {}
+            | OpKind::SubspaceIterate { .. }
             | OpKind::While { .. }
             | OpKind::Case { .. }
             | OpKind::Call { .. } => Err(Unsupported::new(

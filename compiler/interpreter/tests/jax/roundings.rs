@@ -117,6 +117,13 @@ fn of_operation(module: &Module, graph: &Graph, operation: &Operation) -> usize 
         | OpKind::Sort { .. }
         | OpKind::TopK { .. }
         | OpKind::OptimizationBarrier {} => 0,
+        OpKind::Quantize { .. }
+        | OpKind::Dequantize { .. }
+        | OpKind::ScaledDot { .. }
+        | OpKind::ColumnMean { .. }
+        | OpKind::Hadamard { .. }
+        | OpKind::Orthonormalize {}
+        | OpKind::SubspaceIterate { .. } => unreachable!("JAX has no such op"),
     }
 }
 

@@ -4,6 +4,7 @@ mod control;
 mod errors;
 mod indexing;
 mod reduction;
+mod scaled;
 mod sorting;
 
 use tessera_interpreter::{EvaluateError, evaluate};

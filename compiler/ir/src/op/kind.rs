@@ -7,7 +7,7 @@ use super::parts::{OpParts, PartsError, RegionField, ResultField};
 use super::{Binary, CompareType, ComparisonDirection, Symbol, Unary};
 use crate::attribute::{Attribute, AttributeField};
 use crate::{Region, TensorType, Type};
-use tessera_numerics::{ElementType, Tensor};
+use tessera_numerics::{ElementType, Rounding, ScaleRule, ScaledType, Tensor};
 
 /// Declares the ops that have parts of their own. Of each: the spelling, the attributes as they are printed
 /// (`attributes`), what the printed result types say already (`result`), and the graphs it holds (`regions`).
@@ -251,6 +251,52 @@ operations! {
             accumulator: ElementType,
         }
         result { element: ElementType }
+    }
+
+    /// `quantize(x)`, `quantize(x, amax)`, with a last operand `step` where the rounding is random: a scaled tensor of the
+    /// same shape, by [`tessera_numerics::quantize`].
+    ///
+    /// `amax` is the largest magnitude of x, where the format has a tensor scale. Random bits are those of the
+    /// [`RandomStream`](tessera_numerics::RandomStream) of `seed`, `step` and `site`.
+    Quantize = "quantize" {
+        attributes { rule: ScaleRule, rounding: Rounding, seed: usize, site: usize }
+        result { scaled_type: ScaledType }
+    }
+
+    /// The numbers of a scaled tensor: code times block scale, then times tensor scale, in f32, rounded to the element.
+    Dequantize = "dequantize" {
+        result { element: ElementType }
+    }
+
+    /// The matrix product of two scaled tensors along their axes, in the terms of [`DotGeneral`](Self::DotGeneral):
+    /// batching dimensions go together, the axis of each is summed over, sums are made in f32 or better and rounded to
+    /// the result's element type.
+    ScaledDot = "scaled_dot" {
+        attributes { lhs_batching_dimensions: Vec<usize>, rhs_batching_dimensions: Vec<usize> }
+        result { element: ElementType }
+    }
+
+    /// The mean along dimensions, summed in f32 or better and rounded to the operand's element type: Averis' μ, where
+    /// the dimensions are the tokens'.
+    ColumnMean = "column_mean" {
+        attributes { dimensions: Vec<usize> }
+    }
+
+    /// The Hadamard transform of blocks of `signs.len()` elements along an axis, by [`tessera_numerics::hadamard`];
+    /// signs are 1 and −1.
+    Hadamard = "hadamard" {
+        attributes { axis: usize, signs: Vec<i64> }
+    }
+
+    /// The orthonormal factor Q of the decomposition A = Q R of matrices, R with a diagonal that is not negative.
+    /// A column that depends on those before it becomes zero.
+    Orthonormalize = "orthonormalize" {}
+
+    /// `subspace_iterate(m, v)`: power iteration for the leading right singular directions of m (l × n), warm-started
+    /// from v (n × k), `iterations` times: U = orthonormalize(m v), W = mᵀ U, s the norms of W's columns, v = W / s.
+    /// The results are v and s. Where a norm is 0, the column of v stays.
+    SubspaceIterate = "subspace_iterate" {
+        attributes { iterations: usize }
     }
 
     /// `gather(operand, start_indices)`: slices of the operand at positions that are data.

@@ -26,6 +26,6 @@ pub(super) fn outcome<const N: usize, T>(
     }
     let graph = builder.graph();
     let operation = graph.operations().last().unwrap();
-    let types: Vec<_> = operation.results().map(|r| graph.tensor_type(r)).collect();
+    let types: Vec<_> = operation.results().map(|r| graph.value_type(r)).collect();
     list(&types)
 }

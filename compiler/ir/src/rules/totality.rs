@@ -8,6 +8,7 @@ use crate::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+use tessera_numerics::{BlockShape, Format, Rounding, ScaleLayout, ScaleRule, ScaledType};
 
 /// Dimensions and dimension numbers: mostly small, so that some fit, and some absurd.
 fn number() -> impl Strategy<Value = usize> + Clone {
@@ -33,6 +34,19 @@ fn element() -> impl Strategy<Value = ElementType> + Clone {
 
 fn tensor_type() -> impl Strategy<Value = TensorType> + Clone {
     (element(), numbers()).prop_map(|(element, shape)| TensorType::new(element, shape))
+}
+
+/// Scaled types that exist, of all formats.
+fn scaled_type() -> impl Strategy<Value = ScaledType> + Clone {
+    let parts = (
+        vec(0usize..40, 1..4),
+        0usize..3,
+        select(Format::ALL.to_vec()),
+    );
+    parts.prop_filter_map("an axis of the shape", |(shape, axis, format)| {
+        let (blocks, layout) = (BlockShape::Vector, ScaleLayout::Linear);
+        ScaledType::new(shape, format, axis, blocks, layout).ok()
+    })
 }
 
 /// Regions of scalars, and some of other tensors, that give back some of their inputs.
@@ -153,6 +167,43 @@ fn kinds() -> Vec<BoxedStrategy<OpKind>> {
             })
             .boxed(),
         (
+            scaled_type(),
+            select(ScaleRule::ALL.to_vec()),
+            select(Rounding::ALL.to_vec()),
+            number(),
+        )
+            .prop_map(|(scaled_type, rule, rounding, site)| OpKind::Quantize {
+                rule,
+                rounding,
+                seed: 0,
+                site,
+                scaled_type,
+            })
+            .boxed(),
+        element()
+            .prop_map(|element| OpKind::Dequantize { element })
+            .boxed(),
+        (numbers(), numbers(), element())
+            .prop_map(|(lhs, rhs, element)| OpKind::ScaledDot {
+                lhs_batching_dimensions: lhs,
+                rhs_batching_dimensions: rhs,
+                element,
+            })
+            .boxed(),
+        numbers()
+            .prop_map(|dimensions| OpKind::ColumnMean { dimensions })
+            .boxed(),
+        (number(), select(vec![0, 16, 100]))
+            .prop_map(|(axis, signs)| OpKind::Hadamard {
+                axis,
+                signs: vec![1; signs],
+            })
+            .boxed(),
+        Just(OpKind::Orthonormalize {}).boxed(),
+        number()
+            .prop_map(|iterations| OpKind::SubspaceIterate { iterations })
+            .boxed(),
+        (
             (numbers(), numbers(), numbers(), numbers()),
             numbers(),
             number(),
@@ -216,12 +267,14 @@ fn kinds() -> Vec<BoxedStrategy<OpKind>> {
 }
 
 /// Operands of one type, as many ops want them, or of any types.
-fn operands() -> impl Strategy<Value = Vec<TensorType>> {
+fn operands() -> impl Strategy<Value = Vec<Type>> {
     let same = (tensor_type(), 0usize..4).prop_map(|(one, count)| vec![one; count]);
     let scalar = element().prop_map(TensorType::scalar);
     let tensor_and_scalars =
         (tensor_type(), vec(scalar, 0..3)).prop_map(|(first, rest)| [vec![first], rest].concat());
-    prop_oneof![same, tensor_and_scalars, vec(tensor_type(), 0..5)]
+    let tensors = prop_oneof![same, tensor_and_scalars, vec(tensor_type(), 0..5)];
+    let tensors = tensors.prop_map(|types| types.into_iter().map(Type::Tensor).collect());
+    prop_oneof![6 => tensors, 1 => vec(scaled_type().prop_map(Type::Scaled), 0..3)]
 }
 
 #[test]
@@ -248,7 +301,6 @@ proptest! {
         kind in proptest::strategy::Union::new(kinds()),
         operands in operands(),
     ) {
-        let operands: Vec<Type> = operands.into_iter().map(Type::Tensor).collect();
         let operands: Vec<_> = operands.iter().collect();
         if let Ok(results) = infer(&kind, &operands) {
             for result in results {

@@ -73,7 +73,7 @@ impl Cursor<'_> {
     /// # Errors
     /// As [`tensor_type`](Self::tensor_type); a scaled type that does not exist.
     pub fn value_type(&mut self) -> Result<Type, Diagnostic> {
-        if self.at_keyword("!tsr.scaled") {
+        if self.peek().text == "!tsr.scaled" {
             self.scaled_type().map(Type::Scaled)
         } else {
             self.tensor_type().map(Type::Tensor)

@@ -171,6 +171,13 @@ fn is_repeatable(kind: &OpKind) -> bool {
         | OpKind::While { .. }
         | OpKind::Case { .. }
         | OpKind::Call { .. }
+        | OpKind::Quantize { .. }
+        | OpKind::Dequantize { .. }
+        | OpKind::ScaledDot { .. }
+        | OpKind::ColumnMean { .. }
+        | OpKind::Hadamard { .. }
+        | OpKind::Orthonormalize {}
+        | OpKind::SubspaceIterate { .. }
         | OpKind::OptimizationBarrier {} => false,
     }
 }

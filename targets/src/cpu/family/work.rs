@@ -80,6 +80,13 @@ pub fn instructions(kind: &OpKind) -> f64 {
         | OpKind::Scatter { .. }
         | OpKind::Sort { .. }
         | OpKind::TopK { .. }
+        | OpKind::Quantize { .. }
+        | OpKind::Dequantize { .. }
+        | OpKind::ScaledDot { .. }
+        | OpKind::ColumnMean { .. }
+        | OpKind::Hadamard { .. }
+        | OpKind::Orthonormalize {}
+        | OpKind::SubspaceIterate { .. }
         | OpKind::While { .. }
         | OpKind::Case { .. }
         | OpKind::Call { .. } => 1.0,
