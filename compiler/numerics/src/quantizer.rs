@@ -26,7 +26,7 @@ use crate::{BlockShape, Format, Quantization, RandomStream, Rounding, ScaleLayou
 use kernel::{Direction, Encoding, ScaleMaker, Source, quantize_tile};
 use sink::Sink;
 use std::ops::Range;
-use tile::{Place, TILE, Tile};
+use tile::{Ahead, Place, TILE, Tile};
 
 /// Several quantisations of one input.
 #[derive(Clone, Debug)]
@@ -280,12 +280,19 @@ fn view(shape: &[usize], quantizations: &[Quantization]) -> (View, Vec<Option<Di
                 .then_some(Direction::Columns)
         }
     });
+    // Columns are written in stretches of 128 codes, a cache line; rows are read whole as far as they fit.
+    let has_square = types.clone().any(|one| one.blocks() == BlockShape::Square);
+    let tile_rows = if needs_columns {
+        128
+    } else {
+        let least = if has_square { 16 } else { 1 };
+        (TILE / columns.next_power_of_two().clamp(16, TILE)).clamp(least, TILE / 16)
+    };
     let view = View {
         count,
         rows,
         columns,
-        // Columns are written in stretches of 128 codes, a cache line; rows are read in long stretches.
-        tile_rows: if needs_columns { 128 } else { 16 },
+        tile_rows,
     };
     (view, directions.collect())
 }
@@ -475,7 +482,13 @@ impl View {
                     rows: self.tile_rows.min(self.rows - row),
                     columns: width.min(self.columns - column),
                 };
-                quantize_tile(level, &mut tile, source, place, outputs);
+                let next = column + width;
+                let ahead = if next < self.columns {
+                    Ahead::new(source.matrix, self.columns, row, next)
+                } else {
+                    Ahead::new(source.matrix, self.columns, row + self.tile_rows, 0)
+                };
+                quantize_tile(level, &mut tile, source, place, ahead, outputs);
             }
         }
     }

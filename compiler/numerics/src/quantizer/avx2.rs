@@ -14,28 +14,47 @@ macro_rules! avx2 {
     };
 }
 
-impl Avx2 {
-    #[inline(always)]
-    fn map(self, operation: impl Fn(__m256i) -> __m256i) -> Self {
-        Self(self.0.map(operation))
-    }
+/// One operation on each of the two registers of vectors.
+macro_rules! each {
+    (|$a:ident = $vector:ident| $operation:expr) => {{
+        let [first, second] = $vector.0;
+        Avx2([
+            {
+                let $a = first;
+                avx2!($operation)
+            },
+            {
+                let $a = second;
+                avx2!($operation)
+            },
+        ])
+    }};
+    (|$a:ident = $vector:ident, $b:ident = $other:ident| $operation:expr) => {{
+        let ([first, second], [third, fourth]) = ($vector.0, $other.0);
+        Avx2([
+            {
+                let ($a, $b) = (first, third);
+                avx2!($operation)
+            },
+            {
+                let ($a, $b) = (second, fourth);
+                avx2!($operation)
+            },
+        ])
+    }};
+}
 
-    #[inline(always)]
-    fn zip(self, other: Self, operation: impl Fn(__m256i, __m256i) -> __m256i) -> Self {
-        let ([a, b], [c, d]) = (self.0, other.0);
-        Self([operation(a, c), operation(b, d)])
-    }
-
-    #[inline(always)]
-    fn zip_floats(self, other: Self, operation: impl Fn(__m256, __m256) -> __m256) -> Self {
-        self.zip(other, |a, b| {
-            avx2!(_mm256_castps_si256(operation(
-                _mm256_castsi256_ps(a),
-                _mm256_castsi256_ps(b)
-            )))
+/// As `each`, of two vectors of floats.
+macro_rules! each_float {
+    (|$a:ident = $vector:ident, $b:ident = $other:ident| $operation:expr) => {
+        each!(|$a = $vector, $b = $other| {
+            let ($a, $b) = (_mm256_castsi256_ps($a), _mm256_castsi256_ps($b));
+            _mm256_castps_si256($operation)
         })
-    }
+    };
+}
 
+impl Avx2 {
     /// The lanes of `then` where the mask is set, else of `other`.
     #[inline(always)]
     fn choose(mask: Self, then: Self, other: Self) -> Self {
@@ -84,103 +103,127 @@ unsafe impl Vector for Avx2 {
     }
 
     #[inline(always)]
-    fn of_bytes(words: [u32; 4]) -> Self {
-        let [a, b, c, d] = words.map(|word| word as i32);
-        avx2!(Self([
-            _mm256_cvtepu8_epi32(_mm_setr_epi32(a, b, 0, 0)),
-            _mm256_cvtepu8_epi32(_mm_setr_epi32(c, d, 0, 0))
-        ]))
+    fn of_bytes(words: &[u32; 4]) -> Self {
+        let place: *const __m128i = words.as_ptr().cast();
+        avx2! {
+            let bytes = _mm_loadu_si128(place);
+            Self([
+                _mm256_cvtepu8_epi32(bytes),
+                _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(bytes)),
+            ])
+        }
+    }
+
+    #[inline(always)]
+    fn interleave(vectors: &[Self; 4]) -> [[u32; 4]; LANES] {
+        let mut words = [[0; 4]; LANES];
+        let [a, b, c, d] = *vectors;
+        // The two registers have the lanes 0 … 7 and 8 … 15; each result the words of two lanes of a register, 4 apart.
+        for register in 0..2 {
+            let (a, b, c, d) = (a.0[register], b.0[register], c.0[register], d.0[register]);
+            avx2! {
+                let (low0, high0) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+                let (low1, high1) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+                let place: *mut __m256i = words.as_mut_ptr().cast();
+                let place = place.add(register);
+                _mm256_storeu_si256(place, _mm256_unpacklo_epi64(low0, low1));
+                _mm256_storeu_si256(place.add(2), _mm256_unpackhi_epi64(low0, low1));
+                _mm256_storeu_si256(place.add(4), _mm256_unpacklo_epi64(high0, high1));
+                _mm256_storeu_si256(place.add(6), _mm256_unpackhi_epi64(high0, high1));
+            }
+        }
+        words
     }
 
     #[inline(always)]
     fn add(self, other: Self) -> Self {
-        self.zip_floats(other, |a, b| avx2!(_mm256_add_ps(a, b)))
+        each_float!(|a = self, b = other| _mm256_add_ps(a, b))
     }
 
     #[inline(always)]
     fn sub(self, other: Self) -> Self {
-        self.zip_floats(other, |a, b| avx2!(_mm256_sub_ps(a, b)))
+        each_float!(|a = self, b = other| _mm256_sub_ps(a, b))
     }
 
     #[inline(always)]
     fn mul(self, other: Self) -> Self {
-        self.zip_floats(other, |a, b| avx2!(_mm256_mul_ps(a, b)))
+        each_float!(|a = self, b = other| _mm256_mul_ps(a, b))
     }
 
     #[inline(always)]
     fn div(self, other: Self) -> Self {
-        self.zip_floats(other, |a, b| avx2!(_mm256_div_ps(a, b)))
+        each_float!(|a = self, b = other| _mm256_div_ps(a, b))
     }
 
     #[inline(always)]
     fn min(self, other: Self) -> Self {
-        self.zip_floats(other, |a, b| avx2!(_mm256_min_ps(a, b)))
+        each_float!(|a = self, b = other| _mm256_min_ps(a, b))
     }
 
     #[inline(always)]
     fn to_float(self) -> Self {
-        self.map(|a| avx2!(_mm256_castps_si256(_mm256_cvtepi32_ps(a))))
+        each!(|a = self| _mm256_castps_si256(_mm256_cvtepi32_ps(a)))
     }
 
     #[inline(always)]
     fn truncate(self) -> Self {
-        self.map(|a| avx2!(_mm256_cvttps_epi32(_mm256_castsi256_ps(a))))
+        each!(|a = self| _mm256_cvttps_epi32(_mm256_castsi256_ps(a)))
     }
 
     #[inline(always)]
     fn if_nan(self, then: Self, other: Self) -> Self {
-        let nan = self.zip_floats(self, |a, b| avx2!(_mm256_cmp_ps::<_CMP_UNORD_Q>(a, b)));
+        let nan = each_float!(|a = self, b = self| _mm256_cmp_ps::<_CMP_UNORD_Q>(a, b));
         Self::choose(nan, then, other)
     }
 
     #[inline(always)]
     fn and(self, other: Self) -> Self {
-        self.zip(other, |a, b| avx2!(_mm256_and_si256(a, b)))
+        each!(|a = self, b = other| _mm256_and_si256(a, b))
     }
 
     #[inline(always)]
     fn or(self, other: Self) -> Self {
-        self.zip(other, |a, b| avx2!(_mm256_or_si256(a, b)))
+        each!(|a = self, b = other| _mm256_or_si256(a, b))
     }
 
     #[inline(always)]
     fn xor(self, other: Self) -> Self {
-        self.zip(other, |a, b| avx2!(_mm256_xor_si256(a, b)))
+        each!(|a = self, b = other| _mm256_xor_si256(a, b))
     }
 
     #[inline(always)]
     fn add_words(self, other: Self) -> Self {
-        self.zip(other, |a, b| avx2!(_mm256_add_epi32(a, b)))
+        each!(|a = self, b = other| _mm256_add_epi32(a, b))
     }
 
     #[inline(always)]
     fn sub_words(self, other: Self) -> Self {
-        self.zip(other, |a, b| avx2!(_mm256_sub_epi32(a, b)))
+        each!(|a = self, b = other| _mm256_sub_epi32(a, b))
     }
 
     #[inline(always)]
     fn max_words(self, other: Self) -> Self {
-        self.zip(other, |a, b| avx2!(_mm256_max_epu32(a, b)))
+        each!(|a = self, b = other| _mm256_max_epu32(a, b))
     }
 
     #[inline(always)]
     fn shift_left<const BITS: i32>(self) -> Self {
-        self.map(|a| avx2!(_mm256_slli_epi32::<BITS>(a)))
+        each!(|a = self| _mm256_slli_epi32::<BITS>(a))
     }
 
     #[inline(always)]
     fn shift_right<const BITS: i32>(self) -> Self {
-        self.map(|a| avx2!(_mm256_srli_epi32::<BITS>(a)))
+        each!(|a = self| _mm256_srli_epi32::<BITS>(a))
     }
 
     #[inline(always)]
     fn shift_right_signed<const BITS: i32>(self) -> Self {
-        self.map(|a| avx2!(_mm256_srai_epi32::<BITS>(a)))
+        each!(|a = self| _mm256_srai_epi32::<BITS>(a))
     }
 
     #[inline(always)]
     fn if_less(self, limit: Self, then: Self, other: Self) -> Self {
-        let less = self.zip(limit, |a, b| avx2!(_mm256_cmpgt_epi32(b, a)));
+        let less = each!(|a = self, b = limit| _mm256_cmpgt_epi32(b, a));
         Self::choose(less, then, other)
     }
 
@@ -189,21 +232,13 @@ unsafe impl Vector for Avx2 {
         /// The odd 32-bit lanes.
         const ODD: i32 = 0xaa;
         let other = Self::splat(other);
-        let even = self.zip(other, |a, b| avx2!(_mm256_mul_epu32(a, b)));
-        let odd = self.zip(other, |a, b| {
-            avx2!(_mm256_mul_epu32(_mm256_srli_epi64::<32>(a), b))
+        let even = each!(|a = self, b = other| _mm256_mul_epu32(a, b));
+        let odd = each!(|a = self, b = other| _mm256_mul_epu32(_mm256_srli_epi64::<32>(a), b));
+        let high = each!(|a = even, b = odd| {
+            _mm256_blend_epi32::<ODD>(_mm256_srli_epi64::<32>(a), b)
         });
-        let high = even.zip(odd, |even, odd| {
-            avx2!(_mm256_blend_epi32::<ODD>(
-                _mm256_srli_epi64::<32>(even),
-                odd
-            ))
-        });
-        let low = even.zip(odd, |even, odd| {
-            avx2!(_mm256_blend_epi32::<ODD>(
-                even,
-                _mm256_slli_epi64::<32>(odd)
-            ))
+        let low = each!(|a = even, b = odd| {
+            _mm256_blend_epi32::<ODD>(a, _mm256_slli_epi64::<32>(b))
         });
         (high, low)
     }

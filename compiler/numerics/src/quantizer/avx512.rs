@@ -51,9 +51,27 @@ unsafe impl Vector for Avx512 {
     }
 
     #[inline(always)]
-    fn of_bytes(words: [u32; 4]) -> Self {
-        let [a, b, c, d] = words.map(|word| word as i32);
-        Self(avx512!(_mm512_cvtepu8_epi32(_mm_setr_epi32(a, b, c, d))))
+    fn of_bytes(words: &[u32; 4]) -> Self {
+        Self(avx512!(_mm512_cvtepu8_epi32(_mm_loadu_si128(
+            words.as_ptr().cast()
+        ))))
+    }
+
+    #[inline(always)]
+    fn interleave(vectors: &[Self; 4]) -> [[u32; 4]; LANES] {
+        let mut words = [[0; 4]; LANES];
+        let [a, b, c, d] = *vectors;
+        avx512! {
+            let (low0, high0) = (_mm512_unpacklo_epi32(a.0, b.0), _mm512_unpackhi_epi32(a.0, b.0));
+            let (low1, high1) = (_mm512_unpacklo_epi32(c.0, d.0), _mm512_unpackhi_epi32(c.0, d.0));
+            // Each has the words of four lanes, 4 apart.
+            let place: *mut __m512i = words.as_mut_ptr().cast();
+            _mm512_storeu_si512(place, _mm512_unpacklo_epi64(low0, low1));
+            _mm512_storeu_si512(place.add(1), _mm512_unpackhi_epi64(low0, low1));
+            _mm512_storeu_si512(place.add(2), _mm512_unpacklo_epi64(high0, high1));
+            _mm512_storeu_si512(place.add(3), _mm512_unpackhi_epi64(high0, high1));
+        }
+        words
     }
 
     #[inline(always)]

@@ -8,8 +8,8 @@ use super::lanes::{
     Rceil, Scales, TransformerEngine, encode_nearest, encode_stochastic, random_words,
 };
 use super::sink::Sink;
-use super::tile::{GROUPS, Place, Tile};
-use super::vector::{LANES, Portable, Vector, Words};
+use super::tile::{Ahead, GROUPS, Place, Tile};
+use super::vector::{LANES, Portable, Vector, interleaved};
 use crate::simd::for_each_level;
 use crate::{BlockShape, RandomStream};
 
@@ -57,6 +57,7 @@ for_each_level! {
         tile: &mut Tile,
         source: Source<'_>,
         place: Place,
+        ahead: Ahead<'_>,
         outputs: &[(Encoding, Sink)],
     ) = {
         avx512: quantize_tile_with::<Avx512>,
@@ -70,10 +71,11 @@ fn quantize_tile_with<V: Vector>(
     tile: &mut Tile,
     source: Source<'_>,
     place: Place,
+    ahead: Ahead<'_>,
     outputs: &[(Encoding, Sink)],
 ) {
     tile.fill(source.matrix, source.pitch, source.mean, place);
-    for &(encoding, sink) in outputs {
+    for (index, &(encoding, sink)) in outputs.iter().enumerate() {
         let place = match encoding.direction {
             Direction::Rows => Place {
                 row: source.rows_before + place.row,
@@ -87,6 +89,8 @@ fn quantize_tile_with<V: Vector>(
         let part = Part {
             tile,
             place,
+            // The first output's pass is long enough to fetch all.
+            ahead: if index == 0 { ahead } else { Ahead::NOTHING },
             sink,
             encoding,
         };
@@ -105,6 +109,8 @@ struct Part<'a> {
     tile: &'a Tile,
     /// Where the part lies in storage, rows and columns still the matrix's.
     place: Place,
+    /// What is fetched meanwhile.
+    ahead: Ahead<'a>,
     sink: Sink,
     encoding: Encoding,
 }
@@ -168,6 +174,7 @@ impl Part<'_> {
         let (largest, _) = largest.as_chunks::<LANES>();
         let used = (place.rows * groups_per_row).div_ceil(LANES);
         for (chunk, largest) in largest.iter().take(used).enumerate() {
+            self.ahead.fetch(self.tile, chunk);
             let (codes, factors) = scales.scales(V::of_words(largest));
             let (codes, factors) = (codes.words(), factors.words());
             let drawn = round.draw::<V>(|group| {
@@ -211,21 +218,19 @@ impl Part<'_> {
             let mut packed = [[0u64; MOST]; LANES];
             let mut scale_codes = [[0u8; MOST]; LANES];
             for group in 0..valid_groups {
+                self.ahead.fetch(self.tile, group * chunks + chunk);
                 let (codes, factors) = scales.scales(V::of_words(&largest[group * chunks + chunk]));
                 let drawn = round.draw::<V>(|lane| sink.group(row + lane, first + group));
                 // Eight codes in each lane; the first in the lowest bits, so the last is shifted in first.
-                let half = |start: usize| {
-                    (start..start + LANES / 2)
-                        .rev()
-                        .fold(V::splat(0), |codes, element| {
-                            let index = (group * LANES + element) * chunks + chunk;
-                            let scaled = V::load(self.tile.group(index)).mul(factors);
-                            codes
-                                .shift_left::<4>()
-                                .or(R::across(&drawn, element, scaled))
-                        })
-                };
-                let (low, high) = (half(0).words(), half(LANES / 2).words());
+                let mut halves = [V::splat(0); 2];
+                for element in (0..LANES).rev() {
+                    let index = (group * LANES + element) * chunks + chunk;
+                    let scaled = V::load(self.tile.group(index)).mul(factors);
+                    let codes = R::across(&drawn, element, scaled);
+                    let half = &mut halves[element / (LANES / 2)];
+                    *half = half.shift_left::<4>().or(codes);
+                }
+                let (low, high) = (halves[0].words(), halves[1].words());
                 let codes = codes.words();
                 for lane in 0..LANES {
                     packed[lane][group] = u64::from(low[lane]) | u64::from(high[lane]) << 32;
@@ -284,10 +289,10 @@ impl Round for Nearest {
 #[derive(Clone, Copy)]
 struct Stochastic(RandomStream);
 
-/// The random words of sixteen groups, as vectors and as numbers.
+/// The random words of sixteen groups, by word and by group.
 struct Drawn<V> {
-    vectors: [V; 4],
-    words: [Words; 4],
+    words: [V; 4],
+    groups: [[u32; 4]; LANES],
 }
 
 impl Round for Stochastic {
@@ -295,20 +300,23 @@ impl Round for Stochastic {
 
     #[inline(always)]
     fn draw<V: Vector>(self, number: impl Fn(usize) -> u64) -> Drawn<V> {
-        let vectors = random_words::<V>(self.0, &std::array::from_fn(number));
-        let words = vectors.map(V::words);
-        Drawn { vectors, words }
+        let mut numbers = [0; LANES];
+        for (group, place) in numbers.iter_mut().enumerate() {
+            *place = number(group);
+        }
+        let words = random_words::<V>(self.0, &numbers);
+        let groups = V::interleave(&words);
+        Drawn { words, groups }
     }
 
     #[inline(always)]
     fn along<V: Vector>(drawn: &Drawn<V>, group: usize, scaled: V) -> V {
-        let random = V::of_bytes([0, 1, 2, 3].map(|word: usize| drawn.words[word][group]));
-        encode_stochastic(scaled, random)
+        encode_stochastic(scaled, V::of_bytes(&drawn.groups[interleaved(group)]))
     }
 
     #[inline(always)]
     fn across<V: Vector>(drawn: &Drawn<V>, element: usize, scaled: V) -> V {
-        let words = drawn.vectors[element / 4];
+        let words = drawn.words[element / 4];
         let moved = match element % 4 {
             0 => words,
             1 => words.shift_right::<8>(),

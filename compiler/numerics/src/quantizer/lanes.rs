@@ -126,9 +126,14 @@ impl Scales for Rceil {
 /// The four random words of each of sixteen blocks of elements: [`RandomStream::words`].
 #[inline(always)]
 pub(super) fn random_words<V: Vector>(stream: RandomStream, blocks: &[u64; LANES]) -> [V; 4] {
+    let [mut low, mut high] = [[0; LANES]; 2];
+    for lane in 0..LANES {
+        low[lane] = blocks[lane] as u32;
+        high[lane] = (blocks[lane] >> 32) as u32;
+    }
     let mut state = [
-        V::of_words(&blocks.map(|block| block as u32)),
-        V::of_words(&blocks.map(|block| (block >> 32) as u32)),
+        V::of_words(&low),
+        V::of_words(&high),
         V::splat(stream.step),
         V::splat(stream.site),
     ];

@@ -8,7 +8,7 @@ pub(super) const TILE: usize = 8192;
 /// The groups of sixteen elements of a tile.
 pub(super) const GROUPS: usize = TILE / LANES;
 
-/// A part of the input matrix: `height` × `width` numbers, row by row. Both are powers of two, 16 at least.
+/// A part of the input matrix: `height` × `width` numbers, row by row. Both are powers of two, the width 16 at least.
 #[repr(align(64))]
 pub(super) struct Tile {
     pub values: [f32; TILE],
@@ -26,10 +26,55 @@ pub(super) struct Place {
     pub columns: usize,
 }
 
+/// The part of the input that comes after a tile, to be fetched into cache while the tile is worked on: what lies at a tile's
+/// distance is not next in memory, and the processor does not see it coming.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead<'a> {
+    /// The input from the part's first element on.
+    values: &'a [f32],
+    /// The elements from one row to the next.
+    pitch: usize,
+}
+
+impl<'a> Ahead<'a> {
+    /// Nothing to fetch.
+    pub const NOTHING: Self = Self {
+        values: &[],
+        pitch: 0,
+    };
+
+    /// The part of a matrix that starts at `row` and `column`.
+    pub fn new(matrix: &'a [f32], pitch: usize, row: usize, column: usize) -> Self {
+        let values = matrix.get(row * pitch + column..).unwrap_or(&[]);
+        Self { values, pitch }
+    }
+
+    /// Fetches the sixteen groups of `chunk`, which has the place that the chunk has in a tile of that shape.
+    #[inline(always)]
+    pub fn fetch(self, tile: &Tile, chunk: usize) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            let shift = tile.width.trailing_zeros();
+            for group in 0..LANES {
+                let element = (chunk * LANES + group) * LANES;
+                let (row, column) = (element >> shift, element & (tile.width - 1));
+                let Some(value) = self.values.get(row * self.pitch + column) else {
+                    return;
+                };
+                // SAFETY: fetching changes nothing but the caches, and the address is an element's.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(value).cast()) };
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (tile, chunk);
+    }
+}
+
 impl Tile {
     pub fn new(height: usize, width: usize) -> Self {
         assert!(height * width == TILE && height.is_power_of_two() && width.is_power_of_two());
-        assert!(height >= LANES && width >= LANES);
+        assert!(width >= LANES);
         let values = [0.0; TILE];
         Self {
             values,

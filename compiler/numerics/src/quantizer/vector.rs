@@ -13,14 +13,16 @@ pub(super) type Words = [u32; LANES];
 ///
 /// # Safety
 /// Whoever calls a method of an implementation makes sure that the processor has its instructions. Methods are called from
-/// functions compiled for these instructions, and inlined there.
+/// functions compiled for these instructions, and inlined there; not from closures, which are functions of their own.
 pub(super) unsafe trait Vector: Copy {
     fn load(values: &Floats) -> Self;
     fn of_words(words: &Words) -> Self;
     fn splat(word: u32) -> Self;
     fn words(self) -> Words;
     /// The bytes of four words, least significant first, each as a lane.
-    fn of_bytes(words: [u32; 4]) -> Self;
+    fn of_bytes(words: &[u32; 4]) -> Self;
+    /// The four words that vectors have in each lane; those of lane i at [`interleaved`]`(i)`.
+    fn interleave(vectors: &[Self; 4]) -> [[u32; 4]; LANES];
 
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
@@ -54,6 +56,12 @@ pub(super) unsafe trait Vector: Copy {
     fn largest(self) -> u32;
     /// The lanes' lowest four bits, which are all that they have, the first in the lowest.
     fn pack(self) -> u64;
+}
+
+/// Where [`Vector::interleave`] puts a lane: the order in which registers of 512 bits unpack.
+#[inline(always)]
+pub(super) const fn interleaved(lane: usize) -> usize {
+    lane % 4 * 4 + lane / 4
 }
 
 /// Lanes that the compiler computes with what the target has.
@@ -106,12 +114,23 @@ unsafe impl Vector for Portable {
     }
 
     #[inline(always)]
-    fn of_bytes(words: [u32; 4]) -> Self {
+    fn of_bytes(words: &[u32; 4]) -> Self {
         let mut bytes = [0; LANES];
         for (lane, byte) in bytes.iter_mut().enumerate() {
             *byte = words[lane / 4] >> (8 * (lane % 4)) & 0xff;
         }
         Self(bytes)
+    }
+
+    #[inline(always)]
+    fn interleave(vectors: &[Self; 4]) -> [[u32; 4]; LANES] {
+        let mut words = [[0; 4]; LANES];
+        for lane in 0..LANES {
+            for (word, vector) in vectors.iter().enumerate() {
+                words[interleaved(lane)][word] = vector.0[lane];
+            }
+        }
+        words
     }
 
     #[inline(always)]
