@@ -482,14 +482,24 @@ impl View {
                     rows: self.tile_rows.min(self.rows - row),
                     columns: width.min(self.columns - column),
                 };
-                let next = column + width;
-                let ahead = if next < self.columns {
-                    Ahead::new(source.matrix, self.columns, row, next)
-                } else {
-                    Ahead::new(source.matrix, self.columns, row + self.tile_rows, 0)
-                };
+                let ahead = self.ahead(source.matrix, row, column, width);
                 quantize_tile(level, &mut tile, source, place, ahead, outputs);
             }
         }
+    }
+
+    /// What is fetched during a tile: its share of the next few tiles of the stripe, or of the next stripe's first.
+    fn ahead(self, matrix: &[f32], row: usize, column: usize, width: usize) -> Ahead<'_> {
+        /// The tiles that are fetched as one.
+        const TOGETHER: usize = 4;
+        let step = column / width % TOGETHER;
+        let next = column - step * width + TOGETHER * width;
+        let (row, column) = if next < self.columns {
+            (row, next)
+        } else {
+            (row + self.tile_rows, 0)
+        };
+        let row = row + step * self.tile_rows / TOGETHER;
+        Ahead::new(matrix, self.columns, row, column, TOGETHER * width)
     }
 }

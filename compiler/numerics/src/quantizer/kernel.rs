@@ -170,30 +170,40 @@ impl Part<'_> {
         let groups_per_row = self.tile.width / LANES;
         let shift = groups_per_row.trailing_zeros();
         let position = |index: usize| (index >> shift, index & (groups_per_row - 1));
+        // The groups that are written together: those of one row.
+        let run = groups_per_row.min(LANES);
 
         let (largest, _) = largest.as_chunks::<LANES>();
         let used = (place.rows * groups_per_row).div_ceil(LANES);
         for (chunk, largest) in largest.iter().take(used).enumerate() {
-            self.ahead.fetch(self.tile, chunk);
+            self.ahead.fetch(chunk);
+            let start = chunk * LANES;
             let (codes, factors) = scales.scales(V::of_words(largest));
             let (codes, factors) = (codes.words(), factors.words());
             let drawn = round.draw::<V>(|group| {
-                let (row, along) = position(chunk * LANES + group);
+                let (row, along) = position(start + group);
                 sink.group(place.row + row, first + along)
             });
+            let mut packed = [[0; 8]; LANES];
             for group in 0..LANES {
-                let (row, along) = position(chunk * LANES + group);
+                let values = V::load(self.tile.group(start + group));
+                let scaled = values.mul(V::splat(factors[group]));
+                packed[group] = R::along(&drawn, group, scaled).pack().to_le_bytes();
+            }
+            let mut scale_codes = [0; LANES];
+            for block in 0..LANES / BLOCK_GROUPS {
+                scale_codes[block] = codes[block * BLOCK_GROUPS] as u8;
+            }
+            for from in (0..LANES).step_by(run) {
+                let (row, along) = position(start + from);
                 if row >= place.rows || along >= valid_groups {
                     continue;
                 }
-                let values = V::load(self.tile.group(chunk * LANES + group));
-                let scaled = values.mul(V::splat(factors[group]));
-                let packed = R::along(&drawn, group, scaled).pack();
-                sink.put_codes(place.row + row, first + along, &packed.to_le_bytes());
-                if along.is_multiple_of(BLOCK_GROUPS) {
-                    let block = (first + along) / BLOCK_GROUPS;
-                    sink.put_scale(place.row + row, block, codes[group] as u8);
-                }
+                let to = from + run.min(valid_groups - along);
+                let (row, along) = (place.row + row, first + along);
+                sink.put_codes(row, along, packed[from..to].as_flattened());
+                let blocks = from / BLOCK_GROUPS..to / BLOCK_GROUPS;
+                sink.put_scales(row, along / BLOCK_GROUPS, &scale_codes[blocks]);
             }
         }
     }
@@ -218,7 +228,7 @@ impl Part<'_> {
             let mut packed = [[0u64; MOST]; LANES];
             let mut scale_codes = [[0u8; MOST]; LANES];
             for group in 0..valid_groups {
-                self.ahead.fetch(self.tile, group * chunks + chunk);
+                self.ahead.fetch(group * chunks + chunk);
                 let (codes, factors) = scales.scales(V::of_words(&largest[group * chunks + chunk]));
                 let drawn = round.draw::<V>(|lane| sink.group(row + lane, first + group));
                 // Eight codes in each lane; the first in the lowest bits, so the last is shifted in first.
@@ -234,16 +244,14 @@ impl Part<'_> {
                 let codes = codes.words();
                 for lane in 0..LANES {
                     packed[lane][group] = u64::from(low[lane]) | u64::from(high[lane]) << 32;
-                    scale_codes[lane][group] = codes[lane] as u8;
+                    scale_codes[lane][group / BLOCK_GROUPS] = codes[lane] as u8;
                 }
             }
             for lane in 0..LANES.min(place.columns - chunk * LANES) {
                 let bytes = packed[lane].map(u64::to_le_bytes);
                 sink.put_codes(row + lane, first, &bytes.as_flattened()[..8 * valid_groups]);
-                for group in (0..valid_groups).step_by(BLOCK_GROUPS) {
-                    let block = (first + group) / BLOCK_GROUPS;
-                    sink.put_scale(row + lane, block, scale_codes[lane][group]);
-                }
+                let blocks = &scale_codes[lane][..valid_groups / BLOCK_GROUPS];
+                sink.put_scales(row + lane, first / BLOCK_GROUPS, blocks);
             }
         }
     }

@@ -58,21 +58,32 @@ impl Sink {
         }
     }
 
-    /// Writes the scale of a block of a row of storage.
+    /// Writes the scales of a row of storage from a block on.
     #[inline(always)]
-    pub fn put_scale(&self, row: usize, block: usize, code: u8) {
-        let columns = self.blocks_per_row;
-        // `ScaledType::scale_position`, inlined.
-        let position = match self.layout {
-            ScaleLayout::Linear => row * columns + block,
+    pub fn put_scales(&self, row: usize, block: usize, codes: &[u8]) {
+        match self.layout {
+            ScaleLayout::Linear => self.put_scale(row * self.blocks_per_row + block, codes),
             ScaleLayout::Tiled128x4 => {
-                let tile = row / 128 * columns.div_ceil(4) + block / 4;
-                (tile * 32 + row % 32) * 16 + row % 128 / 32 * 4 + block % 4
+                // `ScaledType::scale_position`: what depends on the row once, what depends on the block for each.
+                let tiles = self.blocks_per_row.div_ceil(4);
+                let start = (row / 128 * tiles * 32 + row % 32) * 16 + row % 128 / 32 * 4;
+                for (block, code) in (block..).zip(codes) {
+                    let position = start + block / 4 * 512 + block % 4;
+                    self.put_scale(position, std::slice::from_ref(code));
+                }
             }
-        };
+        }
+    }
+
+    /// Writes scales from a position among the scales on.
+    #[inline(always)]
+    fn put_scale(&self, position: usize, codes: &[u8]) {
         let start = self.scales_offset + position;
-        assert!(start < self.byte_size);
+        assert!(start + codes.len() <= self.byte_size);
         // SAFETY: the place is inside the bytes, and by `new`'s contract nobody else uses it now.
-        unsafe { self.bytes.add(start).write(code) };
+        unsafe {
+            let place = self.bytes.add(start);
+            place.copy_from_nonoverlapping(codes.as_ptr(), codes.len());
+        }
     }
 }

@@ -28,12 +28,16 @@ pub(super) struct Place {
 
 /// The part of the input that comes after a tile, to be fetched into cache while the tile is worked on: what lies at a tile's
 /// distance is not next in memory, and the processor does not see it coming.
+///
+/// Several tiles side by side are fetched as one, in longer stretches of memory, by the several tiles before them.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead<'a> {
     /// The input from the part's first element on.
     values: &'a [f32],
     /// The elements from one row to the next.
     pitch: usize,
+    /// The elements of each row that are fetched, a power of two.
+    width: usize,
 }
 
 impl<'a> Ahead<'a> {
@@ -41,24 +45,29 @@ impl<'a> Ahead<'a> {
     pub const NOTHING: Self = Self {
         values: &[],
         pitch: 0,
+        width: LANES,
     };
 
-    /// The part of a matrix that starts at `row` and `column`.
-    pub fn new(matrix: &'a [f32], pitch: usize, row: usize, column: usize) -> Self {
+    /// A tile's number of elements of a matrix from `row` and `column` on, `width` of each row.
+    pub fn new(matrix: &'a [f32], pitch: usize, row: usize, column: usize, width: usize) -> Self {
         let values = matrix.get(row * pitch + column..).unwrap_or(&[]);
-        Self { values, pitch }
+        Self {
+            values,
+            pitch,
+            width,
+        }
     }
 
-    /// Fetches the sixteen groups of `chunk`, which has the place that the chunk has in a tile of that shape.
+    /// Fetches part `part` of [`GROUPS`] / 16.
     #[inline(always)]
-    pub fn fetch(self, tile: &Tile, chunk: usize) {
+    pub fn fetch(self, part: usize) {
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            let shift = tile.width.trailing_zeros();
-            for group in 0..LANES {
-                let element = (chunk * LANES + group) * LANES;
-                let (row, column) = (element >> shift, element & (tile.width - 1));
+            let shift = self.width.trailing_zeros();
+            for line in 0..LANES {
+                let element = (part * LANES + line) * LANES;
+                let (row, column) = (element >> shift, element & (self.width - 1));
                 let Some(value) = self.values.get(row * self.pitch + column) else {
                     return;
                 };
@@ -67,7 +76,7 @@ impl<'a> Ahead<'a> {
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = (tile, chunk);
+        let _ = part;
     }
 }
 
