@@ -61,6 +61,11 @@ pub(super) struct Member {
 }
 
 impl Member {
+    /// The threads of the team.
+    pub(super) fn threads(self) -> usize {
+        self.threads
+    }
+
     /// Covers `0 .. blocks` with calls `work(worker, range)`, of `grain` blocks or more except for the last, and returns
     /// when all are done. No two calls of one `worker`, a number below the team's threads, run at a time.
     pub(super) fn share<F>(self, blocks: u64, grain: u64, work: &F)

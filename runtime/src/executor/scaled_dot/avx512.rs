@@ -1,10 +1,16 @@
 //! The innermost kernel for AVX-512 VNNI.
+//!
+//! A tile's accumulators and the integer sums of one block take 12 registers each. A load of 16 columns then serves
+//! three rows and a load of a row serves 64 columns, which leaves most of the work to the arithmetic units.
 
 use super::tile::{COLUMNS, ColumnBlock, ROWS, RowBlock, Tile};
 use std::arch::x86_64::*;
 
-/// Rows whose integer sums are in registers at a time, beside the f32 accumulators of all.
-const STRIP: usize = 4;
+/// Numbers of a vector.
+const LANES: usize = 16;
+
+/// Vectors of a row of a tile.
+const VECTORS: usize = COLUMNS / LANES;
 
 /// Adds the products of `rows` and `columns`, block after block, to `tile`.
 #[target_feature(enable = "avx512f,avx512vnni")]
@@ -13,57 +19,60 @@ pub(super) fn accumulate<const GROUPS: usize>(
     columns: &[ColumnBlock<GROUPS>],
     tile: &mut Tile,
 ) {
-    let mut accumulators = tile.0.map(|row| [load_f32(&row, 0), load_f32(&row, 1)]);
+    let mut accumulators = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+    for row in 0..ROWS {
+        for vector in 0..VECTORS {
+            accumulators[row][vector] = load_f32(&tile.0[row], vector);
+        }
+    }
     for (row_block, column_block) in rows.iter().zip(columns) {
-        let column_scales = [0, 1].map(|half| load_f32(&column_block.scales, half));
-        for strip in 0..ROWS / STRIP {
-            let first = strip * STRIP;
-            let mut sums = [[_mm512_setzero_si512(); 2]; STRIP];
-            for row in 0..STRIP {
-                sums[row] = [_mm512_set1_epi32(row_block.start[first + row]); 2];
+        let mut sums = [[_mm512_setzero_si512(); VECTORS]; ROWS];
+        for row in 0..ROWS {
+            sums[row] = [_mm512_set1_epi32(row_block.start[row]); VECTORS];
+        }
+        for group in 0..GROUPS {
+            let mut rhs = [_mm512_setzero_si512(); VECTORS];
+            for vector in 0..VECTORS {
+                rhs[vector] = load_words(&column_block.elements[group], vector);
             }
-            for group in 0..GROUPS {
-                let rhs = [0, 1].map(|half| load_words(&column_block.elements[group], half));
-                for row in 0..STRIP {
-                    let lhs = _mm512_set1_epi32(row_block.elements[first + row][group]);
-                    for half in 0..2 {
-                        sums[row][half] = _mm512_dpbusd_epi32(sums[row][half], rhs[half], lhs);
-                    }
-                }
-            }
-            for row in 0..STRIP {
-                let scale = _mm512_set1_ps(row_block.scales[first + row]);
-                let shift = _mm512_set1_ps(row_block.shifts[first + row]);
-                for half in 0..2 {
-                    let sum = _mm512_castsi512_ps(sums[row][half]);
-                    let scaled = _mm512_fmadd_ps(sum, scale, shift);
-                    accumulators[first + row][half] = _mm512_fmadd_ps(
-                        scaled,
-                        column_scales[half],
-                        accumulators[first + row][half],
-                    );
+            for row in 0..ROWS {
+                let lhs = _mm512_set1_epi32(row_block.elements[row][group]);
+                for vector in 0..VECTORS {
+                    sums[row][vector] = _mm512_dpbusd_epi32(sums[row][vector], rhs[vector], lhs);
                 }
             }
         }
+        for row in 0..ROWS {
+            let scale = _mm512_set1_ps(row_block.scales[row]);
+            let shift = _mm512_set1_ps(row_block.shifts[row]);
+            for vector in 0..VECTORS {
+                let sum = _mm512_castsi512_ps(sums[row][vector]);
+                let scaled = _mm512_fmadd_ps(sum, scale, shift);
+                let column_scales = load_f32(&column_block.scales, vector);
+                let accumulator = &mut accumulators[row][vector];
+                *accumulator = _mm512_fmadd_ps(scaled, column_scales, *accumulator);
+            }
+        }
     }
-    for (row, accumulators) in tile.0.iter_mut().zip(accumulators) {
-        for (half, accumulator) in row.as_chunks_mut::<16>().0.iter_mut().zip(accumulators) {
+    for row in 0..ROWS {
+        let line = tile.0[row].as_chunks_mut::<LANES>().0;
+        for vector in 0..VECTORS {
             // SAFETY: a reference to 16 numbers.
-            unsafe { _mm512_storeu_ps(half.as_mut_ptr(), accumulator) };
+            unsafe { _mm512_storeu_ps(line[vector].as_mut_ptr(), accumulators[row][vector]) };
         }
     }
 }
 
-/// One half of a line of numbers.
+/// One vector of a line of numbers.
 #[target_feature(enable = "avx512f")]
-fn load_f32(line: &[f32; COLUMNS], half: usize) -> __m512 {
+fn load_f32(line: &[f32; COLUMNS], vector: usize) -> __m512 {
     // SAFETY: a reference to 16 numbers.
-    unsafe { _mm512_loadu_ps(line.as_chunks::<16>().0[half].as_ptr()) }
+    unsafe { _mm512_loadu_ps(line.as_chunks::<LANES>().0[vector].as_ptr()) }
 }
 
-/// One half of a line of words.
+/// One vector of a line of words.
 #[target_feature(enable = "avx512f")]
-fn load_words(line: &[u32; COLUMNS], half: usize) -> __m512i {
+fn load_words(line: &[u32; COLUMNS], vector: usize) -> __m512i {
     // SAFETY: a reference to 16 words.
-    unsafe { _mm512_loadu_si512(line.as_chunks::<16>().0[half].as_ptr().cast()) }
+    unsafe { _mm512_loadu_si512(line.as_chunks::<LANES>().0[vector].as_ptr().cast()) }
 }

@@ -6,6 +6,18 @@ use std::array;
 use std::ops::Range;
 use tessera_numerics::{ElementFormat, ScaleFormat, ScaleLayout, ScaledType};
 
+/// Blocks along a line that are packed at a time: the codes of so many nvfp4 blocks are a cache line.
+const RUN: usize = 8;
+
+/// Columns that are packed at a time.
+const QUAD: usize = 4;
+
+/// The largest E8M0 scale, 2¹²⁷. No E4M3 scale comes near.
+const LARGEST_SCALE: f32 = f32::from_bits(0x7f00_0000);
+
+/// The codes of a block, a pair of bytes for each word of four elements.
+type Codes<const GROUPS: usize> = [[u8; 2]; GROUPS];
+
 /// What codes stand for.
 #[derive(Clone, Debug)]
 pub(super) struct Decoder {
@@ -14,10 +26,19 @@ pub(super) struct Decoder {
     scales: [f32; 256],
 }
 
+/// Where the parts of a scaled tensor lie.
+#[derive(Clone, Debug)]
+pub(super) struct Storage {
+    scaled_type: ScaledType,
+    row_bytes: usize,
+    blocks: usize,
+    scales_offset: usize,
+}
+
 /// Lines of an operand along its axis: rows of the lhs, columns of the rhs.
 #[derive(Clone, Copy)]
 pub(super) struct Lines<'a> {
-    pub(super) scaled_type: &'a ScaledType,
+    pub(super) storage: &'a Storage,
     /// The whole operand.
     pub(super) bytes: &'a [u8],
     /// The first line's row in storage.
@@ -28,13 +49,10 @@ pub(super) struct Lines<'a> {
     pub(super) count: usize,
 }
 
-/// One of [`Lines`].
-#[derive(Clone, Copy)]
-struct Line<'a> {
-    scaled_type: &'a ScaledType,
-    codes: &'a [u8],
-    scales: &'a [u8],
-    row: usize,
+/// Up to [`RUN`] blocks of one line.
+struct Run<'a, const GROUPS: usize> {
+    codes: &'a [Codes<GROUPS>],
+    scales: [u8; RUN],
 }
 
 impl Decoder {
@@ -85,54 +103,77 @@ impl Decoder {
     }
 }
 
-impl<'a> Lines<'a> {
-    fn line(&self, number: usize) -> Option<Line<'a>> {
-        if number >= self.count {
-            return None;
+impl Storage {
+    pub(super) fn new(scaled_type: &ScaledType) -> Self {
+        Self {
+            scaled_type: scaled_type.clone(),
+            row_bytes: scaled_type.row_bytes(),
+            blocks: scaled_type.blocks_per_row(),
+            scales_offset: scaled_type.scales_offset(),
         }
-        let row = self.first + number * self.step;
-        let row_bytes = self.scaled_type.row_bytes();
-        let scales = &self.bytes[self.scaled_type.scales_offset()..];
-        let blocks = self.scaled_type.blocks_per_row();
-        Some(Line {
-            scaled_type: self.scaled_type,
-            codes: &self.bytes[row * row_bytes..][..row_bytes],
-            scales: match self.scaled_type.layout() {
-                ScaleLayout::Linear => &scales[row * blocks..][..blocks],
-                ScaleLayout::Tiled128x4 => scales,
-            },
-            row,
-        })
+    }
+
+    /// The blocks of a line.
+    pub(super) fn blocks(&self) -> usize {
+        self.blocks
     }
 }
 
-impl Line<'_> {
-    /// The codes of a block; its words have four codes, two bytes, each.
+impl Lines<'_> {
+    /// The blocks of a line from `first` on, `length` of them. Behind the last line there are zeros with the smallest
+    /// scale.
     #[inline(always)]
-    fn codes<const GROUPS: usize>(&self, block: usize) -> &[[u8; 2]; GROUPS] {
-        let (words, _) = self.codes.as_chunks::<2>();
-        words[block * GROUPS..]
-            .first_chunk()
-            .expect("a line is a whole number of blocks")
-    }
-
-    #[inline(always)]
-    fn scale(&self, block: usize) -> usize {
-        let position = match self.scaled_type.layout() {
-            ScaleLayout::Linear => block,
-            ScaleLayout::Tiled128x4 => self.scaled_type.scale_position(self.row, block),
-        };
-        usize::from(self.scales[position])
+    fn run<const GROUPS: usize>(
+        &self,
+        line: usize,
+        first: usize,
+        length: usize,
+    ) -> Run<'_, GROUPS> {
+        if line >= self.count {
+            return Run {
+                codes: &const { [[[0; 2]; GROUPS]; RUN] }[..length],
+                scales: [0; RUN],
+            };
+        }
+        let Storage {
+            scaled_type,
+            row_bytes,
+            blocks,
+            scales_offset,
+        } = self.storage;
+        let row = self.first + line * self.step;
+        let (pairs, _) = self.bytes[row * row_bytes..][..*row_bytes].as_chunks::<2>();
+        let (codes, _) = pairs.as_chunks::<GROUPS>();
+        let mut scales = [0; RUN];
+        match scaled_type.layout() {
+            ScaleLayout::Linear => {
+                let own = &self.bytes[scales_offset + row * blocks + first..][..length];
+                scales[..length].copy_from_slice(own);
+            }
+            ScaleLayout::Tiled128x4 => {
+                for (block, scale) in scales[..length].iter_mut().enumerate() {
+                    let position = scaled_type.scale_position(row, first + block);
+                    *scale = self.bytes[scales_offset + position];
+                }
+            }
+        }
+        Run {
+            codes: &codes[first..][..length],
+            scales,
+        }
     }
 }
 
-/// The largest E8M0 scale, 2¹²⁷. No E4M3 scale comes near.
-const LARGEST_SCALE: f32 = f32::from_bits(0x7f00_0000);
+/// Whether a scale's code may be that of an E8M0 scale at an end of its range, which takes care: 0, 254, or NaN's.
+#[inline(always)]
+fn is_extreme(code: u8) -> bool {
+    code.wrapping_add(2) <= 2
+}
 
 /// The scale, but 0 where it is the smallest E8M0 scale and all its block's elements are zeros. CPUs multiply slowly by
 /// subnormal numbers, and quantisation gives just this scale to a block of zeros.
-#[inline(always)]
-fn without_slow_zero<const GROUPS: usize>(scale: f32, codes: &[[u8; 2]; GROUPS]) -> f32 {
+#[cold]
+fn without_slow_zero<const GROUPS: usize>(scale: f32, codes: &Codes<GROUPS>) -> f32 {
     let is_zero = || codes.as_flattened().iter().all(|pair| pair & 0x77 == 0);
     if scale.is_subnormal() && is_zero() {
         0.0
@@ -141,7 +182,7 @@ fn without_slow_zero<const GROUPS: usize>(scale: f32, codes: &[[u8; 2]; GROUPS])
     }
 }
 
-/// Packs rows with `unpack`, which makes elements of a block's codes.
+/// Packs rows with `unpack`, which makes the elements of a block, and their sum, of its codes.
 ///
 /// Three times the largest E8M0 scale, 2¹²⁷, is no f32: its block has twice the elements and half the scale instead.
 #[inline(always)]
@@ -150,38 +191,28 @@ fn pack_rows<const GROUPS: usize>(
     lines: &Lines<'_>,
     blocks: Range<usize>,
     packed: &mut [RowBlock<GROUPS>],
-    unpack: impl Fn(&[[u8; 2]; GROUPS]) -> ([i32; GROUPS], i32),
+    unpack: impl Fn(&Codes<GROUPS>) -> ([i32; GROUPS], i32),
 ) {
-    for row in 0..ROWS {
-        let Some(line) = lines.line(row) else {
-            for block in &mut *packed {
-                block.elements[row] = [0; GROUPS];
-                block.start[row] = THREE;
-                (block.scales[row], block.shifts[row]) = (0.0, 0.0);
+    for (first, packed) in blocks.step_by(RUN).zip(packed.chunks_mut(RUN)) {
+        for row in 0..ROWS {
+            let run = lines.run::<GROUPS>(row, first, packed.len());
+            for ((block, codes), code) in packed.iter_mut().zip(run.codes).zip(run.scales) {
+                let (mut elements, mut sum) = unpack(codes);
+                let mut scale = decoder.scales[usize::from(code)];
+                if is_extreme(code) {
+                    scale = without_slow_zero(scale, codes);
+                    if scale == LARGEST_SCALE {
+                        elements = elements.map(|word| (word << 1) & 0xfefe_fefe_u32 as i32);
+                        (sum, scale) = (2 * sum, scale / 2.0);
+                    }
+                }
+                block.elements[row] = elements;
+                block.start[row] = THREE - BIAS * sum;
+                (block.scales[row], block.shifts[row]) = (scale, -3.0 * scale);
             }
-            continue;
-        };
-        for (number, block) in blocks.clone().zip(&mut *packed) {
-            let (mut elements, mut sum) = unpack(line.codes(number));
-            let mut scale = decoder.scales[line.scale(number)];
-            if scale == LARGEST_SCALE {
-                elements = elements.map(|word| (word << 1) & 0xfefe_fefe_u32 as i32);
-                (sum, scale) = (2 * sum, scale / 2.0);
-            } else {
-                scale = without_slow_zero(scale, line.codes::<GROUPS>(number));
-            }
-            block.elements[row] = elements;
-            block.start[row] = THREE - BIAS * sum;
-            (block.scales[row], block.shifts[row]) = (scale, -3.0 * scale);
         }
     }
 }
-
-/// Columns packed at a time.
-const QUAD: usize = 4;
-
-/// Blocks packed at a time before the next columns: the codes of so many nvfp4 blocks are a cache line.
-const RUN: usize = 8;
 
 /// Packs columns with `unpack`, which makes biased elements of the codes of four blocks: at word `w` of a block, the
 /// words of the four columns.
@@ -190,26 +221,27 @@ fn pack_columns<const GROUPS: usize>(
     decoder: &Decoder,
     lines: &Lines<'_>,
     packed: &mut [ColumnBlock<GROUPS>],
-    unpack: impl Fn([&[[u8; 2]; GROUPS]; QUAD]) -> [[u32; QUAD]; GROUPS],
+    unpack: impl Fn([&Codes<GROUPS>; QUAD]) -> [[u32; QUAD]; GROUPS],
 ) {
-    for (run, packed) in packed.chunks_mut(RUN).enumerate() {
+    for (number, packed) in packed.chunks_mut(RUN).enumerate() {
         for quad in 0..COLUMNS / QUAD {
-            let columns: [_; QUAD] = array::from_fn(|column| lines.line(quad * QUAD + column));
+            let runs: [Run<'_, GROUPS>; QUAD] = array::from_fn(|column| {
+                lines.run(quad * QUAD + column, number * RUN, packed.len())
+            });
             for (number, block) in packed.iter_mut().enumerate() {
-                let number = run * RUN + number;
-                let codes: [_; QUAD] = array::from_fn(|column| match &columns[column] {
-                    Some(line) => line.codes(number),
-                    None => &[[0; 2]; GROUPS],
-                });
+                let codes: [_; QUAD] = array::from_fn(|column| &runs[column].codes[number]);
                 for (line, words) in block.elements.iter_mut().zip(unpack(codes)) {
                     line.as_chunks_mut::<QUAD>().0[quad] = words;
                 }
-                let scales = &mut block.scales.as_chunks_mut::<QUAD>().0[quad];
-                for ((scale, line), codes) in scales.iter_mut().zip(&columns).zip(codes) {
-                    *scale = line.map_or(0.0, |line| {
-                        without_slow_zero(decoder.scales[line.scale(number)], codes)
-                    });
-                }
+                block.scales.as_chunks_mut::<QUAD>().0[quad] = array::from_fn(|column| {
+                    let code = runs[column].scales[number];
+                    let scale = decoder.scales[usize::from(code)];
+                    if is_extreme(code) {
+                        without_slow_zero(scale, codes[column])
+                    } else {
+                        scale
+                    }
+                });
             }
         }
     }

@@ -1,8 +1,9 @@
 //! Every level against the definition in the module's documentation, bit for bit, and against exact arithmetic.
 
 use super::*;
+use crate::bundle::BatchDimension;
 use std::num::NonZeroUsize;
-use tessera_numerics::{BlockShape, PART_ALIGNMENT, ScaleLayout};
+use tessera_numerics::{BlockShape, PART_ALIGNMENT, ScaleLayout, ScaledType};
 
 /// Which scale codes an operand has.
 #[derive(Clone, Copy, Debug)]
@@ -180,7 +181,7 @@ fn assert_same_bits(found: &[f32], expected: &[f32], what: &str) {
 
 /// Computes a product at every level, and compares all of the result's memory with the definition.
 fn check(product: &ScaledProduct, lhs: &[u8], rhs: &[u8]) {
-    let length = span(&product.result_axes()).unwrap();
+    let length = product.result_span();
     let mut definition = vec![f32::NAN; length];
     let dot = ScaledDot::new(product.clone()).unwrap();
     for number in 0..dot.products {
@@ -433,7 +434,7 @@ fn threads_change_no_bit() {
     let lhs = operand(&lhs_type, ScaleCodes::Usual, 1.0, 17);
     let rhs = operand(&rhs_type, ScaleCodes::Usual, 1.0, 18);
     let dot = ScaledDot::new(ScaledProduct::dense(lhs_type, rhs_type)).unwrap();
-    assert!(dot.tasks.0 * dot.tasks.1 > 3 && dot.stretch < dot.blocks);
+    assert!(dot.cut(3).tasks > 3 && dot.stretch < dot.blocks);
     let one = compute(&dot, 1, &lhs, &rhs, 300 * 1100);
     for threads in [2, 3] {
         let several = compute(&dot, threads, &lhs, &rhs, 300 * 1100);
@@ -453,6 +454,19 @@ fn a_product_without_elements_is_nothing() {
     for (m, n) in [(0, 5), (5, 0)] {
         check_dense(m, n, 32, Format::Nvfp4, ScaleCodes::Usual);
     }
+    // All rows are the lhs' only one.
+    let (one, none) = (
+        scaled_type(1, 32, Format::Nvfp4),
+        scaled_type(0, 32, Format::Nvfp4),
+    );
+    let lhs = operand(&one, ScaleCodes::Usual, 1.0, 1);
+    let product = ScaledProduct {
+        m: usize::MAX,
+        lhs_stride: 0,
+        ..ScaledProduct::dense(one, none.clone())
+    };
+    let dot = ScaledDot::new(product).unwrap();
+    assert_eq!(compute(&dot, 2, &lhs, &vec![0; none.byte_size()], 0), []);
 }
 
 fn refused(product: ScaledProduct) -> String {

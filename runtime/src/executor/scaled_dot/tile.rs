@@ -4,10 +4,10 @@
 //! number of words of a block: 4 for nvfp4, 8 for mxfp4.
 
 /// Rows of a tile.
-pub(super) const ROWS: usize = 8;
+pub(super) const ROWS: usize = 3;
 
 /// Columns of a tile.
-pub(super) const COLUMNS: usize = 32;
+pub(super) const COLUMNS: usize = 64;
 
 /// What is added to a column's elements, so that they are not negative: the largest of them.
 pub(super) const BIAS: i32 = 12;
