@@ -15,6 +15,8 @@ pub struct Slot {
     pub tensor_type: TensorType,
     /// The name the front end gave it.
     pub name: Option<String>,
+    /// How it begins where the command line says nothing.
+    pub initialiser: Option<Initialiser>,
 }
 
 /// Where one input's tensor comes from.
@@ -113,7 +115,8 @@ impl Inputs {
             .iter()
             .rev()
             .find(|(pattern, _)| slot.answers_to(number, pattern));
-        let Some((_, origin)) = rule else {
+        let own = slot.initialiser.map(Origin::Initialiser);
+        let Some(origin) = rule.map(|(_, origin)| origin).or(own.as_ref()) else {
             return Err(Failure::error(format!(
                 "input {} of type {} has no value: give it with --inputs FILE or --input 'arg{number}=…'",
                 slot.describe(number),
@@ -224,6 +227,7 @@ mod tests {
         let slot = |element, name: Option<&str>| Slot {
             tensor_type: TensorType::new(element, [2]),
             name: name.map(str::to_owned),
+            initialiser: None,
         };
         vec![
             slot(ElementType::F32, Some("w")),
@@ -262,6 +266,19 @@ mod tests {
             resolve(&["w=ones"]).unwrap_err(),
             "error: input arg1 of type tensor<2xi32> has no value: give it with --inputs FILE or --input 'arg1=…'"
         );
+    }
+
+    #[test]
+    fn an_input_begins_by_itself_where_nothing_is_given() {
+        let mut slots = slots();
+        slots[1].initialiser = Some(Initialiser::Ones);
+        let mut inputs = Inputs::default();
+        inputs.add_value("w=zeros").unwrap();
+        let tensors = inputs.resolve(&slots).unwrap();
+        assert_eq!(tensors[1].values::<i32>(), Some(vec![1, 1]));
+        inputs.add_value("arg1=splat(3)").unwrap();
+        let tensors = inputs.resolve(&slots).unwrap();
+        assert_eq!(tensors[1].values::<i32>(), Some(vec![3, 3]));
     }
 
     #[test]

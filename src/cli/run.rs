@@ -26,7 +26,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let inputs = gather_inputs(arguments)?;
     let mut measurements = Measurements::default();
     let mut machine = Machine::prepare(arguments, &mut measurements)?;
-    machine.set_inputs(inputs.resolve(&machine.slots())?)?;
+    machine.set_inputs(inputs.resolve(&machine.slots()?)?)?;
 
     let scalars = machine.scalar_results();
     measurements.names = scalars

@@ -55,6 +55,7 @@ fn graph<'r, 's>(
             _ => None,
         },
         donate,
+        initialiser: None,
         location: argument.location.clone(),
     });
     let mut graph = Graph::new(&function.name, inputs.collect());

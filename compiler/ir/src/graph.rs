@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
+use tessera_numerics::Initialiser;
 
 /// A value of a graph: an input or one result of an op. Ids count from 0: first the inputs, then results in op order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,6 +56,8 @@ pub struct Input {
     pub name: Option<String>,
     /// The number of the result that takes over this input's memory: the caller gives the input away.
     pub donate: Option<usize>,
+    /// How the value begins where the caller gives none: state that a pass added to the caller's.
+    pub initialiser: Option<Initialiser>,
     /// Where it comes from.
     pub location: Location,
 }
@@ -66,6 +69,7 @@ impl Input {
             value_type: value_type.into(),
             name: None,
             donate: None,
+            initialiser: None,
             location: Location::Unknown,
         }
     }
@@ -81,6 +85,13 @@ impl Input {
     #[must_use]
     pub fn donated_to(mut self, result: usize) -> Self {
         self.donate = Some(result);
+        self
+    }
+
+    /// The same, beginning as the initialiser says where the caller gives no value.
+    #[must_use]
+    pub fn initialised(mut self, initialiser: Initialiser) -> Self {
+        self.initialiser = Some(initialiser);
         self
     }
 
@@ -245,11 +256,12 @@ impl Graph {
         &self.inputs
     }
 
-    /// The inputs, to rename, re-donate or relocate. Their types stay as they were.
+    /// The inputs, to rename, re-donate, relocate or give another beginning. Their types stay as they were.
     pub fn inputs_mut(&mut self) -> impl Iterator<Item = InputAttributes<'_>> {
         self.inputs.iter_mut().map(|input| InputAttributes {
             name: &mut input.name,
             donate: &mut input.donate,
+            initialiser: &mut input.initialiser,
             location: &mut input.location,
         })
     }
@@ -340,7 +352,7 @@ impl Graph {
     ) -> (
         &str,
         Visibility,
-        Vec<(&Type, &Option<String>, Option<usize>)>,
+        Vec<(&Type, &Option<String>, Option<usize>, Option<String>)>,
         Vec<&Op<ValueId>>,
         &[GraphResult],
     ) {
@@ -348,7 +360,12 @@ impl Graph {
         (
             &self.name,
             self.visibility,
-            inputs.map(|i| (&i.value_type, &i.name, i.donate)).collect(),
+            inputs
+                .map(|i| {
+                    let initialiser = i.initialiser.map(|one| one.to_string());
+                    (&i.value_type, &i.name, i.donate, initialiser)
+                })
+                .collect(),
             self.operations.iter().map(|o| &o.op).collect(),
             &self.results,
         )
@@ -370,6 +387,8 @@ pub struct InputAttributes<'a> {
     pub name: &'a mut Option<String>,
     /// The number of the result that takes over this input's memory.
     pub donate: &'a mut Option<usize>,
+    /// How the value begins where the caller gives none.
+    pub initialiser: &'a mut Option<Initialiser>,
     /// Where it comes from.
     pub location: &'a mut Location,
 }
@@ -416,7 +435,7 @@ impl Region {
         graph.visibility = Visibility::Public;
         graph.location = Location::Unknown;
         for input in &mut graph.inputs {
-            (input.name, input.donate) = (None, None);
+            (input.name, input.donate, input.initialiser) = (None, None, None);
         }
         for result in &mut graph.results {
             result.name = None;

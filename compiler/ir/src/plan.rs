@@ -22,6 +22,7 @@ pub use printer::print;
 
 use crate::{Graph, Location, Tensor, TensorType, Type};
 use std::fmt;
+use tessera_numerics::Initialiser;
 
 /// A compiled graph before code: kernels, buffers, schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct PlanInput {
     pub name: Option<String>,
     /// The result that takes over its memory.
     pub donate: Option<usize>,
+    /// How it begins where the caller gives no value.
+    pub initialiser: Option<Initialiser>,
 }
 
 /// A result of the plan.

@@ -35,7 +35,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 /// What fills a tensor. Read from text by [`FromStr`](std::str::FromStr), printed back by [`Display`](fmt::Display).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Initialiser {
     /// Zero, or false, everywhere.
     Zeros,
@@ -64,13 +64,55 @@ pub enum Initialiser {
 }
 
 /// A number as it is written: integers stay exact.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Number {
     /// An integer, or `true` (1) and `false` (0).
     Integer(i128),
     /// A decimal, `inf`, `-inf` or `nan`.
     Float(f64),
 }
+
+/// What makes two numbers the same: how they are written, and an f64's bits, so that NaN is itself and −0 is not 0.
+impl Number {
+    fn key(self) -> (bool, i128) {
+        match self {
+            Self::Integer(value) => (false, value),
+            Self::Float(value) => (true, value.to_bits().into()),
+        }
+    }
+}
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Number {}
+
+impl Initialiser {
+    /// What makes two initialisers the same.
+    fn key(self) -> (u8, [Number; 2], u64) {
+        let none = Number::Integer(0);
+        match self {
+            Self::Zeros => (0, [none; 2], 0),
+            Self::Ones => (1, [none; 2], 0),
+            Self::Splat(value) => (2, [value, none], 0),
+            Self::Normal { mean, std, seed } => {
+                (3, [Number::Float(mean), Number::Float(std)], seed)
+            }
+            Self::Uniform { low, high, seed } => (4, [low, high], seed),
+        }
+    }
+}
+
+impl PartialEq for Initialiser {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Initialiser {}
 
 /// Why an initialiser does not make a tensor of an element type.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -25,6 +25,7 @@ pub(super) fn plan(graph: &Graph, mut program: Program, mut coalescing: Coalesci
         tensor_type: graph.tensor_type(value).clone(),
         name: input.name.clone(),
         donate: input.donate,
+        initialiser: input.initialiser,
     });
     let results = graph.results().iter().map(|result| PlanResult {
         tensor_type: graph.tensor_type(result.value).clone(),

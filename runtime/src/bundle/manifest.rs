@@ -79,6 +79,9 @@ pub struct Input {
     /// The result that takes over its memory; the two have one type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub donate: Option<usize>,
+    /// How it begins where the caller gives no value, as `tessera run --input` spells it: `zeros`, `normal(std=0.02)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initialiser: Option<String>,
 }
 
 /// A result.

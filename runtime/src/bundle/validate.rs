@@ -12,7 +12,7 @@ use super::{
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::path::Path;
-use tessera_numerics::ElementType;
+use tessera_numerics::{ElementType, Initialiser};
 
 /// Checks all of `manifest`; `path` is what messages call it.
 pub(super) fn validate(manifest: &Manifest, path: &Path) -> Result<(), BundleError> {
@@ -154,6 +154,11 @@ impl Check<'_> {
         let mut donors = HashMap::new();
         for (number, input) in self.manifest.inputs.iter().enumerate() {
             self.bytes(&input.tensor_type, format!("inputs[{number}].type"))?;
+            if let Some(text) = &input.initialiser {
+                let item = format!("inputs[{number}].initialiser");
+                let initialiser = text.parse::<Initialiser>();
+                initialiser.map_err(|error| self.error(item, "an initialiser", error))?;
+            }
             let Some(donate) = input.donate else { continue };
             let item = format!("inputs[{number}].donate");
             let result = self.entry(results, donate, &item, "result")?;

@@ -134,6 +134,7 @@ pub fn input(name: Option<&str>, tensor_type: TensorType, donate: Option<usize>)
         name: name.map(str::to_owned),
         tensor_type,
         donate,
+        initialiser: None,
     }
 }
 

@@ -29,6 +29,15 @@ fn a_type_beyond_memory() {
 }
 
 #[test]
+fn an_initialiser_that_is_none() {
+    assert_eq!(
+        refusal(|m| m.inputs[0].initialiser = Some("normals".to_owned())),
+        "inputs[0].initialiser: expected an initialiser, found column 1: unknown initialiser 'normals', \
+         expected one of zeros, ones, splat, normal, uniform"
+    );
+}
+
+#[test]
 fn an_input_donated_to_no_result() {
     assert_eq!(
         refusal(|m| m.inputs[0].donate = Some(2)),

@@ -10,6 +10,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Instant;
 use tessera_ir::{Module, Tensor, TensorType, ValueId};
+use tessera_numerics::Initialiser;
 use tessera_runtime::bundle::Manifest;
 use tessera_runtime::{Bundle, Instance, Program, RunOptions};
 
@@ -68,26 +69,37 @@ impl Machine {
     }
 
     /// The inputs the program takes.
-    pub(super) fn slots(&self) -> Vec<Slot> {
+    ///
+    /// # Errors
+    /// A bundle's initialiser is none.
+    pub(super) fn slots(&self) -> Result<Vec<Slot>, Failure> {
         match self {
             Self::Compiled(instance) => {
                 let inputs = manifest(instance).inputs.iter();
-                let slot = |input: &tessera_runtime::bundle::Input| Slot {
-                    tensor_type: tensor_type(&input.tensor_type),
-                    name: input.name.clone(),
+                let slot = |input: &tessera_runtime::bundle::Input| {
+                    let initialiser = input
+                        .initialiser
+                        .as_ref()
+                        .map(|text| text.parse::<Initialiser>());
+                    Ok(Slot {
+                        tensor_type: tensor_type(&input.tensor_type),
+                        name: input.name.clone(),
+                        initialiser: initialiser.transpose().map_err(Failure::error)?,
+                    })
                 };
                 inputs.map(slot).collect()
             }
             Self::Interpreter { module, .. } => {
                 let Some(graph) = module.entry() else {
-                    return Vec::new();
+                    return Ok(Vec::new());
                 };
                 let inputs = graph.inputs().iter().zip(graph.input_values());
                 let slot = |(input, value): (&tessera_ir::Input, ValueId)| Slot {
                     tensor_type: graph.tensor_type(value).clone(),
                     name: input.name.clone(),
+                    initialiser: input.initialiser,
                 };
-                inputs.map(slot).collect()
+                Ok(inputs.map(slot).collect())
             }
         }
     }

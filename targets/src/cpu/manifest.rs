@@ -39,6 +39,7 @@ pub fn manifest(
                 name: input.name.clone(),
                 tensor_type: tensor_type(&input.tensor_type),
                 donate: input.donate,
+                initialiser: input.initialiser.map(|one| one.to_string()),
             })
             .collect(),
         results: (plan.results.iter())

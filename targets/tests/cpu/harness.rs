@@ -129,6 +129,7 @@ pub fn plan_of(cases: &[Case]) -> Plan {
                 tensor_type: tensor_type.clone(),
                 name: None,
                 donate: result.map(|(result, _)| first_result + result),
+                initialiser: None,
             });
         }
         let mut results = Vec::new();

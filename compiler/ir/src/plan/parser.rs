@@ -6,6 +6,8 @@ use crate::text::parser::Parser;
 use crate::text::{Cursor, TokenKind};
 use std::collections::HashMap;
 use std::ops::Range;
+use tessera_numerics::Initialiser;
+use tessera_numerics::initialiser::ParseInitialiserError;
 
 /// Reads a plan. The `file` name is as in [`text::parse`](crate::text::parse).
 ///
@@ -71,11 +73,13 @@ impl<'s> PlanParser<'s> {
                 } else {
                     None
                 };
+                let initialiser = self.initialiser()?;
                 let name = self.name()?;
                 plan.inputs.push(PlanInput {
                     tensor_type,
                     name,
                     donate,
+                    initialiser,
                 });
             }
             "result" => {
@@ -123,6 +127,17 @@ impl<'s> PlanParser<'s> {
         } else {
             Ok(None)
         }
+    }
+
+    fn initialiser(&mut self) -> Result<Option<Initialiser>, Diagnostic> {
+        if !self.cursor().eat_keyword("initialiser") {
+            return Ok(None);
+        }
+        let span = self.cursor().span();
+        let initialiser = self.cursor().string()?.parse();
+        let initialiser = initialiser
+            .map_err(|error: ParseInitialiserError| Diagnostic::new(error.to_string(), span));
+        initialiser.map(Some)
     }
 
     /// `%b3 : tensor<4xf32> at arena(128)`.

@@ -97,7 +97,14 @@ impl<'p> PlanPrinter<'p> {
             let donate = input.donate.map(|result| format!(" donate {result}"));
             let (tensor_type, name) = (&input.tensor_type, named(&input.name));
             let donate = donate.unwrap_or_default();
-            self.line(format_args!("input {number} : {tensor_type}{donate}{name}"));
+            let initialiser = input.initialiser.map(|initialiser| {
+                let text = initialiser.to_string();
+                format!(" initialiser {}", Quoted(&text))
+            });
+            let initialiser = initialiser.unwrap_or_default();
+            self.line(format_args!(
+                "input {number} : {tensor_type}{donate}{initialiser}{name}"
+            ));
         }
         for (number, result) in self.plan.results.iter().enumerate() {
             let (tensor_type, name) = (&result.tensor_type, named(&result.name));

@@ -19,7 +19,9 @@ mod names;
 use super::dense::write_dense;
 use super::types::TypeList;
 use crate::attribute::Attribute;
-use crate::{Graph, Location, Module, OpKind, Operation, Region, TensorType, Type, Visibility};
+use crate::{
+    Graph, Input, Location, Module, OpKind, Operation, Region, TensorType, Type, Visibility,
+};
 use locations::LocationNames;
 use names::{Counters, Names};
 pub(crate) use names::{Quoted, SymbolName};
@@ -157,12 +159,10 @@ impl<'m> Printer<'m> {
     fn generic_function(&mut self, graph: &'m Graph) {
         self.text.push_str("\"func.func\"() <{");
         let inputs = graph.inputs().iter();
-        let of_inputs: Vec<String> = inputs
-            .map(|input| value_attributes(&input.name, input.donate, true))
-            .collect();
+        let of_inputs: Vec<String> = inputs.map(|input| input_attributes(input, true)).collect();
         let results = graph.results().iter();
         let of_results: Vec<String> = results
-            .map(|result| value_attributes(&result.name, None, true))
+            .map(|result| name_attribute(&result.name).unwrap_or_default())
             .collect();
         let any = |attributes: &[String]| attributes.iter().any(|one| !one.is_empty());
         if any(&of_inputs) {
@@ -196,8 +196,7 @@ impl<'m> Printer<'m> {
             .results()
             .iter()
             .map(|result| {
-                let attributes = value_attributes(&result.name, None, false);
-                let attributes = Some(attributes).filter(|text| !text.is_empty());
+                let attributes = name_attribute(&result.name);
                 let attributes = attributes.map(|text| format!(" {{{text}}}"));
                 let value_type = graph.value_type(result.value);
                 format!("{value_type}{}", attributes.unwrap_or_default())
@@ -225,7 +224,7 @@ impl<'m> Printer<'m> {
                 input.value_type
             );
             if with_attributes {
-                let attributes = value_attributes(&input.name, input.donate, false);
+                let attributes = input_attributes(input, false);
                 if !attributes.is_empty() {
                     put!(self, " {{{attributes}}}");
                 }
@@ -421,15 +420,23 @@ const fn visibility(graph: &Graph) -> &'static str {
     }
 }
 
-/// What an input or a result says besides its type, without braces.
-fn value_attributes(name: &Option<String>, donate: Option<usize>, generic: bool) -> String {
+/// What an input says besides its type, without braces.
+fn input_attributes(input: &Input, generic: bool) -> String {
     let suffix = if generic { " : i64" } else { "" };
+    let donate = input.donate;
     let donate = donate.map(|result| format!("tsr.donate = {result}{suffix}"));
-    let name = name
-        .as_ref()
-        .map(|name| format!("tsr.name = {}", Quoted(name)));
-    let parts: Vec<String> = donate.into_iter().chain(name).collect();
+    let initialiser = input.initialiser.map(|initialiser| {
+        let text = initialiser.to_string();
+        format!("tsr.initialiser = {}", Quoted(&text))
+    });
+    let parts = donate.into_iter().chain(initialiser);
+    let parts: Vec<String> = parts.chain(name_attribute(&input.name)).collect();
     parts.join(", ")
+}
+
+fn name_attribute(name: &Option<String>) -> Option<String> {
+    let name = name.as_ref()?;
+    Some(format!("tsr.name = {}", Quoted(name)))
 }
 
 fn dictionaries(attributes: &[String]) -> String {

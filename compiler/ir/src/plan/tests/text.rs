@@ -122,11 +122,18 @@ fn plans() -> impl Strategy<Value = Plan> {
         (element, shape).prop_map(|(element, shape)| TensorType::new(element, shape))
     };
     let name = || prop::option::of("\\PC{0,3}");
-    let input = (tensor_type(), name(), prop::option::of(0..3usize));
-    let input = input.prop_map(|(tensor_type, name, donate)| PlanInput {
+    let initialiser = prop::option::of(prop::sample::select(vec!["zeros", "normal(std=0.5)"]));
+    let input = (
+        tensor_type(),
+        name(),
+        prop::option::of(0..3usize),
+        initialiser,
+    );
+    let input = input.prop_map(|(tensor_type, name, donate, initialiser)| PlanInput {
         tensor_type,
         name,
         donate,
+        initialiser: initialiser.map(|text| text.parse().unwrap()),
     });
     let result = (tensor_type(), name());
     let result = result.prop_map(|(tensor_type, name)| PlanResult { tensor_type, name });

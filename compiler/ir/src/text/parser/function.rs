@@ -9,6 +9,8 @@ use crate::text::lexer::TokenKind;
 use crate::text::{AttributeValue, FunctionType};
 use crate::{Graph, GraphResult, Input, Type, Visibility};
 use std::ops::Range;
+use tessera_numerics::Initialiser;
+use tessera_numerics::initialiser::ParseInitialiserError;
 
 /// What a function says of a result before its body.
 struct ResultDeclaration {
@@ -84,7 +86,7 @@ impl<'s> Parser<'s> {
             let mut input = Input::new(self.cursor.value_type()?);
             if self.cursor.at(TokenKind::LeftBrace) {
                 let attributes = self.cursor.dictionary()?;
-                (input.name, input.donate) = input_attributes(&attributes)?;
+                input_attributes(&attributes)?.give_to(&mut input);
             }
             input.location = self.location_of(token.start)?;
             inputs.push((definition, input));
@@ -210,8 +212,9 @@ fn set_properties(
     check_function_type(graph, &function_type)?;
     if let Some(attributes) = properties.take("arg_attrs") {
         let parsed = attribute_list(&attributes, graph.inputs().len(), input_attributes)?;
-        for (input, (name, donate)) in graph.inputs_mut().zip(parsed) {
-            (*input.name, *input.donate) = (name, donate);
+        for (input, given) in graph.inputs_mut().zip(parsed) {
+            (*input.name, *input.donate) = (given.name, given.donate);
+            *input.initialiser = given.initialiser;
         }
     }
     if let Some(attributes) = properties.take("res_attrs") {
@@ -262,23 +265,44 @@ fn attribute_list<T>(
     items.iter().map(|item| read(item.dictionary()?)).collect()
 }
 
-/// The name and the donation of an input.
-fn input_attributes(
-    attributes: &Dictionary,
-) -> Result<(Option<String>, Option<usize>), Diagnostic> {
-    let (mut name, mut donate) = (None, None);
+/// What is written of an input beside its type.
+#[derive(Default)]
+struct InputAttributes {
+    name: Option<String>,
+    donate: Option<usize>,
+    initialiser: Option<Initialiser>,
+}
+
+impl InputAttributes {
+    fn give_to(self, input: &mut Input) {
+        (input.name, input.donate) = (self.name, self.donate);
+        input.initialiser = self.initialiser;
+    }
+}
+
+fn input_attributes(attributes: &Dictionary) -> Result<InputAttributes, Diagnostic> {
+    let mut given = InputAttributes::default();
     for entry in &attributes.entries {
         match entry.name.as_str() {
-            "tsr.name" => name = Some(entry.attribute.string()?.to_owned()),
-            "tsr.donate" => donate = Some(entry.attribute.integer()?),
+            "tsr.name" => given.name = Some(entry.attribute.string()?.to_owned()),
+            "tsr.donate" => given.donate = Some(entry.attribute.integer()?),
+            "tsr.initialiser" => {
+                let initialiser = entry.attribute.string()?.parse();
+                let span = entry.attribute.span.clone();
+                given.initialiser = Some(initialiser.map_err(|error: ParseInitialiserError| {
+                    Diagnostic::new(error.to_string(), span)
+                })?);
+            }
             other => {
                 let message = format!("an input has no attribute '{other}'");
-                return Err(Diagnostic::new(message, entry.name_span.clone())
-                    .with_note("it may have 'tsr.name' and 'tsr.donate'", None));
+                return Err(Diagnostic::new(message, entry.name_span.clone()).with_note(
+                    "it may have 'tsr.name', 'tsr.donate' and 'tsr.initialiser'",
+                    None,
+                ));
             }
         }
     }
-    Ok((name, donate))
+    Ok(given)
 }
 
 /// The name of a result.

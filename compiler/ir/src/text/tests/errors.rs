@@ -228,6 +228,10 @@ fn wrong_graphs() {
         "an input has no attribute 'tf.aliasing_output'",
     );
     check(
+        "func.func @f(%x: tensor<f32> {tsr.initialiser = «\"normal(\"»}) { return }",
+        "column 8: expected a number, found ''",
+    );
+    check(
         "func.func @f(%x: tensor<f32> {tsr.donate = «-1»}) { return }",
         "the integer -1 is out of range",
     );

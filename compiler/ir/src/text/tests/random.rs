@@ -45,11 +45,14 @@ fn inputs() -> impl Strategy<Value = Input> {
     let element = prop::sample::select(ElementType::ALL.to_vec());
     let name = prop::option::of("\\PC{0,3}");
     let donate = prop::option::of(0..3usize);
-    (shape, element, name, donate, locations()).prop_map(
-        |(shape, element, name, donate, location)| Input {
+    let spellings = ["zeros", "splat(-0.5)", "normal(mean=1, std=0.25, seed=7)"];
+    let initialiser = prop::option::of(prop::sample::select(spellings.to_vec()));
+    (shape, element, name, donate, initialiser, locations()).prop_map(
+        |(shape, element, name, donate, initialiser, location)| Input {
             value_type: TensorType::new(element, shape).into(),
             name,
             donate,
+            initialiser: initialiser.map(|text| text.parse().unwrap()),
             location,
         },
     )
