@@ -41,7 +41,7 @@ fn numbers(count: usize, kind: Kind) -> Vec<f32> {
         match kind {
             Kind::Plain if b % 64 == 0 => uniform * 30.0,
             Kind::Plain => uniform,
-            Kind::Zeros if index / 16 % 2 == 0 => [0.0, -0.0][b as usize % 2],
+            Kind::Zeros if (index / 16).is_multiple_of(2) => [0.0, -0.0][b as usize % 2],
             Kind::Zeros => uniform,
             Kind::Ties => (uniform * 64.0).round() / 8.0,
             Kind::Bits => Some(f32::from_bits(a))

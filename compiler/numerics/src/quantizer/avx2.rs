@@ -1,6 +1,6 @@
 //! Sixteen lanes in two registers of AVX2.
 
-use super::vector::{Floats, LANES, Vector, Words};
+use super::vector::{Floats, LANES, MAGNITUDE, Vector, Words};
 use std::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
@@ -63,6 +63,21 @@ impl Avx2 {
             _mm256_blendv_epi8(c, a, m),
             _mm256_blendv_epi8(d, b, n)
         ]))
+    }
+
+    /// The largest word.
+    #[inline(always)]
+    fn largest(self) -> u32 {
+        avx2! {
+            let eight = _mm256_max_epu32(self.0[0], self.0[1]);
+            let four = _mm_max_epu32(
+                _mm256_castsi256_si128(eight),
+                _mm256_extracti128_si256::<1>(eight),
+            );
+            let two = _mm_max_epu32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
+            let one = _mm_max_epu32(two, _mm_shuffle_epi32::<0b10_11_00_01>(two));
+            _mm_cvtsi128_si32(one) as u32
+        }
     }
 }
 
@@ -161,6 +176,16 @@ unsafe impl Vector for Avx2 {
     }
 
     #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        each_float!(|a = self, b = other| _mm256_max_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, factor: Self, other: Self) -> Self {
+        self.mul(factor).add(other)
+    }
+
+    #[inline(always)]
     fn to_float(self) -> Self {
         each!(|a = self| _mm256_castps_si256(_mm256_cvtepi32_ps(a)))
     }
@@ -244,32 +269,33 @@ unsafe impl Vector for Avx2 {
     }
 
     #[inline(always)]
-    fn largest(self) -> u32 {
-        avx2! {
-            let eight = _mm256_max_epu32(self.0[0], self.0[1]);
-            let four = _mm_max_epu32(
-                _mm256_castsi256_si128(eight),
-                _mm256_extracti128_si256::<1>(eight),
-            );
-            let two = _mm_max_epu32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
-            let one = _mm_max_epu32(two, _mm_shuffle_epi32::<0b10_11_00_01>(two));
-            _mm_cvtsi128_si32(one) as u32
+    fn largest_magnitudes(groups: &[Floats; LANES]) -> Self {
+        let mut words = [0; LANES];
+        for (word, group) in words.iter_mut().zip(groups) {
+            let magnitudes = Self::load(group).and(Self::splat(MAGNITUDE));
+            *word = magnitudes.largest();
         }
+        Self::of_words(&words)
     }
 
     #[inline(always)]
-    fn pack(self) -> u64 {
-        avx2! {
-            // Within each half of 128 bits the lanes 0 … 3 of the first register, then those of the second; then in order.
-            let halves = _mm256_packus_epi32(self.0[0], self.0[1]);
-            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(halves);
-            let bytes = _mm_packus_epi16(
-                _mm256_castsi256_si128(words),
-                _mm256_extracti128_si256::<1>(words),
-            );
-            // The first of two bytes once, the second sixteen times.
-            let pairs = _mm_maddubs_epi16(bytes, _mm_set1_epi16(0x1001));
-            _mm_cvtsi128_si64(_mm_packus_epi16(pairs, pairs)) as u64
+    fn pack(vectors: &[Self; LANES]) -> [[u8; 8]; LANES] {
+        let mut packed = [[0; 8]; LANES];
+        for (packed, vector) in packed.iter_mut().zip(vectors) {
+            avx2! {
+                // Within each half of 128 bits the lanes of the first register, then those of the second; then in order.
+                let halves = _mm256_packus_epi32(vector.0[0], vector.0[1]);
+                let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(halves);
+                let bytes = _mm_packus_epi16(
+                    _mm256_castsi256_si128(words),
+                    _mm256_extracti128_si256::<1>(words),
+                );
+                // The first of two bytes once, the second sixteen times.
+                let pairs = _mm_maddubs_epi16(bytes, _mm_set1_epi16(0x1001));
+                let codes = _mm_cvtsi128_si64(_mm_packus_epi16(pairs, pairs));
+                *packed = codes.to_le_bytes();
+            }
         }
+        packed
     }
 }

@@ -1,6 +1,6 @@
 //! Sixteen lanes in one register of AVX-512.
 
-use super::vector::{Floats, LANES, Vector, Words};
+use super::vector::{Floats, LANES, MAGNITUDE, Vector, Words};
 use std::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
@@ -100,6 +100,20 @@ unsafe impl Vector for Avx512 {
     }
 
     #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        Self::of(avx512!(_mm512_max_ps(self.floats(), other.floats())))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, factor: Self, other: Self) -> Self {
+        Self::of(avx512!(_mm512_fmadd_ps(
+            self.floats(),
+            factor.floats(),
+            other.floats()
+        )))
+    }
+
+    #[inline(always)]
     fn to_float(self) -> Self {
         Self::of(avx512!(_mm512_cvtepi32_ps(self.0)))
     }
@@ -185,17 +199,62 @@ unsafe impl Vector for Avx512 {
     }
 
     #[inline(always)]
-    fn largest(self) -> u32 {
-        avx512!(_mm512_reduce_max_epu32(self.0))
+    fn largest_magnitudes(groups: &[Floats; LANES]) -> Self {
+        // Each step puts the numbers of two vectors side by side and keeps the larger: of a, b with two numbers each, then
+        // of a, b, c, d with one in every 128 bits, then with the 128 bits of two and of four such vectors.
+        avx512! {
+            let mut fours = [_mm512_setzero_si512(); 4];
+            for (number, four) in fours.iter_mut().enumerate() {
+                let mut twos = [_mm512_setzero_si512(); 2];
+                for (half, two) in twos.iter_mut().enumerate() {
+                    let first = 4 * number + 2 * half;
+                    let magnitude = _mm512_set1_epi32(MAGNITUDE as i32);
+                    let a = _mm512_and_si512(Self::load(&groups[first]).0, magnitude);
+                    let b = _mm512_and_si512(Self::load(&groups[first + 1]).0, magnitude);
+                    let (low, high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+                    *two = _mm512_max_epu32(low, high);
+                }
+                let [a, b] = twos;
+                let (low, high) = (_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+                *four = _mm512_max_epu32(low, high);
+            }
+            let [a, b, c, d] = fours;
+            const EVEN: i32 = 0b10_00_10_00;
+            const ODD: i32 = 0b11_01_11_01;
+            let ab = _mm512_max_epu32(
+                _mm512_shuffle_i32x4::<EVEN>(a, b),
+                _mm512_shuffle_i32x4::<ODD>(a, b),
+            );
+            let cd = _mm512_max_epu32(
+                _mm512_shuffle_i32x4::<EVEN>(c, d),
+                _mm512_shuffle_i32x4::<ODD>(c, d),
+            );
+            Self(_mm512_max_epu32(
+                _mm512_shuffle_i32x4::<EVEN>(ab, cd),
+                _mm512_shuffle_i32x4::<ODD>(ab, cd),
+            ))
+        }
     }
 
     #[inline(always)]
-    fn pack(self) -> u64 {
-        avx512! {
-            let bytes = _mm512_cvtepi32_epi8(self.0);
-            // The first of two bytes once, the second sixteen times.
-            let pairs = _mm_maddubs_epi16(bytes, _mm_set1_epi16(0x1001));
-            _mm_cvtsi128_si64(_mm_packus_epi16(pairs, pairs)) as u64
+    fn pack(vectors: &[Self; LANES]) -> [[u8; 8]; LANES] {
+        let mut packed = [[0; 8]; LANES];
+        let (fours, _) = vectors.as_chunks::<4>();
+        for (place, [a, b, c, d]) in packed.chunks_exact_mut(4).zip(fours) {
+            avx512! {
+                // Every 128 bits: four codes of each vector, as bytes.
+                let ab = _mm512_packus_epi32(a.0, b.0);
+                let cd = _mm512_packus_epi32(c.0, d.0);
+                let bytes = _mm512_packus_epi16(ab, cd);
+                // The first of two bytes once, the second sixteen times.
+                let pairs = _mm512_maddubs_epi16(bytes, _mm512_set1_epi16(0x1001));
+                let words = _mm512_cvtepi16_epi8(pairs);
+                // From four words of each quarter to a vector's words side by side.
+                let order = _mm256_setr_epi16(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+                let ordered = _mm256_permutexvar_epi16(order, words);
+                _mm256_storeu_si256(place.as_mut_ptr().cast(), ordered);
+            }
         }
+        packed
     }
 }

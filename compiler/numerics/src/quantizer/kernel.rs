@@ -184,12 +184,13 @@ impl Part<'_> {
                 let (row, along) = position(start + group);
                 sink.group(place.row + row, first + along)
             });
-            let mut packed = [[0; 8]; LANES];
+            let mut packed = [V::splat(0); LANES];
             for group in 0..LANES {
                 let values = V::load(self.tile.group(start + group));
                 let scaled = values.mul(V::splat(factors[group]));
-                packed[group] = R::along(&drawn, group, scaled).pack().to_le_bytes();
+                packed[group] = R::along(&drawn, group, scaled);
             }
+            let packed = V::pack(&packed);
             let mut scale_codes = [0; LANES];
             for block in 0..LANES / BLOCK_GROUPS {
                 scale_codes[block] = codes[block * BLOCK_GROUPS] as u8;
@@ -225,35 +226,57 @@ impl Part<'_> {
         let (largest, _) = largest.as_chunks::<LANES>();
         for chunk in 0..place.columns.div_ceil(LANES) {
             let row = place.column + chunk * LANES;
-            let mut packed = [[0u64; MOST]; LANES];
-            let mut scale_codes = [[0u8; MOST]; LANES];
-            for group in 0..valid_groups {
-                self.ahead.fetch(group * chunks + chunk);
-                let (codes, factors) = scales.scales(V::of_words(&largest[group * chunks + chunk]));
-                let drawn = round.draw::<V>(|lane| sink.group(row + lane, first + group));
-                // Eight codes in each lane; the first in the lowest bits, so the last is shifted in first.
-                let mut halves = [V::splat(0); 2];
-                for element in (0..LANES).rev() {
-                    let index = (group * LANES + element) * chunks + chunk;
-                    let scaled = V::load(self.tile.group(index)).mul(factors);
-                    let codes = R::across(&drawn, element, scaled);
-                    let half = &mut halves[element / (LANES / 2)];
-                    *half = half.shift_left::<4>().or(codes);
+            // The codes of two groups of every column, and the scales of eight blocks as bytes.
+            let mut packed = [[[0; 4]; LANES]; MOST / 2];
+            let mut scale_codes = [V::splat(0); 2];
+            for (pair, packed) in packed.iter_mut().enumerate() {
+                let mut halves = [V::splat(0); 4];
+                for group in 2 * pair..valid_groups.min(2 * pair + 2) {
+                    self.ahead.fetch(group * chunks + chunk);
+                    let (codes, factors) =
+                        scales.scales(V::of_words(&largest[group * chunks + chunk]));
+                    let drawn = round.draw::<V>(|lane| sink.group(row + lane, first + group));
+                    // Eight codes in each lane; the first in the lowest bits, so the last is shifted in first.
+                    for element in (0..LANES).rev() {
+                        let index = (group * LANES + element) * chunks + chunk;
+                        let scaled = V::load(self.tile.group(index)).mul(factors);
+                        let codes = R::across(&drawn, element, scaled);
+                        let half = &mut halves[group % 2 * 2 + element / (LANES / 2)];
+                        *half = half.shift_left::<4>().or(codes);
+                    }
+                    let block = group / BLOCK_GROUPS;
+                    let four = &mut scale_codes[block / 4];
+                    *four = four.or(at_byte(codes, block % 4));
                 }
-                let (low, high) = (halves[0].words(), halves[1].words());
-                let codes = codes.words();
-                for lane in 0..LANES {
-                    packed[lane][group] = u64::from(low[lane]) | u64::from(high[lane]) << 32;
-                    scale_codes[lane][group / BLOCK_GROUPS] = codes[lane] as u8;
-                }
+                *packed = V::interleave(&halves);
             }
+            let scale_codes = [scale_codes[0].words(), scale_codes[1].words()];
             for lane in 0..LANES.min(place.columns - chunk * LANES) {
-                let bytes = packed[lane].map(u64::to_le_bytes);
-                sink.put_codes(row + lane, first, &bytes.as_flattened()[..8 * valid_groups]);
-                let blocks = &scale_codes[lane][..valid_groups / BLOCK_GROUPS];
+                let mut codes = [0; MOST * 8];
+                for (codes, packed) in codes.chunks_exact_mut(16).zip(&packed) {
+                    codes.copy_from_slice(
+                        packed[interleaved(lane)]
+                            .map(u32::to_le_bytes)
+                            .as_flattened(),
+                    );
+                }
+                sink.put_codes(row + lane, first, &codes[..8 * valid_groups]);
+                let blocks = [scale_codes[0][lane], scale_codes[1][lane]].map(u32::to_le_bytes);
+                let blocks = &blocks.as_flattened()[..valid_groups / BLOCK_GROUPS];
                 sink.put_scales(row + lane, first / BLOCK_GROUPS, blocks);
             }
         }
+    }
+}
+
+/// Bytes in the lowest bits of the lanes, moved to another of their four bytes.
+#[inline(always)]
+fn at_byte<V: Vector>(bytes: V, byte: usize) -> V {
+    match byte {
+        0 => bytes,
+        1 => bytes.shift_left::<8>(),
+        2 => bytes.shift_left::<16>(),
+        _ => bytes.shift_left::<24>(),
     }
 }
 

@@ -3,13 +3,11 @@
 //! Rounding to a format is done by the processor's own rounding: a number with exponent e added to `1.5 · 2^(e + 23 − m)`
 //! is rounded to m mantissa bits, to nearest even, and the sum's low bits count its steps.
 
-use super::vector::{LANES, Vector};
+use super::vector::{LANES, MAGNITUDE, Vector};
 use crate::RandomStream;
 use crate::philox::{KEY_INCREMENTS, MULTIPLIERS, ROUNDS};
 
 const EXPONENT: u32 = 0x7f80_0000;
-/// All bits but the sign. They compare as integers like magnitudes, and NaN's are above ∞'s.
-pub(super) const MAGNITUDE: u32 = 0x7fff_ffff;
 const ONE: u32 = 0x3f80_0000;
 
 /// A float in every lane.
@@ -18,12 +16,17 @@ fn float<V: Vector>(value: f32) -> V {
     V::splat(value.to_bits())
 }
 
-/// The magnitudes, at most 6, which also stands for NaN; and the signs as a code's bit 3, which NaN does not have.
+/// The numbers between −6 and 6; NaN becomes 6.
 #[inline(always)]
-fn magnitudes_and_signs<V: Vector>(values: V) -> (V, V) {
-    let magnitudes = values.and(V::splat(MAGNITUDE)).min(float(6.0));
-    let signs = values.shift_right::<28>().and(V::splat(8));
-    (magnitudes, values.if_nan(V::splat(0), signs))
+fn bounded<V: Vector>(values: V) -> V {
+    values.min(float(6.0)).max(float(-6.0))
+}
+
+/// Codes of magnitudes, of which only the lowest three bits count, with the signs of bounded numbers.
+#[inline(always)]
+fn with_signs<V: Vector>(magnitudes: V, bounded: V) -> V {
+    let signs = bounded.shift_right::<28>();
+    magnitudes.and(V::splat(7)).or(signs.and(V::splat(!7)))
 }
 
 /// The largest powers of two not above the magnitudes, at least 1, where E2M1's steps stop to shrink.
@@ -35,27 +38,30 @@ fn binades<V: Vector>(magnitudes: V) -> V {
 /// [`ElementFormat::E2m1`](crate::ElementFormat::E2m1)'s nearest codes.
 #[inline(always)]
 pub(super) fn encode_nearest<V: Vector>(values: V) -> V {
-    const CENTRE: f32 = 1.5 * (1 << 22) as f32;
-    let (magnitudes, signs) = magnitudes_and_signs(values);
-    let sums = magnitudes.add(binades(magnitudes).mul(float(CENTRE)));
-    // Bits 23 and up: the exponent above 1; the low bits: steps of half the binade.
-    let places = sums.sub_words(float(CENTRE));
-    let codes = places.add_words(places.shift_right::<22>());
-    codes.and(V::splat(7)).or(signs)
+    /// 2^22 and six steps, which are to make up for the exponent's bits: 2^22's bits 22 … 24 are 2, and 2 + 6 is 0 modulo
+    /// 8. An even number of steps leaves ties as they are.
+    const CENTRE: f32 = (1 << 22) as f32 + 3.0;
+    let bounded = bounded(values);
+    let magnitudes = bounded.and(V::splat(MAGNITUDE));
+    let sums = binades(magnitudes).mul_add(float(CENTRE), magnitudes);
+    // The low bits: steps of half the binade; bits 23 and up: the exponent, whose unit is two codes.
+    let codes = sums.add_words(sums.shift_right::<22>());
+    with_signs(codes, bounded)
 }
 
 /// [`ElementFormat::E2m1`](crate::ElementFormat::E2m1)'s codes chosen by random bytes.
 #[inline(always)]
 pub(super) fn encode_stochastic<V: Vector>(values: V, random: V) -> V {
-    let (magnitudes, signs) = magnitudes_and_signs(values);
+    let bounded = bounded(values);
+    let magnitudes = bounded.and(V::splat(MAGNITUDE));
     // u · step, exact: the byte over 256, times half the binade.
     let parts = binades(magnitudes).sub_words(V::splat(9 << 23));
-    let moved = magnitudes.add(random.to_float().mul(parts));
+    let moved = random.to_float().mul_add(parts, magnitudes);
     let binades = binades(moved);
     // 2 over the binade, exact; `moved` is finite and below 8, so there are 0 … 3 whole steps.
     let steps = moved.mul(V::splat(EXPONENT).sub_words(binades)).truncate();
     let exponents = binades.shift_right::<22>().sub_words(V::splat(ONE >> 22));
-    steps.add_words(exponents).or(signs)
+    with_signs(steps.add_words(exponents), bounded)
 }
 
 /// How block scales are made from the largest magnitudes' bits: their codes, and the factors for the blocks' numbers.

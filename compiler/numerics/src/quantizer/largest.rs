@@ -1,6 +1,6 @@
 //! The largest magnitude, at the speed of memory.
 
-use super::lanes::MAGNITUDE;
+use super::vector::MAGNITUDE;
 use crate::simd::{SimdLevel, for_each_level};
 
 /// The largest absolute value, 0 for none at all. NaN where any number is NaN, as StableHLO's `maximum` has it.

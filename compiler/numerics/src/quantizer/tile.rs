@@ -1,7 +1,6 @@
 //! A tile of the input in cache, centred and padded with zeros, and the magnitudes of its groups of sixteen.
 
-use super::lanes::MAGNITUDE;
-use super::vector::{Floats, LANES, Vector};
+use super::vector::{Floats, LANES, MAGNITUDE, Vector};
 
 /// The elements of a tile.
 pub(super) const TILE: usize = 8192;
@@ -36,7 +35,7 @@ pub(super) struct Ahead<'a> {
     values: &'a [f32],
     /// The elements from one row to the next.
     pitch: usize,
-    /// The elements of each row that are fetched, a power of two.
+    /// The elements of each row that are fetched, a power of two, 256 at least.
     width: usize,
 }
 
@@ -45,7 +44,7 @@ impl<'a> Ahead<'a> {
     pub const NOTHING: Self = Self {
         values: &[],
         pitch: 0,
-        width: LANES,
+        width: LANES * LANES,
     };
 
     /// A tile's number of elements of a matrix from `row` and `column` on, `width` of each row.
@@ -64,15 +63,17 @@ impl<'a> Ahead<'a> {
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            let element = part * LANES * LANES;
             let shift = self.width.trailing_zeros();
-            for line in 0..LANES {
-                let element = (part * LANES + line) * LANES;
-                let (row, column) = (element >> shift, element & (self.width - 1));
-                let Some(value) = self.values.get(row * self.pitch + column) else {
-                    return;
-                };
+            let (row, column) = (element >> shift, element & (self.width - 1));
+            let start = row * self.pitch + column;
+            let Some(stretch) = self.values.get(start..start + LANES * LANES) else {
+                return;
+            };
+            let (lines, _) = stretch.as_chunks::<LANES>();
+            for line in lines {
                 // SAFETY: fetching changes nothing but the caches, and the address is an element's.
-                unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(value).cast()) };
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
@@ -125,9 +126,11 @@ impl Tile {
     /// The bits of the largest magnitude of each group of sixteen elements along the rows; `[row][group]`.
     #[inline(always)]
     pub fn largest_along_rows<V: Vector>(&self, largest: &mut [u32; GROUPS]) {
-        for (index, largest) in largest.iter_mut().enumerate() {
-            let group = V::load(self.group(index));
-            *largest = group.and(V::splat(MAGNITUDE)).largest();
+        let (groups, _) = self.values.as_chunks::<LANES>();
+        let (groups, _) = groups.as_chunks::<LANES>();
+        let (largest, _) = largest.as_chunks_mut::<LANES>();
+        for (largest, groups) in largest.iter_mut().zip(groups) {
+            *largest = V::largest_magnitudes(groups).words();
         }
     }
 

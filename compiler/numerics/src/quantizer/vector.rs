@@ -9,6 +9,9 @@ pub(super) const LANES: usize = 16;
 pub(super) type Floats = [f32; LANES];
 pub(super) type Words = [u32; LANES];
 
+/// All bits of a float but the sign. They compare as integers like magnitudes, and NaN's are above ∞'s.
+pub(super) const MAGNITUDE: u32 = 0x7fff_ffff;
+
 /// Sixteen lanes.
 ///
 /// # Safety
@@ -30,6 +33,10 @@ pub(super) unsafe trait Vector: Copy {
     fn div(self, other: Self) -> Self;
     /// The lanes of `self` that are less than `other`'s, else `other`'s; these also for NaN.
     fn min(self, other: Self) -> Self;
+    /// The lanes of `self` that are greater than `other`'s, else `other`'s; these also for NaN.
+    fn max(self, other: Self) -> Self;
+    /// `self · factor + other`, where the product is exact, so that it does not matter whether it is rounded.
+    fn mul_add(self, factor: Self, other: Self) -> Self;
     /// The lanes as signed integers, to f32.
     fn to_float(self) -> Self;
     /// Floats in 0 .. 2^31 without their fractions.
@@ -52,10 +59,10 @@ pub(super) unsafe trait Vector: Copy {
     /// The upper and the lower halves of products of unsigned words.
     fn mul_wide(self, other: u32) -> (Self, Self);
 
-    /// The largest word.
-    fn largest(self) -> u32;
-    /// The lanes' lowest four bits, which are all that they have, the first in the lowest.
-    fn pack(self) -> u64;
+    /// The bits of the largest magnitude of each of sixteen groups of numbers.
+    fn largest_magnitudes(groups: &[Floats; LANES]) -> Self;
+    /// The lowest four bits of the lanes of each vector, which are all that they have, the first in the lowest.
+    fn pack(vectors: &[Self; LANES]) -> [[u8; 8]; LANES];
 }
 
 /// Where [`Vector::interleave`] puts a lane: the order in which registers of 512 bits unpack.
@@ -159,6 +166,16 @@ unsafe impl Vector for Portable {
     }
 
     #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        self.zip_floats(other, |a, b| if a > b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn mul_add(self, factor: Self, other: Self) -> Self {
+        self.mul(factor).add(other)
+    }
+
+    #[inline(always)]
     fn to_float(self) -> Self {
         self.map(|word| (word as i32 as f32).to_bits())
     }
@@ -245,15 +262,24 @@ unsafe impl Vector for Portable {
     }
 
     #[inline(always)]
-    fn largest(self) -> u32 {
-        self.0.into_iter().fold(0, u32::max)
+    fn largest_magnitudes(groups: &[Floats; LANES]) -> Self {
+        let mut largest = [0; LANES];
+        for (largest, group) in largest.iter_mut().zip(groups) {
+            for value in group {
+                *largest = (*largest).max(value.to_bits() & MAGNITUDE);
+            }
+        }
+        Self(largest)
     }
 
     #[inline(always)]
-    fn pack(self) -> u64 {
-        let lanes = self.0.iter().enumerate();
-        lanes.fold(0, |packed, (lane, &code)| {
-            packed | u64::from(code) << (4 * lane)
-        })
+    fn pack(vectors: &[Self; LANES]) -> [[u8; 8]; LANES] {
+        let mut packed = [[0; 8]; LANES];
+        for (packed, vector) in packed.iter_mut().zip(vectors) {
+            for (index, byte) in packed.iter_mut().enumerate() {
+                *byte = (vector.0[2 * index] | vector.0[2 * index + 1] << 4) as u8;
+            }
+        }
+        packed
     }
 }
