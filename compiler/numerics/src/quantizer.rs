@@ -280,7 +280,7 @@ fn view(shape: &[usize], quantizations: &[Quantization]) -> (View, Vec<Option<Di
                 .then_some(Direction::Columns)
         }
     });
-    // Columns are written in stretches of 128 codes, a cache line; rows are read whole as far as they fit.
+    // Tiles of 128 × 128 write whole cache lines in both directions; rows alone are read whole as far as they fit.
     let has_square = types.clone().any(|one| one.blocks() == BlockShape::Square);
     let tile_rows = if needs_columns {
         128

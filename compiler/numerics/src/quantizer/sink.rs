@@ -53,8 +53,13 @@ impl Sink {
         assert!(start + codes.len() <= self.scales_offset);
         // SAFETY: the place is inside the bytes, and by `new`'s contract nobody else uses it now.
         unsafe {
-            let place = self.bytes.add(start);
-            place.copy_from_nonoverlapping(codes.as_ptr(), codes.len());
+            let (place, codes, length) = (self.bytes.add(start), codes.as_ptr(), codes.len());
+            // Lengths known to the compiler are a few moves, others a call.
+            match length {
+                64 => place.copy_from_nonoverlapping(codes, 64),
+                128 => place.copy_from_nonoverlapping(codes, 128),
+                _ => place.copy_from_nonoverlapping(codes, length),
+            }
         }
     }
 
@@ -82,8 +87,12 @@ impl Sink {
         assert!(start + codes.len() <= self.byte_size);
         // SAFETY: the place is inside the bytes, and by `new`'s contract nobody else uses it now.
         unsafe {
-            let place = self.bytes.add(start);
-            place.copy_from_nonoverlapping(codes.as_ptr(), codes.len());
+            let (place, codes, length) = (self.bytes.add(start), codes.as_ptr(), codes.len());
+            match length {
+                8 => place.copy_from_nonoverlapping(codes, 8),
+                16 => place.copy_from_nonoverlapping(codes, 16),
+                _ => place.copy_from_nonoverlapping(codes, length),
+            }
         }
     }
 }

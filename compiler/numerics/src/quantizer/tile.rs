@@ -3,7 +3,7 @@
 use super::vector::{Floats, LANES, MAGNITUDE, Vector};
 
 /// The elements of a tile.
-pub(super) const TILE: usize = 8192;
+pub(super) const TILE: usize = 16384;
 /// The groups of sixteen elements of a tile.
 pub(super) const GROUPS: usize = TILE / LANES;
 
