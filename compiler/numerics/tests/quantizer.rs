@@ -151,7 +151,14 @@ fn compare(quantizations: Vec<Quantization>, values: &[f32], mean: Option<&[f32]
 
 #[test]
 fn blocks_along_rows() {
-    for shape in [&[5, 48][..], &[37, 530], &[1, 1100], &[33], &[3, 20, 40]] {
+    for shape in [
+        &[5, 48][..],
+        &[37, 530],
+        &[1, 1100],
+        &[2, 17000],
+        &[33],
+        &[3, 20, 40],
+    ] {
         for kind in KINDS {
             let values = numbers(shape.iter().product(), kind);
             compare(quantizations(shape, shape.len() - 1), &values, None, 1);
@@ -161,7 +168,7 @@ fn blocks_along_rows() {
 
 #[test]
 fn blocks_along_columns() {
-    for shape in [&[48, 5][..], &[300, 70], &[129, 17], &[40, 3, 5]] {
+    for shape in [&[48, 5][..], &[300, 70], &[129, 157], &[40, 3, 5]] {
         for kind in KINDS {
             let values = numbers(shape.iter().product(), kind);
             compare(quantizations(shape, 0), &values, None, 1);
@@ -171,9 +178,9 @@ fn blocks_along_columns() {
 
 #[test]
 fn blocks_along_rows_and_columns_in_one_pass() {
-    let shape = [150, 90];
+    let shape = [150, 290];
     for kind in KINDS {
-        let values = numbers(150 * 90, kind);
+        let values = numbers(150 * 290, kind);
         let mut both = quantizations(&shape, 1);
         both.extend(quantizations(&shape, 0));
         compare(both, &values, None, 1);
