@@ -18,7 +18,7 @@
 //! mxfp4 result at most 2⁻¹³⁰ a block. A scale of NaN makes a NaN of all that its row or column meets.
 //!
 //! # How
-//! Rows and columns are packed as bytes ([`pack`], [`tile`]), columns plus 12 so that they are not negative, as the
+//! Rows and columns are packed as bytes, columns plus 12 so that they are not negative, as the
 //! products of unsigned with signed bytes want it (`vpdpbusd`, `vpmaddubsw`). A row's sum starts at what takes the bias
 //! away again, plus the bits of 3: read as an f32 the sum then *is* `3 + I·2⁻²²`, and `s·(3 + I·2⁻²²) − 3·s` is
 //! an exact fused multiply-add. Another with `t` ends the block. So with AVX-512 VNNI 16×16 multiply-adds of an nvfp4

@@ -3,6 +3,11 @@
 //! There are 16 registers, so a tile is computed in parts of 16 columns, each over all blocks: six accumulators, six
 //! integer sums.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "rows and vectors are registers, which several arrays number alike"
+)]
+
 use super::tile::{COLUMNS, ColumnBlock, ROWS, RowBlock, Tile};
 use std::arch::x86_64::*;
 

@@ -3,6 +3,11 @@
 //! A tile's accumulators and the integer sums of one block take 12 registers each. A load of 16 columns then serves
 //! three rows and a load of a row serves 64 columns, which leaves most of the work to the arithmetic units.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "rows and vectors are registers, which several arrays number alike"
+)]
+
 use super::tile::{COLUMNS, ColumnBlock, ROWS, RowBlock, Tile};
 use std::arch::x86_64::*;
 

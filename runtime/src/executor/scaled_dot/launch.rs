@@ -215,16 +215,22 @@ impl<'a, const GROUPS: usize> Launch<'a, GROUPS> {
             + column * dot.result.column_stride;
         let columns = COLUMNS.min(dot.columns.count - column);
         let rows = ROWS.min(dot.rows.count - row);
+        let column_stride = dot.result.column_stride;
         for (row, accumulators) in tile.0.iter().enumerate().take(rows) {
-            let values = accumulators.map(|sum| sum * RESULT_SCALE * self.tensor_scale);
+            let values = accumulators[..columns]
+                .iter()
+                .map(|sum| sum * RESULT_SCALE * self.tensor_scale);
             // SAFETY: the result has room for what its strides reach, and these elements are the caller's alone.
             unsafe {
                 let first = self.result.add(offset + row * dot.result.row_stride);
-                if dot.result.column_stride == 1 {
-                    first.copy_from_nonoverlapping(values.as_ptr(), columns);
+                if column_stride == 1 {
+                    // A loop of its own, for vectors.
+                    for (column, value) in values.enumerate() {
+                        *first.add(column) = value;
+                    }
                 } else {
-                    for (column, &value) in values.iter().enumerate().take(columns) {
-                        *first.add(column * dot.result.column_stride) = value;
+                    for (column, value) in values.enumerate() {
+                        *first.add(column * column_stride) = value;
                     }
                 }
             }

@@ -21,10 +21,9 @@ impl Level {
 
     /// The fastest level of this CPU.
     pub fn detect() -> Self {
-        let available = Self::ALL.into_iter().rev();
-        available
-            .filter(|level| level.is_available())
-            .next()
+        let mut levels = Self::ALL.into_iter().rev();
+        levels
+            .find(|level| level.is_available())
             .unwrap_or(Self::Portable)
     }
 

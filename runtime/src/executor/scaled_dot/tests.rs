@@ -91,18 +91,38 @@ fn scale(format: Format, code: u8) -> f64 {
     }
 }
 
-/// The parts of one row of an operand, in f64: elements without their scales, and scales.
-fn row(scaled_type: &ScaledType, bytes: &[u8], row: usize) -> (Vec<f64>, Vec<f64>) {
+/// One row of an operand without its tensor scale, in f64.
+struct Row {
+    elements: Vec<f64>,
+    scales: Vec<f64>,
+}
+
+/// The rows of an operand and its tensor scale.
+struct Decoded {
+    rows: Vec<Row>,
+    tensor_scale: f32,
+}
+
+fn decode(scaled_type: &ScaledType, bytes: &[u8]) -> Decoded {
     let row_bytes = scaled_type.row_bytes();
-    let codes = &bytes[row * row_bytes..][..row_bytes];
-    let elements = codes
-        .iter()
-        .flat_map(|&pair| [element(pair & 15), element(pair >> 4)]);
-    let scales = (0..scaled_type.blocks_per_row()).map(|block| {
-        let position = scaled_type.scales_offset() + scaled_type.scale_position(row, block);
-        scale(scaled_type.format(), bytes[position])
+    let rows = (0..scaled_type.rows()).map(|row| {
+        let codes = &bytes[row * row_bytes..][..row_bytes];
+        let elements = codes
+            .iter()
+            .flat_map(|&pair| [element(pair & 15), element(pair >> 4)]);
+        let scales = (0..scaled_type.blocks_per_row()).map(|block| {
+            let position = scaled_type.scales_offset() + scaled_type.scale_position(row, block);
+            scale(scaled_type.format(), bytes[position])
+        });
+        Row {
+            elements: elements.collect(),
+            scales: scales.collect(),
+        }
     });
-    (elements.collect(), scales.collect())
+    Decoded {
+        rows: rows.collect(),
+        tensor_scale: tensor_scale_of(scaled_type, bytes),
+    }
 }
 
 fn tensor_scale_of(scaled_type: &ScaledType, bytes: &[u8]) -> f32 {
@@ -131,23 +151,19 @@ struct Expected {
 }
 
 /// The product of one row of each operand.
-fn expected(product: &ScaledProduct, lhs: (&[u8], usize), rhs: (&[u8], usize)) -> Expected {
-    let (x, s) = row(&product.lhs, lhs.0, lhs.1);
-    let (y, t) = row(&product.rhs, rhs.0, rhs.1);
-    let (length, _) = product.lhs.format().block().unwrap();
+fn expected(format: Format, lhs: (&Decoded, usize), rhs: (&Decoded, usize)) -> Expected {
+    let (x, y) = (&lhs.0.rows[lhs.1], &rhs.0.rows[rhs.1]);
+    let (length, _) = format.block().unwrap();
     let (mut sum, mut exact, mut magnitudes) = (0f32, 0.0, 0.0);
-    for block in 0..s.len() {
+    for block in 0..x.scales.len() {
         let elements = block * length..(block + 1) * length;
-        let integer: f64 = elements.map(|i| 2.0 * x[i] * 2.0 * y[i]).sum();
-        let term = s[block] * t[block] * integer;
+        let products = elements.map(|i| 2.0 * x.elements[i] * 2.0 * y.elements[i]);
+        let term = x.scales[block] * y.scales[block] * products.sum::<f64>();
         sum = add(sum, term * 2f64.powi(-22));
         exact += term / 4.0;
         magnitudes += (term / 4.0).abs();
     }
-    let scales = [
-        tensor_scale_of(&product.lhs, lhs.0),
-        tensor_scale_of(&product.rhs, rhs.0),
-    ];
+    let scales = [lhs.0.tensor_scale, rhs.0.tensor_scale];
     let factor = f64::from(scales[0]) * f64::from(scales[1]);
     Expected {
         defined: (sum * 2f32.powi(20)) * (scales[0] * scales[1]),
@@ -184,6 +200,7 @@ fn check(product: &ScaledProduct, lhs: &[u8], rhs: &[u8]) {
     let length = product.result_span();
     let mut definition = vec![f32::NAN; length];
     let dot = ScaledDot::new(product.clone()).unwrap();
+    let decoded = [decode(&product.lhs, lhs), decode(&product.rhs, rhs)];
     for number in 0..dot.products {
         let mut rest = number;
         let (mut lhs_row, mut rhs_row, mut place) = (0, 0, 0);
@@ -196,10 +213,10 @@ fn check(product: &ScaledProduct, lhs: &[u8], rhs: &[u8]) {
         }
         for i in 0..product.m {
             for j in 0..product.n {
-                let left = (lhs, lhs_row + i * product.lhs_stride);
-                let right = (rhs, rhs_row + j * product.rhs_stride);
+                let left = (&decoded[0], lhs_row + i * product.lhs_stride);
+                let right = (&decoded[1], rhs_row + j * product.rhs_stride);
                 let own = place + i * product.result.row_stride + j * product.result.column_stride;
-                definition[own] = expected(product, left, right).defined;
+                definition[own] = expected(product.lhs.format(), left, right).defined;
             }
         }
     }
@@ -316,14 +333,14 @@ fn results_are_near_the_exact_ones() {
         let (lhs_type, rhs_type) = (scaled_type(20, 1000, format), scaled_type(40, 1000, format));
         let lhs = operand(&lhs_type, ScaleCodes::Usual, 0.013, 7);
         let rhs = operand(&rhs_type, ScaleCodes::Usual, 17.0, 8);
-        let product = ScaledProduct::dense(lhs_type.clone(), rhs_type);
-        let dot = ScaledDot::new(product.clone()).unwrap();
+        let (left, right) = (decode(&lhs_type, &lhs), decode(&rhs_type, &rhs));
+        let dot = ScaledDot::new(ScaledProduct::dense(lhs_type.clone(), rhs_type)).unwrap();
         let result = compute(&dot, 1, &lhs, &rhs, 800);
         // One rounding, of 2⁻²⁴ of a partial sum, for each block; one for each product by tensor scales, whose own
         // product has one; 1 % for their products with each other. Nothing is subnormal here.
         let roundings = lhs_type.blocks_per_row() as f64 + 2.0;
         for (place, &found) in result.iter().enumerate() {
-            let expected = expected(&product, (&lhs, place / 40), (&rhs, place % 40));
+            let expected = expected(format, (&left, place / 40), (&right, place % 40));
             let error = (f64::from(found) - expected.exact).abs();
             let bound = 1.01 * roundings * 2f64.powi(-24) * expected.magnitudes;
             assert!(error <= bound, "{format} at {place}: {error:e} > {bound:e}");
@@ -466,7 +483,7 @@ fn a_product_without_elements_is_nothing() {
         ..ScaledProduct::dense(one, none.clone())
     };
     let dot = ScaledDot::new(product).unwrap();
-    assert_eq!(compute(&dot, 2, &lhs, &vec![0; none.byte_size()], 0), []);
+    assert!(compute(&dot, 2, &lhs, &vec![0; none.byte_size()], 0).is_empty());
 }
 
 fn refused(product: ScaledProduct) -> String {
