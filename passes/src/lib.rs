@@ -10,6 +10,7 @@
 //! | [`manager`] | pipelines: text form, running, verification, reproducers |
 //! | [`inline`] | calls become the ops of the graph called |
 //! | [`canonicalise`] | exact simplification: fold, merge, remove |
+//! | [`decompose`] | ops that no kernel computes become ops that kernels do |
 //! | [`linears`] | which products are a parameter's forward, dgrad and wgrad |
 //! | [`unit_dimensions`] | dimensions of 1 leave all computation |
 //! | [`recipes`] | what each product of a step is computed in, as data |
@@ -19,6 +20,7 @@
 
 pub mod barriers;
 pub mod canonicalise;
+pub mod decompose;
 pub mod fuse;
 pub mod inline;
 pub mod linears;
@@ -33,7 +35,7 @@ pub use plan::{PlanOptions, plan};
 
 /// What is done to every module before it is planned.
 pub const DEFAULT_PIPELINE: &str =
-    "inline,canonicalise,fold-unit-dimensions,canonicalise,drop-barriers,fuse";
+    "inline,canonicalise,decompose,fold-unit-dimensions,canonicalise,drop-barriers,fuse";
 
 /// The passes of [`DEFAULT_PIPELINE`].
 pub fn default_pipeline() -> Pipeline {

@@ -3,6 +3,7 @@
 use super::{OptionValue, Pass};
 use crate::barriers::DropBarriers;
 use crate::canonicalise::{Canonicalise, CommonSubexpressions, DeadCode};
+use crate::decompose::Decompose;
 use crate::fuse::Fuse;
 use crate::inline::Inline;
 use crate::unit_dimensions::FoldUnitDimensions;
@@ -13,6 +14,7 @@ const PASSES: &[fn() -> Box<dyn Pass>] = &[
     || Box::<Canonicalise>::default(),
     || Box::new(CommonSubexpressions),
     || Box::new(DeadCode),
+    || Box::new(Decompose),
     || Box::new(FoldUnitDimensions),
     || Box::new(DropBarriers),
     || Box::<Fuse>::default(),
