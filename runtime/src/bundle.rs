@@ -12,6 +12,7 @@
 //! [`BundleWriter`] writes the folder whole or not at all. [`Bundle::open`] takes nothing on trust: sizes, hashes,
 //! every number in the manifest and the machine it was made for are checked before anything is used.
 
+mod builtins;
 mod error;
 mod host;
 mod json;
@@ -23,6 +24,7 @@ mod validate;
 mod value_type;
 mod writer;
 
+pub use builtins::{Hadamard, Quantize, QuantizeOutput, ScaledDot};
 pub use error::BundleError;
 pub use host::{host_features, known_features};
 pub use manifest::{

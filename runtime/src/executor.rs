@@ -7,13 +7,18 @@
 //! Results are the same bits for any number of threads: what a block of a kernel computes does not depend on the
 //! thread that does it, and the runtime's own matrix products are cut at places that only depend on their shape.
 
+mod builtin;
+mod dequantize;
 mod error;
 mod gemm;
+mod hadamard;
 mod instance;
 mod library;
 mod memory;
+mod orthonormalize;
 mod profile;
 mod program;
+mod quantize;
 pub mod scaled_dot;
 mod schedule;
 mod team;

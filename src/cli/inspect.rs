@@ -5,7 +5,7 @@ use super::print;
 use crate::Failure;
 use std::fmt::{Display, Write};
 use tessera_runtime::Bundle;
-use tessera_runtime::bundle::{Code, Kernel, Manifest, Step};
+use tessera_runtime::bundle::{BatchDimension, Code, Kernel, Manifest, Step, ValueType};
 
 pub(super) fn inspect(arguments: &InspectArguments) -> Result<(), Failure> {
     let bundle = Bundle::open(&arguments.bundle).map_err(Failure::error)?;
@@ -85,7 +85,7 @@ fn summary(manifest: &Manifest) -> String {
     text
 }
 
-/// How a kernel runs: its blocks, or its product's sizes.
+/// How a kernel runs: its blocks, or what the runtime computes in its place.
 fn code(kernel: &Kernel) -> String {
     match &kernel.code {
         Code::Function(function) => {
@@ -94,18 +94,47 @@ fn code(kernel: &Kernel) -> String {
                 function.blocks, function.grain
             )
         }
-        Code::Gemm(gemm) => {
-            let batch: usize = gemm
-                .batch
-                .iter()
-                .map(|dimension| dimension.extent)
-                .product();
+        Code::Gemm(gemm) => format!(
+            "gemm {} × {}x{}x{} {}",
+            products(&gemm.batch),
+            gemm.m,
+            gemm.n,
+            gemm.k,
+            gemm.element_type
+        ),
+        Code::ScaledDot(product) => {
+            let operand = kernel.operands.first().and_then(ValueType::as_scaled);
+            let (k, format) = operand.map_or((0, String::new()), |operand| {
+                (operand.columns(), operand.format().to_string())
+            });
             format!(
-                "gemm {} × {}x{}x{} {}",
-                batch, gemm.m, gemm.n, gemm.k, gemm.element_type
+                "scaled_dot {} × {}x{}x{k} {format}",
+                products(&product.batch),
+                product.m,
+                product.n
             )
         }
+        Code::Quantize(quantize) => {
+            let each = quantize.outputs.iter().zip(&kernel.results);
+            let each = each.map(|(output, result)| {
+                format!("{result} by {}, {}", output.rule, output.rounding)
+            });
+            let centred = if quantize.centred { "centred, " } else { "" };
+            format!("quantize {centred}{}", each.collect::<Vec<_>>().join("; "))
+        }
+        Code::Dequantize => "dequantize".to_owned(),
+        Code::Hadamard(hadamard) => format!(
+            "hadamard of {} along dimension {}",
+            hadamard.negative.len(),
+            hadamard.axis
+        ),
+        Code::Orthonormalize => "orthonormalize".to_owned(),
     }
+}
+
+/// The number of products in a batch.
+fn products(batch: &[BatchDimension]) -> usize {
+    batch.iter().map(|dimension| dimension.extent).product()
 }
 
 /// Adds up how often each kernel stands in the schedule; a loop's body counts once.

@@ -15,6 +15,8 @@ mod loops;
 mod math;
 #[path = "cpu/reductions.rs"]
 mod reductions;
+#[path = "cpu/scaled.rs"]
+mod scaled;
 #[path = "cpu/sorts.rs"]
 mod sorts;
 #[path = "cpu/updates.rs"]

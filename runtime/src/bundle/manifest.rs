@@ -1,7 +1,7 @@
 //! The manifest: everything about a bundle that is not code or constant bytes.
 
 use super::tensor_type::{deserialize_element_type, serialize_element_type};
-use super::{TensorType, ValueType};
+use super::{Hadamard, Quantize, ScaledDot, TensorType, ValueType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tessera_numerics::ElementType;
@@ -181,6 +181,33 @@ pub enum Code {
     Function(Function),
     /// A matrix product that the runtime computes. Its buffers are lhs, rhs; result.
     Gemm(Gemm),
+    /// A product of scaled tensors that the runtime computes. Its buffers are lhs, rhs; result.
+    ScaledDot(ScaledDot),
+    /// Scaled tensors that the runtime makes.
+    Quantize(Quantize),
+    /// The numbers of a scaled tensor, as f32, that the runtime computes.
+    Dequantize,
+    /// A Hadamard transform that the runtime computes.
+    Hadamard(Hadamard),
+    /// Orthonormal factors of matrices of f32, the last two dimensions, that the runtime computes: Q of A = Q R, R with
+    /// a diagonal that is not negative. No more columns than rows. A column that depends on those before it becomes
+    /// zero.
+    Orthonormalize,
+}
+
+impl Code {
+    /// The function of `kernels.so`, where it is one and not the runtime's.
+    pub fn as_function(&self) -> Option<&Function> {
+        match self {
+            Self::Function(function) => Some(function),
+            Self::Gemm(_)
+            | Self::ScaledDot(_)
+            | Self::Quantize(_)
+            | Self::Dequantize
+            | Self::Hadamard(_)
+            | Self::Orthonormalize => None,
+        }
+    }
 }
 
 /// A function of `kernels.so`, of the C type

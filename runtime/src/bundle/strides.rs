@@ -1,5 +1,6 @@
-//! Which elements a matrix product touches, from its extents and strides.
+//! Which elements, or rows of scaled operands, a matrix product touches, from its extents and strides.
 
+use super::ScaledDot;
 use super::manifest::{BatchDimension, Gemm, MatrixLayout};
 
 /// An axis of a strided walk: how many places along it, how many elements apart.
@@ -30,6 +31,32 @@ impl Gemm {
 
     pub(super) fn result_axes(&self) -> Vec<Axis> {
         self.axes(self.m, self.n, self.result, |d| d.result_stride)
+    }
+}
+
+impl ScaledDot {
+    fn axes(&self, inner: &[Axis], stride: impl Fn(&BatchDimension) -> usize) -> Vec<Axis> {
+        let batch = self.batch.iter();
+        batch
+            .map(|dimension| (dimension.extent, stride(dimension)))
+            .chain(inner.iter().copied())
+            .collect()
+    }
+
+    pub(super) fn lhs_axes(&self) -> Vec<Axis> {
+        self.axes(&[(self.m, self.lhs_stride)], |d| d.lhs_stride)
+    }
+
+    pub(super) fn rhs_axes(&self) -> Vec<Axis> {
+        self.axes(&[(self.n, self.rhs_stride)], |d| d.rhs_stride)
+    }
+
+    pub(super) fn result_axes(&self) -> Vec<Axis> {
+        let inner = [
+            (self.m, self.result.row_stride),
+            (self.n, self.result.column_stride),
+        ];
+        self.axes(&inner, |d| d.result_stride)
     }
 }
 

@@ -3,8 +3,9 @@
 //!
 //! What is checked here is what the executor relies on when it turns places into addresses.
 
+mod builtins;
+
 use super::manifest::*;
-use super::strides::{describe, is_injective, span};
 use super::{
     ALIGNMENT, BundleError, CONSTANTS_FILE, DIGEST_FILE, KERNELS_FILE, MANIFEST_FILE, MAX_NESTING,
     TensorType, ValueType,
@@ -284,6 +285,19 @@ impl Check<'_> {
             match &kernel.code {
                 Code::Function(function) => self.function(function, &format!("{item}.function"))?,
                 Code::Gemm(gemm) => self.gemm(gemm, kernel, &format!("{item}.gemm"))?,
+                Code::ScaledDot(product) => {
+                    self.scaled_dot(product, kernel, &format!("{item}.scaled_dot"))?;
+                }
+                Code::Quantize(quantize) => {
+                    self.quantize(quantize, kernel, &format!("{item}.quantize"))?;
+                }
+                Code::Dequantize => self.dequantize(kernel, &format!("{item}.dequantize"))?,
+                Code::Hadamard(hadamard) => {
+                    self.hadamard(hadamard, kernel, &format!("{item}.hadamard"))?;
+                }
+                Code::Orthonormalize => {
+                    self.orthonormalize(kernel, &format!("{item}.orthonormalize"))?;
+                }
             }
         }
         Ok(())
@@ -319,56 +333,6 @@ impl Check<'_> {
             format!("{item}.scratch_bytes"),
             "a size that fits into the address space",
             function.scratch_bytes,
-        )
-    }
-
-    fn gemm(&self, gemm: &Gemm, kernel: &Kernel, item: &str) -> Checked {
-        self.ensure(
-            matches!(gemm.element_type, ElementType::F32 | ElementType::F64),
-            format!("{item}.element_type"),
-            "f32 or f64",
-            gemm.element_type,
-        )?;
-        let ([lhs, rhs], [result]) = (&kernel.operands[..], &kernel.results[..]) else {
-            return Err(self.error(
-                item,
-                "two operands and one result",
-                format!(
-                    "{} operands and {} results",
-                    kernel.operands.len(),
-                    kernel.results.len()
-                ),
-            ));
-        };
-        for (name, value_type, axes) in [
-            ("lhs", lhs, gemm.lhs_axes()),
-            ("rhs", rhs, gemm.rhs_axes()),
-            ("result", result, gemm.result_axes()),
-        ] {
-            let item = format!("{item}.{name}");
-            let ValueType::Tensor(tensor_type) = value_type else {
-                return Err(self.error(item, "a tensor", value_type));
-            };
-            self.ensure(
-                tensor_type.element_type == gemm.element_type,
-                &item,
-                format!("elements of {}", gemm.element_type),
-                tensor_type,
-            )?;
-            let elements = tensor_type.elements().unwrap_or(0);
-            self.ensure(
-                span(&axes).is_some_and(|span| span <= elements),
-                &item,
-                format!("strides that stay inside the {elements} elements of {tensor_type}"),
-                describe(&axes),
-            )?;
-        }
-        let axes = gemm.result_axes();
-        self.ensure(
-            is_injective(&axes),
-            format!("{item}.result"),
-            "strides that give each element a place of its own",
-            describe(&axes),
         )
     }
 

@@ -3,10 +3,10 @@
 use super::RunError;
 use super::memory::{Memory, OutOfMemory};
 use super::profile::{KernelProfile, Profile};
-use super::program::Program;
+use super::program::{LoadedKernel, Program};
 use super::schedule::{Clock, Places, Schedule, Spent};
 use super::team::Team;
-use crate::bundle::{Code, TensorType};
+use crate::bundle::TensorType;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 use tessera_numerics::Tensor;
@@ -35,6 +35,7 @@ pub struct Instance {
     computed: Vec<bool>,
     _arena: Memory,
     _scratch: Vec<Memory>,
+    _workspace: Memory,
     team: Team,
     clock: Option<Clock>,
     steps: u64,
@@ -65,6 +66,7 @@ impl Instance {
         let arena = Memory::zeroed(manifest.arena_bytes)
             .map_err(|error| out_of_memory(error, "the arena"))?;
         let scratch = allocate_scratch(&program, team.threads())?;
+        let workspace = allocate_workspace(&program, team.threads())?;
 
         let result_pointers: Vec<*mut u8> = results.iter().map(Memory::pointer).collect();
         let input_pointers: Vec<*mut u8> = manifest
@@ -85,6 +87,7 @@ impl Instance {
                 constants: &program.0.constants,
                 arena: &arena,
                 scratch: &scratch,
+                workspace: &workspace,
             },
         );
         let clock = options.profile.then(|| Clock {
@@ -99,6 +102,7 @@ impl Instance {
             inputs,
             _arena: arena,
             _scratch: scratch,
+            _workspace: workspace,
             team,
             clock,
             steps: 0,
@@ -293,13 +297,21 @@ fn allocate(tensor_type: &TensorType, purpose: impl Fn() -> String) -> Result<Me
 fn allocate_scratch(program: &Program, threads: usize) -> Result<Vec<Memory>, RunError> {
     let kernels = program.manifest().kernels.iter();
     let bytes = kernels
-        .map(|kernel| match &kernel.code {
-            Code::Function(function) => function.scratch_bytes,
-            Code::Gemm(_) => 0,
-        })
+        .filter_map(|kernel| kernel.code.as_function())
+        .map(|function| function.scratch_bytes)
         .max()
         .unwrap_or(0);
     (0..threads)
         .map(|_| Memory::zeroed(bytes).map_err(|error| out_of_memory(error, "scratch memory")))
         .collect()
+}
+
+/// One memory for all kernels that the runtime computes itself, which run one after the other.
+fn allocate_workspace(program: &Program, threads: usize) -> Result<Memory, RunError> {
+    let bytes = program.0.kernels.iter().map(|kernel| match kernel {
+        LoadedKernel::Builtin(builtin) => builtin.workspace_bytes(threads),
+        LoadedKernel::Function(_) => 0,
+    });
+    Memory::zeroed(bytes.max().unwrap_or(0))
+        .map_err(|error| out_of_memory(error, "the kernels' workspace"))
 }

@@ -1,6 +1,6 @@
 //! The machine code of a bundle, in memory.
 
-use crate::bundle::{BundleError, Code, Manifest, host_features, known_features};
+use crate::bundle::{BundleError, Manifest, host_features, known_features};
 use std::error::Error;
 use std::ffi::c_void;
 use std::fs::File;
@@ -37,18 +37,18 @@ impl Library {
         let functions = manifest
             .kernels
             .iter()
-            .map(|kernel| match &kernel.code {
-                Code::Gemm(_) => Ok(None),
-                Code::Function(function) => {
-                    // SAFETY: the bundle states that its functions are of this type.
-                    let symbol = unsafe { library.get::<KernelFunction>(&*function.symbol) };
-                    let symbol = symbol.map_err(|_| BundleError::MissingSymbol {
-                        path: path.to_path_buf(),
-                        kernel: kernel.name.clone(),
-                        symbol: function.symbol.clone(),
-                    })?;
-                    Ok(Some(*symbol))
-                }
+            .map(|kernel| {
+                let Some(function) = kernel.code.as_function() else {
+                    return Ok(None);
+                };
+                // SAFETY: the bundle states that its functions are of this type.
+                let symbol = unsafe { library.get::<KernelFunction>(&*function.symbol) };
+                let symbol = symbol.map_err(|_| BundleError::MissingSymbol {
+                    path: path.to_path_buf(),
+                    kernel: kernel.name.clone(),
+                    symbol: function.symbol.clone(),
+                })?;
+                Ok(Some(*symbol))
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {

@@ -1,11 +1,11 @@
 //! A bundle's code and constants, ready to run.
 
 use super::RunError;
-use super::gemm::GemmKernel;
+use super::builtin::Builtin;
 use super::instance::{Instance, RunOptions};
 use super::library::{KernelFunction, Library, check_host};
 use super::memory::Memory;
-use crate::bundle::{Bundle, BundleError, Code, Manifest};
+use crate::bundle::{Bundle, BundleError, Manifest};
 use std::fmt;
 use std::fs;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) struct Loaded {
 /// A kernel's code.
 pub(super) enum LoadedKernel {
     Function(KernelFunction),
-    Gemm(GemmKernel),
+    Builtin(Arc<Builtin>),
 }
 
 impl Program {
@@ -50,39 +50,30 @@ impl Program {
             None => vec![None; manifest.kernels.len()],
         };
         let constants = read_constants(bundle)?;
-        Ok(Self::assemble(
-            manifest.clone(),
-            &functions,
-            constants,
-            library,
-        ))
-    }
-
-    /// `manifest` has been validated; each of its kernels that is a function has one.
-    pub(super) fn assemble(
-        manifest: Manifest,
-        functions: &[Option<KernelFunction>],
-        constants: Memory,
-        library: Option<Library>,
-    ) -> Self {
-        let kernels = manifest
-            .kernels
-            .iter()
-            .zip(functions)
-            .map(|(kernel, function)| match (&kernel.code, function) {
-                (Code::Gemm(gemm), _) => LoadedKernel::Gemm(GemmKernel::new(gemm)),
-                (Code::Function(_), Some(function)) => LoadedKernel::Function(*function),
-                (Code::Function(_), None) => {
-                    unreachable!("a bundle with functions has a library, which has them all")
-                }
+        let kernels = manifest.kernels.iter().enumerate().zip(functions);
+        let kernels = kernels
+            .map(|((number, kernel), function)| {
+                let builtin = Builtin::new(kernel).map_err(|found| BundleError::Inconsistent {
+                    path: bundle.manifest_path(),
+                    item: format!("kernels[{number}]"),
+                    expected: "a kernel that fits into memory".to_owned(),
+                    found,
+                })?;
+                Ok(match (builtin, function) {
+                    (Some(builtin), _) => LoadedKernel::Builtin(Arc::new(builtin)),
+                    (None, Some(function)) => LoadedKernel::Function(function),
+                    (None, None) => {
+                        unreachable!("a bundle with functions has a library, which has them all")
+                    }
+                })
             })
-            .collect();
-        Self(Arc::new(Loaded {
-            manifest,
+            .collect::<Result<_, BundleError>>()?;
+        Ok(Self(Arc::new(Loaded {
+            manifest: manifest.clone(),
             kernels,
             constants,
             _library: library,
-        }))
+        })))
     }
 
     /// What the program's bundle says about it.

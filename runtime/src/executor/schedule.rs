@@ -2,14 +2,15 @@
 //!
 //! All that a launch needs is put together once, when an instance is made; running a step then only walks the list.
 
-use super::gemm::{GemmBuffers, GemmKernel};
+use super::builtin::Builtin;
 use super::library::KernelFunction;
 use super::memory::Memory;
 use super::program::{Loaded, LoadedKernel};
 use super::team::Member;
-use crate::bundle::{Buffer, Code, Manifest, Place, Step};
+use crate::bundle::{Buffer, Manifest, Place, Step};
 use std::ffi::c_void;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Copies are shared between threads in pieces of this many bytes.
@@ -24,6 +25,8 @@ pub(super) struct Places<'a> {
     pub(super) arena: &'a Memory,
     /// One for each thread, as large as the most demanding kernel asks for.
     pub(super) scratch: &'a [Memory],
+    /// As large as the most demanding kernel that the runtime computes itself asks for.
+    pub(super) workspace: &'a Memory,
 }
 
 impl Places<'_> {
@@ -50,11 +53,7 @@ unsafe impl Sync for Schedule {}
 
 enum Instruction {
     Call(Call),
-    Gemm {
-        number: usize,
-        kernel: GemmKernel,
-        buffers: GemmBuffers,
-    },
+    Builtin(BuiltinLaunch),
     Copy {
         source: *const u8,
         destination: *mut u8,
@@ -86,6 +85,15 @@ struct Call {
 
 // SAFETY: addresses and code; `Schedule::run`, which uses them, is unsafe.
 unsafe impl Sync for Call {}
+
+/// A launch of a kernel that the runtime computes itself.
+struct BuiltinLaunch {
+    number: usize,
+    kernel: Arc<Builtin>,
+    /// Operands, then results.
+    buffers: Box<[*mut u8]>,
+    workspace: *mut u8,
+}
 
 /// Time spent in each kernel, and in copies.
 pub(super) struct Clock {
@@ -168,24 +176,21 @@ impl Builder<'_> {
             .map(|&buffer| self.address(buffer))
             .collect();
         match &self.program.kernels[number] {
-            LoadedKernel::Gemm(kernel) => Instruction::Gemm {
+            LoadedKernel::Builtin(kernel) => Instruction::Builtin(BuiltinLaunch {
                 number,
-                kernel: kernel.clone(),
-                buffers: GemmBuffers {
-                    lhs: buffers[0],
-                    rhs: buffers[1],
-                    result: buffers[2],
-                },
-            },
+                kernel: Arc::clone(kernel),
+                buffers: buffers.into(),
+                workspace: self.places.workspace.pointer(),
+            }),
             LoadedKernel::Function(function) => self.call(number, *function, &buffers),
         }
     }
 
     fn call(&self, number: usize, function: KernelFunction, buffers: &[*mut u8]) -> Instruction {
-        let (blocks, grain, scratch_bytes) = match &self.program.manifest.kernels[number].code {
-            Code::Function(function) => (function.blocks, function.grain, function.scratch_bytes),
-            Code::Gemm(_) => (0, 1, 0),
-        };
+        let code = self.program.manifest.kernels[number].code.as_function();
+        let (blocks, grain, scratch_bytes) = code.map_or((0, 1, 0), |function| {
+            (function.blocks, function.grain, function.scratch_bytes)
+        });
         let buffers = buffers.iter().map(|buffer| buffer.cast::<c_void>());
         let (addresses, stride) = if scratch_bytes == 0 {
             (buffers.collect(), 0)
@@ -229,15 +234,16 @@ impl Runner<'_> {
                     unsafe { call.run(self.member) };
                     self.spent(start, Some(call.number));
                 }
-                Instruction::Gemm {
-                    number,
-                    kernel,
-                    buffers,
-                } => {
-                    // SAFETY: the caller's promise; validation found the buffers large enough, of the product's element
-                    // type, and the result apart from the operands.
-                    unsafe { kernel.run(self.member, *buffers) };
-                    self.spent(start, Some(*number));
+                Instruction::Builtin(launch) => {
+                    // SAFETY: the caller's promise; validation found the buffers to be of the kernel's types, and the
+                    // results apart from all else. The workspace is large enough for every kernel, and they run one
+                    // after the other.
+                    unsafe {
+                        launch
+                            .kernel
+                            .run(self.member, &launch.buffers, launch.workspace);
+                    }
+                    self.spent(start, Some(launch.number));
                 }
                 Instruction::Copy {
                     source,

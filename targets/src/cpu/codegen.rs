@@ -67,7 +67,7 @@ pub fn compile(
                     let Some(unit) = units.units.get(number) else {
                         break;
                     };
-                    let code = match unit.gemm {
+                    let code = match unit.builtin {
                         Some(_) => Ok(None),
                         None => compiler.compile(unit, CodeStage::Object).map(Some),
                     };
@@ -118,7 +118,7 @@ pub fn emit(
     options: &CpuOptions,
 ) -> Result<Vec<(String, Vec<u8>)>, CpuError> {
     let mut compiler = UnitCompiler::new(target, options);
-    let functions = units.units.iter().filter(|unit| unit.gemm.is_none());
+    let functions = units.units.iter().filter(|unit| unit.builtin.is_none());
     let code = functions.map(|unit| {
         let code = compiler.compile(unit, stage)?;
         Ok((unit.symbol.clone(), code.bytes))

@@ -7,14 +7,30 @@ mod r#loop;
 pub mod nest;
 mod reduction;
 mod row;
+mod scaled;
 mod sort;
 mod work;
 
-pub use dot::gemm;
-
 use super::emission::{Division, Emission};
+use super::units::Builtin;
 use crate::mlir::elemental::Unsupported;
-use tessera_ir::plan::Family;
+use tessera_ir::plan::{Family, Kernel};
+use tessera_runtime::bundle::Code;
+
+/// The kernel as one that the runtime computes itself; `None` where it becomes a function.
+pub fn builtin(kernel: &Kernel) -> Option<Builtin> {
+    match kernel.family {
+        Family::Dot => match dot::gemm(kernel) {
+            Some((gemm, operands)) => Some(Builtin {
+                code: Code::Gemm(gemm),
+                operands: operands.into(),
+            }),
+            None => scaled::builtin(kernel),
+        },
+        Family::Quantize | Family::Solve => scaled::builtin(kernel),
+        Family::Loop | Family::Row | Family::Column | Family::Index | Family::Sort => None,
+    }
+}
 
 /// Fills a kernel's function.
 ///
@@ -30,7 +46,7 @@ pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Division, Unsupported> {
         Family::Sort => sort::emit(emission),
         Family::Quantize | Family::Solve => Err(Unsupported::new(
             &emission.kernel.body.operations()[0],
-            "is computed by the runtime, not by a function",
+            "is not in the form that the runtime computes",
         )),
     }
 }

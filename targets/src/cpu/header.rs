@@ -1,7 +1,7 @@
 //! The C header of a bundle: how to call its functions from another runtime.
 
 use std::fmt::Write;
-use tessera_runtime::bundle::{Code, Manifest};
+use tessera_runtime::bundle::Manifest;
 
 /// `step.h`: the functions of kernels.so, what their buffers hold, and what goes in and out of the step.
 pub fn header(manifest: &Manifest) -> String {
@@ -36,7 +36,7 @@ pub fn header(manifest: &Manifest) -> String {
             .collect(),
     );
     for kernel in &manifest.kernels {
-        let Code::Function(function) = &kernel.code else {
+        let Some(function) = kernel.code.as_function() else {
             continue;
         };
         let list = |types: &[tessera_runtime::bundle::ValueType]| {

@@ -69,14 +69,15 @@ fn kernel(unit: &Unit<'_>, code: Option<&Code>) -> Kernel {
         .iter()
         .map(|input| value_type(&input.value_type))
         .collect();
-    let (operands, code) = match (&unit.gemm, code) {
-        (Some((gemm, inputs)), _) => {
-            let matrices = inputs.iter().map(|&input| operands[input].clone());
-            (matrices.collect(), KernelCode::Gemm(gemm.clone()))
+    let (operands, code) = match (&unit.builtin, code) {
+        (Some(builtin), _) => {
+            let own = builtin.operands.iter();
+            let own = own.map(|&input| operands[input].clone());
+            (own.collect(), builtin.code.clone())
         }
         (None, code) => {
             let division = code
-                .expect("what is no matrix product was compiled")
+                .expect("what the runtime does not compute was compiled")
                 .division;
             let function = Function {
                 symbol: unit.symbol.clone(),
@@ -106,8 +107,11 @@ fn steps(plan: &Plan, units: &Units<'_>, steps_of_plan: &[plan::Step]) -> Vec<bu
             ..
         } => {
             let unit = units.launched(plan, *kernel, operands, results);
-            let operands = match &units.units[unit].gemm {
-                Some((_, inputs)) => inputs.iter().map(|&i| number(&operands[i])).collect(),
+            let operands = match &units.units[unit].builtin {
+                Some(builtin) => {
+                    let own = builtin.operands.iter();
+                    own.map(|&input| number(&operands[input])).collect()
+                }
                 None => operands.iter().map(number).collect(),
             };
             bundle::Step::Launch {

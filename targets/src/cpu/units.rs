@@ -5,7 +5,7 @@ use super::family;
 use std::collections::{BTreeMap, BTreeSet};
 use tessera_ir::Type;
 use tessera_ir::plan::{BufferId, Kernel, KernelId, Place, Plan, Step};
-use tessera_runtime::bundle::Gemm;
+use tessera_runtime::bundle::Code;
 
 /// A kernel as it is compiled.
 pub struct Unit<'p> {
@@ -15,8 +15,16 @@ pub struct Unit<'p> {
     pub in_place: Vec<Option<usize>>,
     /// The name of its function.
     pub symbol: String,
-    /// The matrix product that it is, and which operands are lhs and rhs; then there is no function.
-    pub gemm: Option<(Gemm, [usize; 2])>,
+    /// What the runtime computes in its place; then there is no function.
+    pub builtin: Option<Builtin>,
+}
+
+/// A kernel that the runtime computes itself.
+pub struct Builtin {
+    /// What it computes.
+    pub code: Code,
+    /// Which of the kernel's operands are its, in its order.
+    pub operands: Vec<usize>,
 }
 
 /// All that is compiled for a plan.
@@ -40,7 +48,7 @@ impl<'p> Units<'p> {
             units.push(Unit {
                 kernel,
                 symbol: symbol(&kernel.name, &in_place, &mut symbols),
-                gemm: family::gemm(kernel),
+                builtin: family::builtin(kernel),
                 in_place,
             });
         }

@@ -2,11 +2,13 @@
 
 use std::num::NonZeroUsize;
 use std::path::Path;
-use tessera_interpreter::evaluate;
+use tessera_interpreter::{Value, evaluate_values};
 use tessera_ir::plan::{
     Buffer, BufferId, Family, Kernel, KernelId, Place, Plan, PlanInput, PlanResult, Step,
 };
-use tessera_ir::{Element, ElementType, Graph, Location, Module, Tensor, TensorType, text};
+use tessera_ir::{
+    Element, ElementType, Graph, Location, Module, ScaledTensor, Tensor, TensorType, Type, text,
+};
 use tessera_runtime::{Bundle, Program, RunOptions};
 use tessera_targets::cpu::{CpuOptions, CpuTarget, compile};
 
@@ -21,7 +23,7 @@ pub enum Tolerance {
     OfLargest(f64),
 }
 
-/// A kernel, and what to run it on.
+/// A kernel, and what to run it on. Scaled tensors are given, and come back, as their bytes: tensors of ui8.
 pub struct Case {
     pub kernel: Kernel,
     pub inputs: Vec<Tensor>,
@@ -64,11 +66,38 @@ pub fn check(cases: Vec<Case>) {
     let mut found = run(&cases).into_iter();
     for case in &cases {
         let body = &case.kernel.body;
-        let expected = evaluate(&Module::default(), body, &case.inputs).unwrap();
+        let expected = interpret(body, &case.inputs);
         for (number, expected) in expected.iter().enumerate() {
             let found = found.next().unwrap();
             compare(case, number, &found, expected);
         }
+    }
+}
+
+/// What the interpreter makes of a body, scaled tensors as their bytes.
+pub fn interpret(body: &Graph, inputs: &[Tensor]) -> Vec<Tensor> {
+    let types = body.inputs().iter().map(|input| &input.value_type);
+    let values: Vec<Value> = (types.zip(inputs))
+        .map(|(value_type, input)| match value_type {
+            Type::Tensor(_) => input.clone().into(),
+            Type::Scaled(scaled) => {
+                Value::Scaled(ScaledTensor::new(scaled.clone(), input.bytes()).unwrap())
+            }
+        })
+        .collect();
+    let results = evaluate_values(&Module::default(), body, &values).unwrap();
+    let memory = results.into_iter().map(|value| {
+        let memory_type = memory_type(&value.value_type());
+        Tensor::new(memory_type.element, memory_type.shape, value.bytes()).unwrap()
+    });
+    memory.collect()
+}
+
+/// The type itself, or the bytes of a scaled tensor.
+fn memory_type(value_type: &Type) -> TensorType {
+    match value_type {
+        Type::Tensor(tensor) => tensor.clone(),
+        Type::Scaled(scaled) => TensorType::new(ElementType::Ui8, [scaled.byte_size()]),
     }
 }
 
@@ -113,20 +142,20 @@ pub fn plan_of(cases: &[Case]) -> Plan {
     for (number, case) in cases.iter().enumerate() {
         let body = &case.kernel.body;
         let (first_input, first_result) = (plan.inputs.len(), plan.results.len());
-        let mut buffer = |tensor_type: &TensorType, place| {
+        let mut buffer = |value_type: &Type, place| {
             plan.buffers.push(Buffer {
-                value_type: tensor_type.clone().into(),
+                value_type: value_type.clone(),
                 place,
             });
             BufferId(plan.buffers.len() as u32 - 1)
         };
         let mut operands = Vec::new();
         for (i, input) in body.input_values().enumerate() {
-            let tensor_type = body.tensor_type(input);
-            operands.push(buffer(tensor_type, Place::Input(first_input + i)));
+            let value_type = body.value_type(input);
+            operands.push(buffer(value_type, Place::Input(first_input + i)));
             let result = case.in_place.iter().find(|(_, taken)| *taken == i);
             plan.inputs.push(PlanInput {
-                tensor_type: tensor_type.clone(),
+                tensor_type: memory_type(value_type),
                 name: None,
                 donate: result.map(|(result, _)| first_result + result),
                 initialiser: None,
@@ -134,10 +163,10 @@ pub fn plan_of(cases: &[Case]) -> Plan {
         }
         let mut results = Vec::new();
         for (i, result) in body.results().iter().enumerate() {
-            let tensor_type = body.tensor_type(result.value);
-            results.push(buffer(tensor_type, Place::Result(first_result + i)));
+            let value_type = body.value_type(result.value);
+            results.push(buffer(value_type, Place::Result(first_result + i)));
             plan.results.push(PlanResult {
-                tensor_type: tensor_type.clone(),
+                tensor_type: memory_type(value_type),
                 name: None,
             });
         }

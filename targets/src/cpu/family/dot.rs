@@ -1,7 +1,7 @@
 //! The dot family: a dot_general, with transposes and reshapes of its operands and result.
 //!
 //! A product of f32 or f64 matrices whose dimensions lie in memory as strides becomes a call of the runtime's matrix
-//! product, [`gemm`]. Every other is loops: sums are made in the accumulator's type, in the order of the contracted
+//! product, [`gemm`]; so does one of scaled tensors, in [`scaled`](super::scaled). Every other is loops: sums are made in the accumulator's type, in the order of the contracted
 //! dimensions where the columns of the result are neighbours on the right, in 64 lanes where the contracted elements are.
 
 use super::super::emission::{Division, Emission};
@@ -319,13 +319,13 @@ impl Dimension {
 
 /// A dimension by its strides in lhs, rhs and result.
 #[derive(Clone, Copy)]
-struct Strided {
-    extent: usize,
-    strides: [usize; 3],
+pub(super) struct Strided {
+    pub(super) extent: usize,
+    pub(super) strides: [usize; 3],
 }
 
 /// Neighbouring dimensions that lie as one do become one.
-fn joined(dimensions: Vec<Strided>) -> Vec<Strided> {
+pub(super) fn joined(dimensions: Vec<Strided>) -> Vec<Strided> {
     let mut joined: Vec<Strided> = Vec::new();
     for dimension in dimensions {
         match joined.last_mut() {

@@ -1,0 +1,236 @@
+//! Whether kernels that the runtime computes itself fit their operands and results.
+
+use super::{Check, Checked};
+use crate::bundle::manifest::{Gemm, Kernel};
+use crate::bundle::strides::{Axis, describe, is_injective, span};
+use crate::bundle::{Hadamard, Quantize, ScaledDot, TensorType, ValueType};
+use tessera_numerics::{
+    ElementType, Format, HADAMARD_SIZES, Quantization, ScaleLayout, ScaledType,
+};
+
+impl Check<'_> {
+    pub(super) fn gemm(&self, gemm: &Gemm, kernel: &Kernel, item: &str) -> Checked {
+        self.ensure(
+            matches!(gemm.element_type, ElementType::F32 | ElementType::F64),
+            format!("{item}.element_type"),
+            "f32 or f64",
+            gemm.element_type,
+        )?;
+        let ([lhs, rhs], result) = self.buffers_of(kernel, "two operands", item)?;
+        for (name, value_type, axes) in [
+            ("lhs", lhs, gemm.lhs_axes()),
+            ("rhs", rhs, gemm.rhs_axes()),
+            ("result", result, gemm.result_axes()),
+        ] {
+            let item = format!("{item}.{name}");
+            let tensor_type = self.tensor_of(value_type, gemm.element_type, &item)?;
+            let elements = tensor_type.elements().unwrap_or(0);
+            self.inside(
+                &axes,
+                elements,
+                &format!("elements of {tensor_type}"),
+                &item,
+            )?;
+        }
+        self.injective(&gemm.result_axes(), &format!("{item}.result"))
+    }
+
+    pub(super) fn scaled_dot(&self, product: &ScaledDot, kernel: &Kernel, item: &str) -> Checked {
+        let ([lhs, rhs], result) = self.buffers_of(kernel, "two operands", item)?;
+        let [lhs_item, rhs_item, result_item] =
+            ["lhs", "rhs", "result"].map(|name| format!("{item}.{name}"));
+        let lhs = self.scaled(lhs, &lhs_item)?;
+        let rhs = self.scaled(rhs, &rhs_item)?;
+        for (scaled, axes, item) in [
+            (lhs, product.lhs_axes(), &lhs_item),
+            (rhs, product.rhs_axes(), &rhs_item),
+        ] {
+            self.ensure(
+                matches!(scaled.format(), Format::Nvfp4 | Format::Mxfp4)
+                    && scaled.layout() == ScaleLayout::Linear,
+                item,
+                "nvfp4 or mxfp4 with linear block scales",
+                scaled,
+            )?;
+            self.inside(&axes, scaled.rows(), &format!("rows of {scaled}"), item)?;
+        }
+        self.ensure(
+            lhs.format() == rhs.format() && lhs.columns() == rhs.columns(),
+            &rhs_item,
+            format!("{} with an axis of {}", lhs.format(), lhs.columns()),
+            rhs,
+        )?;
+        let result = self.tensor_of(result, ElementType::F32, &result_item)?;
+        let (axes, elements) = (product.result_axes(), result.elements().unwrap_or(0));
+        self.inside(
+            &axes,
+            elements,
+            &format!("elements of {result}"),
+            &result_item,
+        )?;
+        self.injective(&axes, &result_item)
+    }
+
+    pub(super) fn quantize(&self, quantize: &Quantize, kernel: &Kernel, item: &str) -> Checked {
+        self.ensure(
+            !quantize.outputs.is_empty() && quantize.outputs.len() == kernel.results.len(),
+            format!("{item}.outputs"),
+            "at least one, as many as results",
+            format!(
+                "{} outputs and {} results",
+                quantize.outputs.len(),
+                kernel.results.len()
+            ),
+        )?;
+        let Some((x, rest)) = kernel.operands.split_first() else {
+            return Err(self.error(item, "a tensor to quantize", "no operands"));
+        };
+        let x = self.tensor_of(x, ElementType::F32, &format!("{item}.x"))?;
+        let scalar = |element| ValueType::from(TensorType::new(element, []));
+        let mut expected: Vec<ValueType> = Vec::new();
+        if quantize.centred {
+            let Some(&last) = x.shape.last() else {
+                return Err(self.error(format!("{item}.x"), "a tensor with a dimension", x));
+            };
+            expected.push(TensorType::new(ElementType::F32, [last]).into());
+        }
+        for (number, (output, result)) in quantize.outputs.iter().zip(&kernel.results).enumerate() {
+            let item = format!("{item}.outputs[{number}]");
+            let scaled = self.scaled(result, &item)?;
+            self.ensure(
+                scaled.shape() == x.shape,
+                &item,
+                format!("a result of shape {:?}", x.shape),
+                scaled,
+            )?;
+            Quantization::new(scaled.clone(), output.rule, output.rounding)
+                .map_err(|error| self.error(&item, "a quantisation that there is", error))?;
+            let amax = scaled.format().has_tensor_scale();
+            expected.extend(amax.then(|| scalar(ElementType::F32)));
+            let is_random = output.rounding.is_random();
+            expected.extend(is_random.then(|| scalar(ElementType::Ui32)));
+        }
+        self.ensure(
+            rest == expected,
+            format!("{item}.operands"),
+            format!("{} after the tensor", list(&expected)),
+            list(rest),
+        )
+    }
+
+    pub(super) fn dequantize(&self, kernel: &Kernel, item: &str) -> Checked {
+        let ([scaled], result) = self.buffers_of(kernel, "one operand", item)?;
+        let scaled = self.scaled(scaled, &format!("{item}.operand"))?;
+        let expected = ValueType::from(TensorType::new(ElementType::F32, scaled.shape()));
+        self.ensure(
+            *result == expected,
+            format!("{item}.result"),
+            &expected,
+            result,
+        )
+    }
+
+    pub(super) fn hadamard(&self, hadamard: &Hadamard, kernel: &Kernel, item: &str) -> Checked {
+        let ([x], result) = self.buffers_of(kernel, "one operand", item)?;
+        let x_type = self.tensor_of(x, ElementType::F32, &format!("{item}.operand"))?;
+        self.ensure(result == x, format!("{item}.result"), x, result)?;
+        let size = hadamard.negative.len();
+        self.ensure(
+            HADAMARD_SIZES.contains(&size),
+            format!("{item}.negative"),
+            format!("{HADAMARD_SIZES:?} signs"),
+            size,
+        )?;
+        let axis = x_type.shape.get(hadamard.axis);
+        self.ensure(
+            axis.is_some_and(|extent| extent.is_multiple_of(size)),
+            format!("{item}.axis"),
+            format!("a dimension of {x} that is a multiple of {size}"),
+            hadamard.axis,
+        )
+    }
+
+    pub(super) fn orthonormalize(&self, kernel: &Kernel, item: &str) -> Checked {
+        let ([x], result) = self.buffers_of(kernel, "one operand", item)?;
+        let x_item = format!("{item}.operand");
+        let x_type = self.tensor_of(x, ElementType::F32, &x_item)?;
+        self.ensure(
+            matches!(x_type.shape[..], [.., rows, columns] if rows >= columns),
+            x_item,
+            "matrices with at least as many rows as columns",
+            x,
+        )?;
+        self.ensure(result == x, format!("{item}.result"), x, result)
+    }
+
+    /// The operands of a kernel that has so many and one result.
+    fn buffers_of<'k, const N: usize>(
+        &self,
+        kernel: &'k Kernel,
+        operands: &str,
+        item: &str,
+    ) -> Checked<(&'k [ValueType; N], &'k ValueType)> {
+        match (
+            <&[ValueType; N]>::try_from(&kernel.operands[..]),
+            &kernel.results[..],
+        ) {
+            (Ok(found), [result]) => Ok((found, result)),
+            _ => Err(self.error(
+                item,
+                format!("{operands} and one result"),
+                format!(
+                    "{} operands and {} results",
+                    kernel.operands.len(),
+                    kernel.results.len()
+                ),
+            )),
+        }
+    }
+
+    fn tensor_of<'k>(
+        &self,
+        value_type: &'k ValueType,
+        element_type: ElementType,
+        item: &str,
+    ) -> Checked<&'k TensorType> {
+        let Some(tensor_type) = value_type.as_tensor() else {
+            return Err(self.error(item, "a tensor", value_type));
+        };
+        self.ensure(
+            tensor_type.element_type == element_type,
+            item,
+            format!("elements of {element_type}"),
+            tensor_type,
+        )?;
+        Ok(tensor_type)
+    }
+
+    fn scaled<'k>(&self, value_type: &'k ValueType, item: &str) -> Checked<&'k ScaledType> {
+        let error = || self.error(item, "a scaled tensor", value_type);
+        value_type.as_scaled().ok_or_else(error)
+    }
+
+    fn inside(&self, axes: &[Axis], count: usize, of: &str, item: &str) -> Checked {
+        self.ensure(
+            span(axes).is_some_and(|span| span <= count),
+            item,
+            format!("strides that stay inside the {count} {of}"),
+            describe(axes),
+        )
+    }
+
+    fn injective(&self, axes: &[Axis], item: &str) -> Checked {
+        self.ensure(
+            is_injective(axes),
+            item,
+            "strides that give each element a place of its own",
+            describe(axes),
+        )
+    }
+}
+
+/// `(tensor<f32>, tensor<ui32>)`.
+fn list(types: &[ValueType]) -> String {
+    let types: Vec<String> = types.iter().map(ToString::to_string).collect();
+    format!("({})", types.join(", "))
+}

@@ -1,0 +1,128 @@
+//! Kernels that the runtime computes itself, without a function of `kernels.so`.
+
+use super::dequantize::DequantizeKernel;
+use super::gemm::{GemmBuffers, GemmKernel};
+use super::hadamard::HadamardKernel;
+use super::orthonormalize::OrthonormalizeKernel;
+use super::quantize::QuantizeKernel;
+use super::scaled_dot::{ScaledDot, ScaledDotBuffers, ScaledProduct};
+use super::team::Member;
+use crate::bundle::{self, Code, Kernel, ValueType};
+use tessera_numerics::ScaledType;
+
+/// A kernel that the runtime computes itself, prepared for its shapes.
+pub(super) enum Builtin {
+    Gemm(GemmKernel),
+    ScaledDot(Box<ScaledDot>),
+    Quantize(QuantizeKernel),
+    Dequantize(DequantizeKernel),
+    Hadamard(HadamardKernel),
+    Orthonormalize(OrthonormalizeKernel),
+}
+
+impl Builtin {
+    /// Prepares a kernel of a validated manifest; `None` where it is a function.
+    ///
+    /// # Errors
+    /// What the kernel needs beside its buffers is larger than memory.
+    pub(super) fn new(kernel: &Kernel) -> Result<Option<Self>, String> {
+        Ok(Some(match &kernel.code {
+            Code::Function(_) => return Ok(None),
+            Code::Gemm(gemm) => Self::Gemm(GemmKernel::new(gemm)),
+            Code::ScaledDot(product) => {
+                let [lhs, rhs] = [0, 1].map(|operand| scaled(&kernel.operands[operand]).clone());
+                let product = ScaledDot::new(scaled_product(product, lhs, rhs));
+                Self::ScaledDot(Box::new(product.map_err(|error| error.to_string())?))
+            }
+            Code::Quantize(quantize) => {
+                let results = kernel.results.iter().map(scaled);
+                let kernel = QuantizeKernel::new(quantize, results);
+                Self::Quantize(kernel.map_err(|error| error.to_string())?)
+            }
+            Code::Dequantize => {
+                Self::Dequantize(DequantizeKernel::new(scaled(&kernel.operands[0])))
+            }
+            Code::Hadamard(hadamard) => {
+                Self::Hadamard(HadamardKernel::new(hadamard, shape(&kernel.results[0])))
+            }
+            Code::Orthonormalize => {
+                Self::Orthonormalize(OrthonormalizeKernel::new(shape(&kernel.results[0])))
+            }
+        }))
+    }
+
+    /// The bytes of memory, beside its buffers, that a launch on that many threads needs.
+    pub(super) fn workspace_bytes(&self, threads: usize) -> usize {
+        match self {
+            Self::ScaledDot(product) => product.workspace_bytes(threads),
+            Self::Orthonormalize(kernel) => kernel.workspace_bytes(threads),
+            Self::Gemm(_) | Self::Quantize(_) | Self::Dequantize(_) | Self::Hadamard(_) => 0,
+        }
+    }
+
+    /// Computes the results. `buffers` are the addresses of the operands, then of the results.
+    ///
+    /// # Safety
+    /// The buffers are those of a launch that validation has accepted, aligned for their elements and initialised;
+    /// the workspace has [`workspace_bytes`](Self::workspace_bytes) of the team's threads, initialised, from a multiple
+    /// of [`ALIGNMENT`](bundle::ALIGNMENT) on. Nobody else writes any of them, or reads workspace and results,
+    /// meanwhile.
+    pub(super) unsafe fn run(&self, member: Member, buffers: &[*mut u8], workspace: *mut u8) {
+        // SAFETY: the caller's promises; validation found operands and results to be of the kernel's types, and results
+        // apart from all else.
+        unsafe {
+            match self {
+                Self::Gemm(kernel) => kernel.run(
+                    member,
+                    GemmBuffers {
+                        lhs: buffers[0],
+                        rhs: buffers[1],
+                        result: buffers[2],
+                    },
+                ),
+                Self::ScaledDot(product) => product.run(
+                    member,
+                    ScaledDotBuffers {
+                        lhs: buffers[0],
+                        rhs: buffers[1],
+                        result: buffers[2].cast(),
+                        workspace,
+                    },
+                ),
+                Self::Quantize(kernel) => kernel.run(member, buffers),
+                Self::Dequantize(kernel) => kernel.run(member, buffers[0], buffers[1].cast()),
+                Self::Hadamard(kernel) => {
+                    kernel.run(member, buffers[0].cast(), buffers[1].cast());
+                }
+                Self::Orthonormalize(kernel) => {
+                    let (x, result) = (buffers[0].cast(), buffers[1].cast());
+                    kernel.run(member, x, result, workspace.cast());
+                }
+            }
+        }
+    }
+}
+
+fn scaled_product(product: &bundle::ScaledDot, lhs: ScaledType, rhs: ScaledType) -> ScaledProduct {
+    ScaledProduct {
+        lhs,
+        rhs,
+        m: product.m,
+        n: product.n,
+        batch: product.batch.clone(),
+        lhs_stride: product.lhs_stride,
+        rhs_stride: product.rhs_stride,
+        result: product.result,
+    }
+}
+
+fn scaled(value_type: &ValueType) -> &ScaledType {
+    value_type
+        .as_scaled()
+        .expect("validation found a scaled tensor there")
+}
+
+fn shape(value_type: &ValueType) -> &[usize] {
+    let tensor = value_type.as_tensor();
+    &tensor.expect("validation found a tensor there").shape
+}

@@ -1,0 +1,161 @@
+//! Kernels on scaled tensors, and those that prepare for them, as the runtime computes them.
+
+use super::super::units::Builtin;
+use super::dot::{Strided, joined};
+use tessera_ir::plan::Kernel;
+use tessera_ir::{Definition, Graph, OpKind, ScaledType, ValueId};
+use tessera_runtime::bundle::{
+    BatchDimension, Code, Hadamard, MatrixLayout, Quantize, QuantizeOutput, ScaledDot,
+};
+
+/// The kernel as one that the runtime computes; `None` where it is more or something else.
+pub fn builtin(kernel: &Kernel) -> Option<Builtin> {
+    let body = &kernel.body;
+    let [operation] = body.operations() else {
+        return None;
+    };
+    let code = match &operation.op.kind {
+        OpKind::Quantize {
+            rule,
+            rounding,
+            seed,
+            site,
+            ..
+        } => Code::Quantize(Quantize {
+            centred: false,
+            outputs: vec![QuantizeOutput {
+                rule: *rule,
+                rounding: *rounding,
+                seed: *seed as u64,
+                site: u32::try_from(*site).ok()?,
+            }],
+        }),
+        OpKind::Dequantize { .. } => Code::Dequantize,
+        OpKind::Hadamard { axis, signs } => Code::Hadamard(Hadamard {
+            axis: *axis,
+            negative: signs.iter().map(|&sign| sign < 0).collect(),
+        }),
+        OpKind::Orthonormalize {} => Code::Orthonormalize,
+        OpKind::ScaledDot {
+            lhs_batching_dimensions,
+            rhs_batching_dimensions,
+            ..
+        } => {
+            let [lhs, rhs] = [0, 1].map(|operand| scaled(body, operation.op.operands[operand]));
+            let product = product(
+                (lhs?, lhs_batching_dimensions),
+                (rhs?, rhs_batching_dimensions),
+            );
+            Code::ScaledDot(product)
+        }
+        _ => return None,
+    };
+    let operands = operation.op.operands.iter();
+    let operands = operands.map(|&operand| input(body, operand));
+    Some(Builtin {
+        code,
+        operands: operands.collect::<Option<_>>()?,
+    })
+}
+
+/// The number of the input that a value is.
+fn input(body: &Graph, value: ValueId) -> Option<usize> {
+    match body.definition(value) {
+        Definition::Input(number) => Some(number),
+        Definition::Result { .. } => None,
+    }
+}
+
+fn scaled(body: &Graph, value: ValueId) -> Option<&ScaledType> {
+    body.value_type(value).as_scaled()
+}
+
+/// A product by the strides of its operands' rows and its result's elements; each operand with its batching dimensions.
+/// Rows and columns that do not lie at one stride become batches.
+fn product(
+    (lhs, lhs_batching): (&ScaledType, &[usize]),
+    (rhs, rhs_batching): (&ScaledType, &[usize]),
+) -> ScaledDot {
+    let (lhs_free, rhs_free) = (free(lhs, lhs_batching), free(rhs, rhs_batching));
+    let (lhs_strides, rhs_strides) = (row_strides(lhs), row_strides(rhs));
+    // The result's dimensions in their order, each with the operands' dimensions that it is.
+    let batching = lhs_batching.iter().zip(rhs_batching);
+    let dimensions: Vec<(Option<usize>, Option<usize>)> = batching
+        .map(|(&left, &right)| (Some(left), Some(right)))
+        .chain(lhs_free.iter().map(|&left| (Some(left), None)))
+        .chain(rhs_free.iter().map(|&right| (None, Some(right))))
+        .collect();
+    let mut result_stride = 1;
+    let mut strided: Vec<Strided> = Vec::with_capacity(dimensions.len());
+    for &(left, right) in dimensions.iter().rev() {
+        let extent = left.map_or_else(
+            || right.map_or(1, |right| rhs.shape()[right]),
+            |left| lhs.shape()[left],
+        );
+        let stride = |strides: &[usize], dimension: Option<usize>| {
+            dimension.map_or(0, |dimension| strides[dimension])
+        };
+        let strides = [
+            stride(&lhs_strides, left),
+            stride(&rhs_strides, right),
+            result_stride,
+        ];
+        strided.push(Strided { extent, strides });
+        result_stride *= extent;
+    }
+    strided.reverse();
+    let columns = strided.split_off(lhs_batching.len() + lhs_free.len());
+    let rows = strided.split_off(lhs_batching.len());
+    let mut batches = without_ones(strided);
+    // The innermost of rows and columns stay; the others are products of their own.
+    let [rows, columns] = [rows, columns].map(|group| {
+        let mut group = without_ones(group);
+        let last = group.pop();
+        batches.extend(group);
+        last.unwrap_or(Strided {
+            extent: 1,
+            strides: [0; 3],
+        })
+    });
+    ScaledDot {
+        m: rows.extent,
+        n: columns.extent,
+        batch: (batches.iter())
+            .map(|batch| BatchDimension {
+                extent: batch.extent,
+                lhs_stride: batch.strides[0],
+                rhs_stride: batch.strides[1],
+                result_stride: batch.strides[2],
+            })
+            .collect(),
+        lhs_stride: rows.strides[0],
+        rhs_stride: columns.strides[1],
+        result: MatrixLayout {
+            row_stride: rows.strides[2],
+            column_stride: columns.strides[2],
+        },
+    }
+}
+
+/// The dimensions that are neither summed over nor batching.
+fn free(scaled: &ScaledType, batching: &[usize]) -> Vec<usize> {
+    (0..scaled.shape().len())
+        .filter(|dimension| *dimension != scaled.axis() && !batching.contains(dimension))
+        .collect()
+}
+
+/// For each dimension, how many rows of storage lie between two neighbours along it; 0 for the axis.
+fn row_strides(scaled: &ScaledType) -> Vec<usize> {
+    let mut strides = vec![0; scaled.shape().len()];
+    let mut stride = 1;
+    for dimension in (0..strides.len()).rev().filter(|&d| d != scaled.axis()) {
+        strides[dimension] = stride;
+        stride *= scaled.shape()[dimension];
+    }
+    strides
+}
+
+fn without_ones(mut dimensions: Vec<Strided>) -> Vec<Strided> {
+    dimensions.retain(|dimension| dimension.extent != 1);
+    joined(dimensions)
+}
