@@ -23,7 +23,9 @@
 //! away again, plus the bits of 3: read as an f32 the sum then *is* `3 + I·2⁻²²`, and `s·(3 + I·2⁻²²) − 3·s` is
 //! an exact fused multiply-add. Another with `t` ends the block. So with AVX-512 VNNI 16×16 multiply-adds of an nvfp4
 //! block are four `vpdpbusd` and two `vfmadd`, six instructions at two a cycle: 85.3 multiply-adds a cycle, 2.67 times
-//! the 32 of f32. An mxfp4 block is eight and two: 102.4 a cycle, 3.2 times. Those are the floors.
+//! the 32 of f32. An mxfp4 block is eight and two: 102.4 a cycle, 3.2 times. Those are the floors. On a Xeon with two
+//! such units a core, the kernel alone comes to 83 and 97 multiply-adds a cycle, 97 % and 95 % of them. In a product of
+//! 1024×1024×1024 it takes 86 % of the time, packing 8 %, clearing and writing tiles most of the rest.
 //!
 //! All columns are packed first, by all threads together. Then each thread takes some rows and some columns, packs
 //! the rows for a stretch of the axis, and multiplies tile by tile, the columns of a tile in the nearest cache and the
