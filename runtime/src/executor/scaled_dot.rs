@@ -18,13 +18,13 @@
 //! mxfp4 result at most 2⁻¹³⁰ a block. A scale of NaN makes a NaN of all that its row or column meets.
 //!
 //! # How
-//! Rows and columns are packed as bytes, columns plus 12 so that they are not negative, as the
-//! products of unsigned with signed bytes want it (`vpdpbusd`, `vpmaddubsw`). A row's sum starts at what takes the bias
-//! away again, plus the bits of 3: read as an f32 the sum then *is* `3 + I·2⁻²²`, and `s·(3 + I·2⁻²²) − 3·s` is
-//! an exact fused multiply-add. Another with `t` ends the block. So with AVX-512 VNNI 16×16 multiply-adds of an nvfp4
+//! Rows and columns are packed as bytes, columns plus 12 so that they are not negative, as the products of unsigned with
+//! signed bytes want it (`vpdpbusd`, `vpmaddubsw`). A row's sum starts at what takes the bias away again, plus the bits of
+//! 3: read as an f32 the sum then *is* `3 + I·2⁻²²`, and `s·(3 + I·2⁻²²) − 3·s` is an exact fused multiply-add. Another
+//! with `t` ends the block. So with AVX-512 VNNI 16×16 multiply-adds of an nvfp4
 //! block are four `vpdpbusd` and two `vfmadd`, six instructions at two a cycle: 85.3 multiply-adds a cycle, 2.67 times
 //! the 32 of f32. An mxfp4 block is eight and two: 102.4 a cycle, 3.2 times. Those are the floors. On a Xeon with two
-//! such units a core, the kernel alone comes to 83 and 97 multiply-adds a cycle, 97 % and 95 % of them. In a product of
+//! such units a core, the kernel alone comes to 80 and 96 multiply-adds a cycle, 94 % of them. In a product of
 //! 1024×1024×1024 it takes 86 % of the time, packing 8 %, clearing and writing tiles most of the rest.
 //!
 //! All columns are packed first, by all threads together. Then each thread takes some rows and some columns, packs
