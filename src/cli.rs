@@ -7,13 +7,16 @@ macro_rules! notice {
     };
 }
 
+mod analyze;
 mod arguments;
+mod columns;
 mod compile;
 mod doctor;
 mod inspect;
 mod opt;
 mod output;
 mod passes;
+mod quantize;
 mod recipe;
 mod run;
 mod table;
@@ -55,6 +58,8 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Opt(arguments) => opt::opt(arguments),
         Command::Inspect(arguments) => inspect::inspect(arguments),
         Command::Recipe { command } => recipe::recipe(command),
+        Command::Quantize(arguments) => quantize::quantize(arguments),
+        Command::Analyze(arguments) => analyze::analyze(arguments),
         Command::Doctor => doctor::doctor(),
         Command::Worker { reproducer } => worker::worker(reproducer.as_deref()),
     }

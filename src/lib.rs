@@ -1,8 +1,8 @@
 //! Tessera compiles whole training steps, from StableHLO to machine code, towards matrix products in 4-bit floating
 //! point.
 //!
-//! This crate is the roof over the parts: [`Source`] reads a step, [`Compiler`] makes a bundle of it, [`cli`] is the
-//! `tessera` command. The parts are crates of their own:
+//! This crate is the roof over the parts: [`Source`] reads a step, [`Compiler`] makes a bundle of it, [`checkpoint`] holds
+//! what becomes of checkpoints, [`analysis`] what can be said of their tensors, [`cli`] is the `tessera` command. The parts are crates of their own:
 //!
 //! | crate | what it is |
 //! |---|---|
@@ -14,11 +14,14 @@
 //! | `tessera-targets` | plan to bundle |
 //! | `tessera-runtime` | bundles, run |
 
+pub mod analysis;
+pub mod checkpoint;
 pub mod cli;
 mod compiler;
 mod failure;
 pub mod inputs;
 mod source;
+mod words;
 
 pub use compiler::{CompileError, Compiler};
 pub use failure::Failure;

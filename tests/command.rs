@@ -2,6 +2,8 @@
 
 #[path = "command/malformed.rs"]
 mod malformed;
+#[path = "command/quantize.rs"]
+mod quantize;
 #[path = "command/recipes.rs"]
 mod recipes;
 #[path = "command/steps.rs"]

@@ -35,6 +35,12 @@ pub enum Command {
         #[command(subcommand)]
         command: RecipeCommand,
     },
+    /// Quantises the tensors of a safetensors checkpoint, or turns them back.
+    #[command(after_long_help = QUANTIZE_FILES)]
+    Quantize(QuantizeArguments),
+    /// Says what the tensors of a safetensors file are like and what each way of quantising them costs.
+    #[command(after_long_help = ANALYZE_FIGURES)]
+    Analyze(AnalyzeArguments),
     /// Says what Tessera finds on this machine and what is missing.
     Doctor,
     /// Compiles kernels handed over on standard input; what `compile` starts to keep LLVM's aborts out of its process.
@@ -204,6 +210,120 @@ pub struct RunArguments {
     #[command(flatten)]
     #[allow(missing_docs, reason = "flattened: the fields document themselves")]
     pub passes: PassArguments,
+}
+
+/// What `tessera quantize --help` says of the files.
+const QUANTIZE_FILES: &str = "\
+Files:
+  A tensor w of f32, bf16 or f16 elements and two or more dimensions is replaced by
+    w.codes         u8   the elements, along the axis: shape the other dimensions in their order, then the bytes of a row.
+                         Codes of 4 bits lie two a byte, the first in the low nibble, an odd row's last nibble is 0;
+                         those of 6 and 8 bits lie one a byte. Rows are not padded to whole blocks.
+    w.scales        u8   the block scales: shape the other dimensions, then the blocks of a row; with --layout
+                         tiled_128x4 [rows/128, blocks/4, 32, 4, 4], rounded up. E4M3 codes a 16 elements (nvfp4), E8M0
+                         codes a 32 (mx formats); none for fp8.
+    w.tensor_scale  f32  a single number (nvfp4, fp8)
+  and an element is code · block scale · tensor scale, in f32. All other tensors are copied as they are. The header's
+  metadata 'tessera.scaled_tensors' is a JSON object with the element type, shape, format, axis, blocks, layout, rule and
+  rounding of each w, and the seed and site of random roundings. The file is written whole or not at all.
+
+The table on standard output has, for each tensor quantised, its bytes before and after, the relative error (Frobenius
+norm), the largest error and the share of elements that became zero.";
+
+/// `tessera quantize`.
+#[derive(Debug, Args)]
+pub struct QuantizeArguments {
+    /// The checkpoint: a safetensors file.
+    pub input: PathBuf,
+    /// The safetensors file to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// What to store elements in: nvfp4, mxfp4, mxfp6_e2m3, mxfp6_e3m2, mxfp8_e4m3, mxfp8_e5m2, fp8_e4m3, fp8_e5m2.
+    #[arg(long, required_unless_present_any = ["recipe", "dequantize"])]
+    pub format: Option<String>,
+    /// Quantises as a recipe, a preset or a TOML file, has weights in the forward product; tensors that its names or
+    /// sizes keep in high precision are copied.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["format", "blocks", "rule", "rounding"])]
+    pub recipe: Option<String>,
+    /// The tensors to quantise, by name; '*' stands for any characters; may be repeated [default: all that can be].
+    #[arg(long, value_name = "NAME")]
+    pub tensors: Vec<String>,
+    /// The dimension along which blocks run, the one that a product sums over; negative ones count from the end.
+    #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
+    pub axis: isize,
+    /// What shares a block scale: vector, the format's number of elements along the axis, or square, 16x16 (nvfp4)
+    /// [default: vector].
+    #[arg(long, value_name = "SHAPE")]
+    pub blocks: Option<String>,
+    /// How scales are made. nvfp4: te, torchao, four_over_six; mx formats: rceil, floor, even, ceil; fp8: te [default: te
+    /// or rceil].
+    #[arg(long)]
+    pub rule: Option<String>,
+    /// How elements are rounded: nearest_even, stochastic, ms_eden (nvfp4 by te) [default: nearest_even].
+    #[arg(long)]
+    pub rounding: Option<String>,
+    /// What random roundings are drawn from [default: the recipe's, or 0].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// The order of block scales: linear, or tiled_128x4, which Blackwell's matrix units read.
+    #[arg(long, default_value = "linear")]
+    pub layout: String,
+    /// Turns a file that this command wrote back to plain tensors of the elements that they had before.
+    #[arg(long, conflicts_with_all = ["format", "recipe", "tensors", "axis", "blocks", "rule", "rounding", "seed", "layout"])]
+    pub dequantize: bool,
+}
+
+/// What `tessera analyze --help` says of its figures.
+const ANALYZE_FIGURES: &str = "\
+A tensor of f32, bf16 or f16 elements and two or more dimensions is seen as a matrix M: its last dimension the columns,
+the others the rows (tokens, where it is an activation). Two tables go to standard output.
+
+What it is like, a line a tensor:
+  mean      the share of the mean over the rows in the energy, l·|mean|² / ‖M‖²: what centring takes out
+  first     the share of the leading singular direction, σ₁² / ‖M‖²
+  1.5 %     the share of so many of the directions; by randomised subspace iteration, from below
+  5 %
+  range     log₂ of the largest over the smallest nonzero magnitude
+  in block  the same within 16 elements along the axis, the median of all blocks
+  at most   the largest of all blocks
+  scales    log₂ of the largest over the smallest of the blocks' largest magnitudes
+
+The relative error ‖M − M̂‖ / ‖M‖ of each method, where M̂ is what is read back, everything that was split off included:
+  nvfp4 te, nvfp4 torchao, nvfp4 four_over_six, mxfp4, mxfp8_e4m3
+                  quantised by that scale rule
+  nvfp4 centred   less the mean over the rows, which is rounded to bf16 (averis)
+  nvfp4 spectral  less the leading 1.5 % of singular directions, whose factors are quantised by themselves (metis)
+  nvfp4 hadamard  rotated along the axis by a Hadamard transform of 16 with TransformerEngine's signs
+or of each --recipe as it treats the operand; 'kept' where the recipe keeps it in high precision.
+
+--json writes the same figures as a list of objects: tensor, shape, axis, energy, range, errors.";
+
+/// `tessera analyze`.
+#[derive(Debug, Args)]
+pub struct AnalyzeArguments {
+    /// The tensors, weights or recorded activations and gradients: a safetensors file.
+    pub input: PathBuf,
+    /// The tensors to analyse, by name; '*' stands for any characters; may be repeated [default: all that can be].
+    #[arg(long, value_name = "NAME")]
+    pub tensors: Vec<String>,
+    /// A recipe, a preset or a TOML file, to tell the error of; may be repeated [default: formats, rules and splits].
+    #[arg(long, value_name = "NAME")]
+    pub recipe: Vec<String>,
+    /// Which of a recipe's operands the tensors are: weight or activation, of the forward product, or gradient, of dgrad.
+    #[arg(long, default_value = "weight", requires = "recipe")]
+    pub operand: String,
+    /// The dimension along which blocks run, the one that a product sums over; negative ones count from the end.
+    #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
+    pub axis: isize,
+    /// What the search for singular directions starts from.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Draws the figures, a panel a tensor, in light or dark as the reader has it.
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Writes the figures for a program to read.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
 }
 
 /// A number of threads or processes.

@@ -158,7 +158,8 @@ fn count_launches(steps: &[Step], launches: &mut [usize]) {
     }
 }
 
-fn bytes(count: usize) -> String {
+/// `1.5 MiB`.
+pub(super) fn bytes(count: usize) -> String {
     match count {
         0..1024 => format!("{count} B"),
         1024..1_048_576 => format!("{:.1} KiB", count as f64 / 1024.0),

@@ -1,0 +1,141 @@
+//! `tessera analyze`: what the tensors of a file are like, and what each way of quantising them costs.
+
+use super::arguments::AnalyzeArguments;
+use super::columns::columns;
+use super::quantize::{list, percent, progress_bar, shape};
+use super::{output, print, recipe};
+use crate::analysis::{Column, Matrix, Report, analyze as figures, svg};
+use crate::checkpoint::{Checkpoint, Entry, Selection, axis_of, element_of};
+use crate::{Failure, words};
+use tessera_passes::linears::Side;
+
+pub(super) fn analyze(arguments: &AnalyzeArguments) -> Result<(), Failure> {
+    let methods = methods(arguments)?;
+    let checkpoint = Checkpoint::open(&arguments.input)?;
+    let selection = Selection::new(&arguments.tensors);
+    let entries = selection.entries(&checkpoint)?;
+    let total = entries.iter().map(|entry| entry.bytes.len() as u64);
+    let bar = progress_bar(total.sum());
+    let (mut reports, mut skipped) = (Vec::new(), Vec::new());
+    for entry in &entries {
+        bar.set_message(entry.name.to_owned());
+        let is_named = selection.names(entry.name);
+        match report(entry, arguments, &methods) {
+            Ok(report) => reports.push(report),
+            Err(Obstacle::Skipped(reason)) if !is_named => skipped.push((entry.name, reason)),
+            Err(Obstacle::Skipped(reason)) => {
+                let message = format!("tensor '{}' cannot be analysed: {reason}", entry.name);
+                return Err(Failure::in_file(&checkpoint.name(), message));
+            }
+            Err(Obstacle::Refused(message)) => {
+                return Err(Failure::in_file(&checkpoint.name(), message));
+            }
+        }
+        bar.inc(entry.bytes.len() as u64);
+    }
+    bar.finish_and_clear();
+    notify_skipped(skipped);
+    if reports.is_empty() {
+        let message = "it has no tensor to analyse";
+        return Err(Failure::in_file(&checkpoint.name(), message));
+    }
+    if let Some(path) = &arguments.svg {
+        output::write_file(path, svg(&reports).as_bytes())?;
+    }
+    if let Some(path) = &arguments.json {
+        let json = serde_json::to_string_pretty(&reports).map_err(Failure::error)?;
+        output::write_file(path, format!("{json}\n").as_bytes())?;
+    }
+    print(&tables(&reports))
+}
+
+/// The methods that the flags ask for.
+fn methods(arguments: &AnalyzeArguments) -> Result<Vec<Column>, Failure> {
+    if arguments.recipe.is_empty() {
+        return Column::usual().map_err(Failure::error);
+    }
+    let side = words::find("operand", &arguments.operand, &Side::ALL, Side::name);
+    let side = side.map_err(Failure::error)?;
+    let recipes = arguments.recipe.iter();
+    recipes
+        .map(|name| Ok(Column::Recipe(Box::new(recipe::find(name)?), side)))
+        .collect()
+}
+
+/// Why a tensor has no figures.
+enum Obstacle {
+    /// It is not of the kind that has.
+    Skipped(String),
+    /// What the user asks for does not go.
+    Refused(String),
+}
+
+fn report(
+    entry: &Entry<'_>,
+    arguments: &AnalyzeArguments,
+    methods: &[Column],
+) -> Result<Report, Obstacle> {
+    let element = element_of(entry).map_err(|reason| Obstacle::Skipped(reason.to_string()))?;
+    let axis = axis_of(entry, arguments.axis).map_err(Obstacle::Refused)?;
+    let matrix = Matrix::new(entry.shape, element.to_f32(entry.bytes));
+    let matrix = matrix.map_err(|reason| Obstacle::Skipped(reason.to_string()))?;
+    figures(entry.name, &matrix, axis, methods, arguments.seed)
+        .map_err(|error| Obstacle::Refused(error.to_string()))
+}
+
+/// Says which tensors were left out, reason by reason.
+fn notify_skipped(mut skipped: Vec<(&str, String)>) {
+    skipped.sort_by(|(_, a), (_, b)| a.cmp(b));
+    for same in skipped.chunk_by(|(_, a), (_, b)| a == b) {
+        let names: Vec<&str> = same.iter().map(|&(name, _)| name).collect();
+        let reason = &same[0].1;
+        notice!("note: not analysed: {} ({reason})", list(&names));
+    }
+}
+
+/// Two tables: what the tensors are like, and the errors.
+fn tables(reports: &[Report]) -> String {
+    let headings = [
+        "tensor", "shape", "mean", "first", "1.5 %", "5 %", "range", "in block", "at most",
+        "scales",
+    ];
+    let rows: Vec<Vec<String>> = reports.iter().map(likeness).collect();
+    let likeness = columns(&headings, &rows, 2);
+    let methods = reports
+        .first()
+        .into_iter()
+        .flat_map(|report| &report.errors);
+    let mut headings = vec!["relative error"];
+    headings.extend(methods.map(|error| error.method.as_str()));
+    let rows: Vec<Vec<String>> = reports.iter().map(errors).collect();
+    let errors = columns(&headings, &rows, 1);
+    format!("{likeness}\n{errors}")
+}
+
+fn likeness(report: &Report) -> Vec<String> {
+    let (energy, range) = (&report.energy, &report.range);
+    let shares = [
+        energy.mean,
+        energy.first,
+        energy.leading_1_5_percent,
+        energy.leading_5_percent,
+    ];
+    let ranges = [
+        range.tensor,
+        range.block_median,
+        range.block_largest,
+        range.scales,
+    ];
+    let names = [report.tensor.clone(), shape(&report.shape)].into_iter();
+    let shares = shares.into_iter().map(percent);
+    let ranges = ranges.into_iter().map(|bits| format!("{bits:.1}"));
+    names.chain(shares).chain(ranges).collect()
+}
+
+fn errors(report: &Report) -> Vec<String> {
+    let errors = report.errors.iter().map(|error| {
+        let own = error.relative_error;
+        own.map_or_else(|| "kept".to_owned(), percent)
+    });
+    [report.tensor.clone()].into_iter().chain(errors).collect()
+}
