@@ -1,8 +1,9 @@
 //! Tessera compiles whole training steps, from StableHLO to machine code, towards matrix products in 4-bit floating
 //! point.
 //!
-//! This crate is the roof over the parts: [`Source`] reads a step, [`Compiler`] makes a bundle of it, [`checkpoint`] holds
-//! what becomes of checkpoints, [`analysis`] what can be said of their tensors, [`cli`] is the `tessera` command. The parts are crates of their own:
+//! This crate is the roof over the parts: [`Source`] reads a step, [`Compiler`] makes a bundle of it, [`checkpoint`]
+//! quantises files of tensors, [`analysis`] says what that costs, [`cli`] is the `tessera` command. The parts are crates
+//! of their own:
 //!
 //! | crate | what it is |
 //! |---|---|

@@ -1,5 +1,7 @@
 //! The `tessera` command as a user sees it: standard output, standard error, exit code.
 
+#[path = "command/analyze.rs"]
+mod analyze;
 #[path = "command/malformed.rs"]
 mod malformed;
 #[path = "command/quantize.rs"]

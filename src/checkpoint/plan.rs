@@ -200,7 +200,7 @@ pub(crate) fn axis_of(entry: &Entry<'_>, axis: isize) -> Result<usize, String> {
     from_front.filter(|&own| own < rank).ok_or_else(|| {
         let (name, last) = (entry.name, rank - 1);
         format!(
-            "tensor '{name}' of {rank} dimensions has no axis {axis}: expected 0 to {last}, or −{rank} to −1 from the \
+            "tensor '{name}' of {rank} dimensions has no axis {axis}: expected 0 to {last}, or -{rank} to -1 from the \
              end"
         )
     })

@@ -228,6 +228,21 @@ fn a_recipe_says_how_weights_are_quantised_and_which_are_kept() {
 }
 
 #[test]
+fn a_recipe_that_rotates_weights_is_refused() {
+    let model = Model::new();
+    let recipe = model.path("rotated.toml");
+    std::fs::write(&recipe, "extends = \"nvfp4\"\n[forward]\nhadamard = true\n").unwrap();
+    let outcome = model.run(&["--recipe", recipe.to_str().unwrap()]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""));
+    let last = outcome.stderr.lines().last().unwrap();
+    assert_eq!(
+        last,
+        "model.safetensors: error: recipe 'rotated' rotates weights together with activations, which is the work of a \
+         step: a file holds one scaled tensor for a weight"
+    );
+}
+
+#[test]
 fn the_same_command_writes_the_same_bytes() {
     let model = Model::new();
     let read = || std::fs::read(model.path("out.safetensors")).unwrap();
@@ -280,7 +295,6 @@ fn what_cannot_be_is_refused_and_nothing_written() {
             &["--format", "nvfp4", "--tensors", "st*"],
         ),
         ("model.safetensors", &["--recipe", "metis"]),
-        ("model.safetensors", &["--recipe", "averis-hadamard"]),
         ("model.safetensors", &["--recipe", "bf16"]),
         ("model.safetensors", &["--recipe", "avers"]),
         ("model.safetensors", &["--dequantize"]),

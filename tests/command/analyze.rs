@@ -1,0 +1,125 @@
+//! `tessera analyze`: its tables, its figure, what it refuses.
+
+use super::{Outcome, tessera};
+use insta::assert_snapshot;
+use std::path::PathBuf;
+use tempfile::TempDir;
+use tessera_numerics::{ElementType, Initialiser, Tensor};
+use tessera_runtime::tensors;
+
+/// A file of tensors in a folder of its own: noise, noise with a mean over its rows, a vector, zeros.
+struct File(TempDir);
+
+impl File {
+    fn new() -> Self {
+        let normal: Initialiser = "normal(seed=3)".parse().unwrap();
+        let noise = normal.tensor(ElementType::F32, &[64, 48], 0).unwrap();
+        let mean: Initialiser = "normal(std=3, seed=4)".parse().unwrap();
+        let mean = mean.tensor(ElementType::F32, &[48], 0).unwrap();
+        let mean = mean.values::<f32>().unwrap();
+        let values = noise.values::<f32>().unwrap();
+        let biased = values.iter().zip(mean.iter().cycle());
+        let biased: Vec<f32> = biased.map(|(value, mean)| value + mean).collect();
+        let biased = Tensor::from_values([64, 48], &biased).unwrap();
+        let zeros = Tensor::zeros(ElementType::F32, [4, 4]).unwrap();
+        let norm = Tensor::from_values([48], &mean).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let named = [
+            ("weight", &noise),
+            ("activation", &biased),
+            ("norm", &norm),
+            ("zeros", &zeros),
+        ];
+        tensors::write(folder.path().join("file.safetensors"), named).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, flags: &[&str]) -> Outcome {
+        let input = self.path("file.safetensors");
+        let arguments = ["analyze", input.to_str().unwrap()].into_iter();
+        let mut outcome = tessera(arguments.chain(flags.iter().copied()));
+        let folder = format!("{}/", self.0.path().display());
+        outcome.stderr = outcome.stderr.replace(&folder, "");
+        outcome
+    }
+}
+
+#[test]
+fn the_tables_tell_what_tensors_are_like_and_what_methods_cost() {
+    let outcome = File::new().run(&[]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert_eq!(
+        outcome.stderr,
+        "note: not analysed: 1 tensor: zeros (all its elements are zero)\n\
+         note: not analysed: 1 tensor: norm (fewer than two dimensions)\n"
+    );
+    assert_snapshot!(outcome.stdout);
+}
+
+#[test]
+fn recipes_are_told_by_the_operand_they_treat() {
+    let flags = [
+        "--recipe", "averis", "--recipe", "bf16", "--recipe", "mxfp8",
+    ];
+    let outcome = File::new().run(&[&flags[..], &["--operand", "activation"]].concat());
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let (_, errors) = outcome.stdout.split_once("\n\n").unwrap();
+    assert_snapshot!(errors);
+}
+
+#[test]
+fn figure_and_json_hold_every_tensor() {
+    let file = File::new();
+    let (svg, json) = (file.path("figure.svg"), file.path("figures.json"));
+    let flags = [
+        "--svg",
+        svg.to_str().unwrap(),
+        "--json",
+        json.to_str().unwrap(),
+    ];
+    let outcome = file.run(&flags);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let svg = std::fs::read_to_string(svg).unwrap();
+    assert_eq!(svg.matches("class=\"name\"").count(), 2);
+    let json = std::fs::read_to_string(json).unwrap();
+    let reports: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let tensors = reports.as_array().unwrap().iter();
+    let names: Vec<_> = tensors
+        .map(|report| report["tensor"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["activation", "weight"]);
+    let error = |method: usize| &reports[0]["errors"][method];
+    assert_eq!(error(0)["method"], "nvfp4 te");
+    // Both of the same noise; only the activation has a mean, of nine times the noise's energy.
+    assert!(reports[0]["energy"]["mean"].as_f64().unwrap() > 0.8);
+    assert!(reports[1]["energy"]["mean"].as_f64().unwrap() < 0.1);
+    let relative = |method| error(method)["relative_error"].as_f64().unwrap();
+    assert_eq!(error(5)["method"], "nvfp4 centred");
+    assert!(relative(5) < 0.5 * relative(0));
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let file = File::new();
+    let refusals: Vec<String> = [
+        &["--tensors", "norm"][..],
+        &["--tensors", "zeros"],
+        &["--tensors", "wight"],
+        &["--tensors", "n*"],
+        &["--axis", "-3"],
+        &["--recipe", "nvfp"],
+        &["--recipe", "nvfp4", "--operand", "weights"],
+    ]
+    .iter()
+    .map(|flags| {
+        let outcome = file.run(flags);
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""));
+        format!("$ {}\n{}", flags.join(" "), outcome.stderr)
+    })
+    .collect();
+    assert_snapshot!(refusals.join("\n"));
+}
