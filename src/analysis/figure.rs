@@ -145,10 +145,10 @@ impl<'t> Panel<'t> {
                 let y = self.next();
                 let (label, value) = (size::BARS - 8, size::BARS);
                 let method = escaped(&error.method);
-                let _ = write!(
+                let _ = writeln!(
                     self.text,
                     "<text class=\"label\" x=\"{label}\" y=\"{y}\">{method}</text>\
-                     <text class=\"quiet\" x=\"{value}\" y=\"{y}\">kept</text>\n"
+                     <text class=\"quiet\" x=\"{value}\" y=\"{y}\">kept</text>"
                 );
             }
         }
@@ -162,12 +162,12 @@ impl<'t> Panel<'t> {
         let own = length.clamp(0.0, 1.0) * longest as f64;
         let (top, after) = (y - thick + 1, start + longest + 8);
         let (label, value) = (escaped(label), 100.0 * value);
-        let _ = write!(
+        let _ = writeln!(
             self.text,
             "<text class=\"label\" x=\"{end}\" y=\"{y}\">{label}</text>\
              <rect class=\"rail\" x=\"{start}\" y=\"{top}\" width=\"{longest}\" height=\"{thick}\" rx=\"2\"/>\
              <rect class=\"{class}\" x=\"{start}\" y=\"{top}\" width=\"{own:.1}\" height=\"{thick}\" rx=\"2\"/>\
-             <text{weight} x=\"{after}\" y=\"{y}\">{value:.2} %</text>\n"
+             <text{weight} x=\"{after}\" y=\"{y}\">{value:.2} %</text>"
         );
     }
 
