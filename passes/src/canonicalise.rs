@@ -19,6 +19,7 @@ mod reduction;
 mod shape;
 mod simplifier;
 
+pub(crate) use facts::exact_float;
 pub(crate) use shape::reshape_groups;
 
 use crate::manager::{OptionError, OptionValue, Pass, PassFailure, Report, integer_option};

@@ -16,7 +16,7 @@
 //! | `outline` | making calls and kernels of groups |
 
 mod contract;
-mod cost;
+pub(crate) mod cost;
 mod dot;
 mod grouping;
 mod name;

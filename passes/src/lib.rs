@@ -12,6 +12,7 @@
 //! | [`canonicalise`] | exact simplification: fold, merge, remove |
 //! | [`decompose`] | ops that no kernel computes become ops that kernels do |
 //! | [`linears`] | which products are a parameter's forward, dgrad and wgrad |
+//! | [`rewrites`] | equality saturation: the cheapest of all equal programs |
 //! | [`unit_dimensions`] | dimensions of 1 leave all computation |
 //! | [`recipes`] | what each product of a step is computed in, as data |
 //! | [`barriers`] | optimization barriers go, once nothing may be undone by that |
@@ -28,6 +29,7 @@ pub mod manager;
 pub mod plan;
 pub mod rebuild;
 pub mod recipes;
+pub mod rewrites;
 pub mod unit_dimensions;
 
 pub use manager::{Pass, PassError, Pipeline, Reproducer};

@@ -58,7 +58,7 @@ fn first<T: Copy + Into<i128>>(values: Option<Vec<T>>) -> Option<i128> {
 }
 
 /// The scalar of a float type that is exactly `number`; `None` where there is none.
-pub(super) fn exact_float(element: ElementType, number: f64) -> Option<Tensor> {
+pub(crate) fn exact_float(element: ElementType, number: f64) -> Option<Tensor> {
     let scalar = match element {
         ElementType::F16 => Tensor::scalar(f16::from_f64(number)),
         ElementType::Bf16 => Tensor::scalar(bf16::from_f64(number)),

@@ -7,10 +7,10 @@
 use tessera_ir::{Binary, OpKind, Unary};
 
 /// What it costs to start a kernel on all threads and wait for them: a few microseconds.
-pub(super) const LAUNCH: u64 = 20_000;
+pub(crate) const LAUNCH: u64 = 20_000;
 
 /// What one element of an op's result costs.
-pub(super) fn weight(kind: &OpKind) -> u64 {
+pub(crate) fn weight(kind: &OpKind) -> u64 {
     const SIMPLE: u64 = 1;
     const DIVISION: u64 = 8;
     const TRANSCENDENTAL: u64 = 30;

@@ -6,6 +6,7 @@ use crate::canonicalise::{Canonicalise, CommonSubexpressions, DeadCode};
 use crate::decompose::Decompose;
 use crate::fuse::Fuse;
 use crate::inline::Inline;
+use crate::rewrites::Saturate;
 use crate::unit_dimensions::FoldUnitDimensions;
 
 /// Makes each pass with its options' defaults, in the order in which they are listed.
@@ -16,6 +17,7 @@ const PASSES: &[fn() -> Box<dyn Pass>] = &[
     || Box::new(DeadCode),
     || Box::new(Decompose),
     || Box::new(FoldUnitDimensions),
+    || Box::<Saturate>::default(),
     || Box::new(DropBarriers),
     || Box::<Fuse>::default(),
 ];

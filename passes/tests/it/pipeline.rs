@@ -51,6 +51,7 @@ fn every_pass_is_listed_with_its_options() {
             "dce",
             "decompose",
             "fold-unit-dimensions",
+            "saturate",
             "drop-barriers",
             "fuse"
         ]

@@ -555,7 +555,8 @@ fn check(module: &Module) {
     tessera_ir::verify(module).unwrap();
     let inputs = special_inputs(module);
     let expected = interpret(module, &inputs);
-    for pipeline in [DEFAULT_PIPELINE, "fuse", "fuse{max-ops=1}"] {
+    let saturated = "saturate{max-ops=12 numerics=exact},fuse";
+    for pipeline in [DEFAULT_PIPELINE, "fuse", "fuse{max-ops=1}", saturated] {
         let fused = run(pipeline, module);
         eprintln!("{pipeline}");
         assert_same(&interpret(&fused, &inputs), &expected);

@@ -1,0 +1,253 @@
+//! Rules of outer products and other products along few terms: wgrad's corrections.
+//!
+//! A product is *thin* where it has at most [`MAX_RANK`] terms: it costs its result's bytes and little else. Sums are
+//! rearranged so that thin products stand together, and only then: sums in general keep their order.
+
+use super::super::rule::{NumericClass, Rule, Terms};
+use super::contraction::Product;
+use super::repetition::splat_of_shape;
+use egg::Id;
+use tessera_ir::{Binary, ElementType, Op, OpKind};
+
+/// The largest number of terms of a product that is thin: a few epilogue operations per element.
+const MAX_RANK: usize = 8;
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        name: "outer product by broadcast",
+        numerics: NumericClass::Reassociating,
+        equality: "dot_general(a, b) without contraction = broadcast a · broadcast b (but for the sign of a zero)",
+        heads: &["dot_general"],
+        apply: outer_product_by_broadcast,
+    },
+    Rule {
+        name: "thin products together",
+        numerics: NumericClass::Reassociating,
+        equality: "(p + a ⊗ b) + c ⊗ d = p + (a ⊗ b + c ⊗ d)",
+        heads: &["add"],
+        apply: thin_products_together,
+    },
+    Rule {
+        name: "common factor of outer products",
+        numerics: NumericClass::Reassociating,
+        equality: "a ⊗ c + b ⊗ c = (a + b) ⊗ c",
+        heads: &["add"],
+        apply: common_factor,
+    },
+    Rule {
+        name: "sum of thin products",
+        numerics: NumericClass::Reassociating,
+        equality: "a ⊗ c + b ⊗ d = dot_general(concatenate(a, b), concatenate(c, d)): one product of rank 2",
+        heads: &["add"],
+        apply: sum_of_thin_products,
+    },
+    Rule {
+        name: "multiple of outer product",
+        numerics: NumericClass::Reassociating,
+        equality: "(a ⊗ b) · s = (a · s) ⊗ b for a number s",
+        heads: &["multiply"],
+        apply: multiple_of_outer_product,
+    },
+];
+
+/// A thin product of two matrices, without batches, in one float type.
+struct Thin {
+    product: Product,
+    rank: usize,
+}
+
+fn thin(terms: &Terms<'_>, id: Id) -> Vec<Thin> {
+    let products = terms.ops(id, Product::of).into_iter();
+    products
+        .filter_map(|product| {
+            let mut sides = product.sides.iter();
+            let one_type = sides.all(|side| {
+                let element = terms.tensor(side.value).map(|tensor| tensor.element);
+                element == Some(product.element)
+            });
+            let [lhs, rhs] = &product.sides;
+            let sizes = terms.shape(lhs.value);
+            let rank = lhs.contracting.iter().map(|&d| sizes[d]).product();
+            let is_matrix = |side: &super::contraction::Side| {
+                side.batching.is_empty()
+                    && side.contracting.len() <= 1
+                    && side.free(terms.shape(side.value).len()).len() == 1
+            };
+            let holds = one_type
+                && product.element.is_float()
+                && product.accumulator == product.element
+                && is_matrix(lhs)
+                && is_matrix(rhs)
+                && (1..=MAX_RANK).contains(&rank);
+            holds.then_some(Thin { product, rank })
+        })
+        .collect()
+}
+
+/// The vectors of an outer product, where that is one.
+fn outer(thin: &Thin) -> Option<[Id; 2]> {
+    let [lhs, rhs] = &thin.product.sides;
+    lhs.contracting.is_empty().then_some([lhs.value, rhs.value])
+}
+
+fn outer_product(terms: &mut Terms<'_>, [a, b]: [Id; 2], element: ElementType) -> Option<Id> {
+    let kind = OpKind::DotGeneral {
+        lhs_batching_dimensions: Vec::new(),
+        rhs_batching_dimensions: Vec::new(),
+        lhs_contracting_dimensions: Vec::new(),
+        rhs_contracting_dimensions: Vec::new(),
+        accumulator: element,
+        element,
+    };
+    terms.add(kind, &[a, b])
+}
+
+fn outer_product_by_broadcast(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<Id>> {
+    let product = Product::of(op)?;
+    let [lhs, rhs] = &product.sides;
+    let one_type = [lhs, rhs].iter().all(|side| {
+        let element = terms.tensor(side.value).map(|tensor| tensor.element);
+        element == Some(product.element)
+    });
+    let plain = lhs.batching.is_empty() && lhs.contracting.is_empty();
+    if !plain || !one_type || product.accumulator != product.element {
+        return None;
+    }
+    let shape = [terms.shape(lhs.value), terms.shape(rhs.value)].concat();
+    let split = terms.shape(lhs.value).len();
+    let first: Vec<usize> = (0..split).collect();
+    let last: Vec<usize> = (split..shape.len()).collect();
+    let a = terms.broadcast(lhs.value, &first, &shape)?;
+    let b = terms.broadcast(rhs.value, &last, &shape)?;
+    Some(vec![terms.add(OpKind::Binary(Binary::Multiply), &[a, b])?])
+}
+
+const ADD: OpKind = OpKind::Binary(Binary::Add);
+
+fn thin_products_together(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<Id>> {
+    if op.kind != ADD {
+        return None;
+    }
+    let mut equal = Vec::new();
+    for (sum, last) in both_ways(op)? {
+        if thin(terms, last).is_empty() || !thin(terms, sum).is_empty() {
+            continue;
+        }
+        let inner = terms.ops(sum, |op| (op.kind == ADD).then(|| op.clone()));
+        for inner in inner {
+            for (rest, first) in both_ways(&inner)? {
+                if thin(terms, first).is_empty() || !thin(terms, rest).is_empty() {
+                    continue;
+                }
+                if let Some(together) = terms.add(ADD, &[first, last]) {
+                    equal.extend(terms.add(ADD, &[rest, together]));
+                }
+            }
+        }
+    }
+    Some(equal)
+}
+
+/// The two operands of a commutative op, in both orders.
+fn both_ways(op: &Op<Id>) -> Option<[(Id, Id); 2]> {
+    let [x, y] = *op.operands.as_slice() else {
+        return None;
+    };
+    Some([(x, y), (y, x)])
+}
+
+fn common_factor(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<Id>> {
+    if op.kind != ADD {
+        return None;
+    }
+    let &[x, y] = op.operands.as_slice() else {
+        return None;
+    };
+    let (first, second) = (thin(terms, x), thin(terms, y));
+    let mut equal = Vec::new();
+    for first in &first {
+        for second in &second {
+            let (Some([a, c]), Some([b, d])) = (outer(first), outer(second)) else {
+                continue;
+            };
+            let element = first.product.element;
+            if terms.same(c, d)
+                && let Some(sum) = terms.add(ADD, &[a, b])
+            {
+                equal.extend(outer_product(terms, [sum, c], element));
+            }
+            if terms.same(a, b)
+                && let Some(sum) = terms.add(ADD, &[c, d])
+            {
+                equal.extend(outer_product(terms, [a, sum], element));
+            }
+        }
+    }
+    Some(equal)
+}
+
+fn sum_of_thin_products(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<Id>> {
+    if op.kind != ADD {
+        return None;
+    }
+    let &[x, y] = op.operands.as_slice() else {
+        return None;
+    };
+    // One form of each is enough: others are equal, and combinations of all of them many.
+    let (first, second) = (thin(terms, x), thin(terms, y));
+    let (first, second) = (first.first()?, second.first()?);
+    if first.rank + second.rank > MAX_RANK {
+        return None;
+    }
+    let mut sides = Vec::with_capacity(2);
+    for number in 0..2 {
+        let parts = [
+            terms_by_rows(terms, first, number)?,
+            terms_by_rows(terms, second, number)?,
+        ];
+        sides.push(terms.add(OpKind::Concatenate { dimension: 0 }, &parts)?);
+    }
+    let kind = OpKind::DotGeneral {
+        lhs_batching_dimensions: Vec::new(),
+        rhs_batching_dimensions: Vec::new(),
+        lhs_contracting_dimensions: vec![0],
+        rhs_contracting_dimensions: vec![0],
+        accumulator: first.product.accumulator,
+        element: first.product.element,
+    };
+    Some(vec![terms.add(kind, &sides)?])
+}
+
+/// One side of a thin product as a matrix with a row for each term.
+fn terms_by_rows(terms: &mut Terms<'_>, thin: &Thin, side: usize) -> Option<Id> {
+    let side = &thin.product.sides[side];
+    let shape = terms.shape(side.value).to_vec();
+    match (side.contracting.as_slice(), shape.as_slice()) {
+        ([], &[size]) => terms.reshape(side.value, &[1, size]),
+        ([0], _) => Some(side.value),
+        ([1], _) => terms.transpose(side.value, &[1, 0]),
+        _ => None,
+    }
+}
+
+fn multiple_of_outer_product(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<Id>> {
+    if op.kind != OpKind::Binary(Binary::Multiply) {
+        return None;
+    }
+    let mut equal = Vec::new();
+    for (product, factor) in both_ways(op)? {
+        if terms.splat(factor).is_none() {
+            continue;
+        }
+        for thin in thin(terms, product) {
+            let Some([a, b]) = outer(&thin) else {
+                continue;
+            };
+            let shape = terms.shape(a).to_vec();
+            let factor = splat_of_shape(terms, factor, &shape)?;
+            let multiple = terms.add(OpKind::Binary(Binary::Multiply), &[a, factor])?;
+            equal.extend(outer_product(terms, [multiple, b], thin.product.element));
+        }
+    }
+    Some(equal)
+}
