@@ -71,7 +71,9 @@ impl Numbers {
             && x.iter().zip(&y).all(|(&x, &y)| match self {
                 Self::Special => x.to_bits() == y.to_bits() || (x.is_nan() && y.is_nan()),
                 Self::Integers => x == y,
-                Self::Positive => x == y || (x - y).abs() <= 64.0 * f32::EPSILON / 2.0 * x.abs().max(y.abs()),
+                Self::Positive => {
+                    x == y || (x - y).abs() <= 64.0 * f32::EPSILON / 2.0 * x.abs().max(y.abs())
+                }
             })
     }
 }

@@ -12,5 +12,6 @@ mod pipeline;
 mod planning;
 mod random;
 mod recipes;
+mod rewrites;
 mod snapshots;
 mod steps;

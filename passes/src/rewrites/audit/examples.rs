@@ -45,6 +45,7 @@ pub(super) const EXAMPLES: &[(&str, Example)] = &[
     ("elementwise of broadcasts", elementwise_of_broadcasts),
     ("reduction of reshape", reductions_of_reshape),
     ("reduction of transpose", reductions_of_transpose),
+    ("hadamard of broadcast", hadamard_of_broadcast),
     ("product of transpose", products_of_transposes),
     ("transpose of product", transpose_of_product),
     ("product of reshape", products_of_reshapes),
@@ -55,7 +56,7 @@ pub(super) const EXAMPLES: &[(&str, Example)] = &[
     ),
     ("sum of repetition", sums_of_repetition),
     ("mean of repetition", means_of_repetition),
-    ("outer product by broadcast", outer_products),
+    ("outer product by broadcast", batched_outer_products),
     ("thin products together", corrections),
     ("common factor of outer products", outer_products),
     ("sum of thin products", outer_products),
@@ -186,6 +187,15 @@ fn reductions_of_transpose(random: &mut Random) -> Result<Graph, OpError> {
     finish(g)
 }
 
+fn hadamard_of_broadcast(random: &mut Random) -> Result<Graph, OpError> {
+    let [a, b] = [(); 2].map(|()| 1 + random.size());
+    let (mut g, [mean]) = Builder::new("", [f32s(&[32])]);
+    let signs: Vec<bool> = (0..16).map(|_| random.flip()).collect();
+    let repeated = g.broadcast_in_dim(mean, &[1], &[a, 32, b])?;
+    g.hadamard(repeated, 1, &signs)?;
+    finish(g)
+}
+
 fn dot(
     g: &mut Builder,
     (lhs, rhs): (ValueId, ValueId),
@@ -286,6 +296,13 @@ fn outer_products(random: &mut Random) -> Result<Graph, OpError> {
     g.add(ac, bd)?;
     g.add(ac, bc)?;
     g.add(ac, ad)?;
+    finish(g)
+}
+
+fn batched_outer_products(random: &mut Random) -> Result<Graph, OpError> {
+    let [e, m, n] = [(); 3].map(|()| random.size());
+    let (mut g, [a, c]) = Builder::new("", [f32s(&[m, e]), f32s(&[e, n])]);
+    dot(&mut g, (a, c), (&[1], &[0]), (&[], &[]))?;
     finish(g)
 }
 

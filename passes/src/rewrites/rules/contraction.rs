@@ -109,7 +109,7 @@ impl Product {
     }
 
     /// The result's shape.
-    fn shape(&self, terms: &Terms<'_>) -> Vec<usize> {
+    pub(super) fn shape(&self, terms: &Terms<'_>) -> Vec<usize> {
         let [lhs, rhs] = &self.sides;
         let lhs_shape = terms.shape(lhs.value);
         let mut shape: Vec<usize> = lhs.batching.iter().map(|&d| lhs_shape[d]).collect();

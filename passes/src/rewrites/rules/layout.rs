@@ -4,7 +4,7 @@
 //! layout alone come to be on the same operands, where they are one class.
 
 use super::super::rule::{NumericClass, Rule, Terms};
-use super::repetition::{reshaped_broadcast, splat_of_shape};
+use super::repetition::{repetitions, reshaped_broadcast, splat_of_shape};
 use crate::canonicalise::reshape_groups;
 use egg::Id;
 use tessera_ir::{Op, OpKind};
@@ -65,6 +65,13 @@ pub(super) const RULES: &[Rule] = &[
         equality: "reduce(transpose x) = transpose(reduce x), column_mean likewise, where the reduced dimensions keep their order or that is of no account",
         heads: &["reduce", "column_mean"],
         apply: reduction_of_transpose,
+    },
+    Rule {
+        name: "hadamard of broadcast",
+        numerics: NumericClass::Exact,
+        equality: "hadamard(broadcast x) = broadcast(hadamard x), where the axis is one of x's",
+        heads: &["hadamard"],
+        apply: hadamard_of_broadcast,
     },
 ];
 
@@ -414,6 +421,24 @@ fn reduction_of_transpose(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<Id>>
             .collect();
         if let (Some(value), Some(back)) = (reduction_of(terms, op, source, of_source), back) {
             equal.extend(terms.transpose(value, &back));
+        }
+    }
+    Some(equal)
+}
+
+fn hadamard_of_broadcast(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<Id>> {
+    let OpKind::Hadamard { axis, signs } = &op.kind else {
+        return None;
+    };
+    let mut equal = Vec::new();
+    for repetition in repetitions(terms, op.operands[0]) {
+        let own = repetition.dimensions.iter().position(|d| d == axis);
+        let kind = own.map(|axis| OpKind::Hadamard {
+            axis,
+            signs: signs.clone(),
+        });
+        if let Some(value) = kind.and_then(|kind| terms.add(kind, &[repetition.source])) {
+            equal.extend(terms.broadcast(value, &repetition.dimensions, &repetition.shape));
         }
     }
     Some(equal)

@@ -4,7 +4,7 @@
 //! rearranged so that thin products stand together, and only then: sums in general keep their order.
 
 use super::super::rule::{NumericClass, Rule, Terms};
-use super::contraction::Product;
+use super::contraction::{Product, Side};
 use super::repetition::splat_of_shape;
 use egg::Id;
 use tessera_ir::{Binary, ElementType, Op, OpKind};
@@ -68,7 +68,7 @@ fn thin(terms: &Terms<'_>, id: Id) -> Vec<Thin> {
             let [lhs, rhs] = &product.sides;
             let sizes = terms.shape(lhs.value);
             let rank = lhs.contracting.iter().map(|&d| sizes[d]).product();
-            let is_matrix = |side: &super::contraction::Side| {
+            let is_matrix = |side: &Side| {
                 side.batching.is_empty()
                     && side.contracting.len() <= 1
                     && side.free(terms.shape(side.value).len()).len() == 1
@@ -109,16 +109,25 @@ fn outer_product_by_broadcast(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<
         let element = terms.tensor(side.value).map(|tensor| tensor.element);
         element == Some(product.element)
     });
-    let plain = lhs.batching.is_empty() && lhs.contracting.is_empty();
-    if !plain || !one_type || product.accumulator != product.element {
+    if !lhs.contracting.is_empty() || !one_type || product.accumulator != product.element {
         return None;
     }
-    let shape = [terms.shape(lhs.value), terms.shape(rhs.value)].concat();
-    let split = terms.shape(lhs.value).len();
-    let first: Vec<usize> = (0..split).collect();
-    let last: Vec<usize> = (split..shape.len()).collect();
-    let a = terms.broadcast(lhs.value, &first, &shape)?;
-    let b = terms.broadcast(rhs.value, &last, &shape)?;
+    let shape = product.shape(terms);
+    let batch = lhs.batching.len();
+    let lhs_rank = terms.shape(lhs.value).len();
+    // Where the dimensions of a side are in the result: batching first, then those of lhs, then those of rhs.
+    let places = |side: &Side, rank: usize, first: usize| -> Vec<usize> {
+        let free = side.free(rank);
+        let place = |d: usize| match side.batching.iter().position(|&b| b == d) {
+            Some(batch) => batch,
+            None => first + free.iter().filter(|&&f| f < d).count(),
+        };
+        (0..rank).map(place).collect()
+    };
+    let lhs_places = places(lhs, lhs_rank, batch);
+    let rhs_places = places(rhs, terms.shape(rhs.value).len(), lhs_rank);
+    let a = terms.broadcast(lhs.value, &lhs_places, &shape)?;
+    let b = terms.broadcast(rhs.value, &rhs_places, &shape)?;
     Some(vec![terms.add(OpKind::Binary(Binary::Multiply), &[a, b])?])
 }
 
