@@ -3,8 +3,8 @@
 //! The best choice is hard to find (NP-hard, as shared terms make it a set cover), so the search starts with the source
 //! program and takes steps that make it cheaper; what it gives costs never more than the source. A step lets one class
 //! use another of its nodes, or lets all classes that could use a value which the program lacks use it together: sharing
-//! pays only when all do. Everything goes in the order of classes and of nodes, so equal costs are decided by the ops
-//! themselves and two runs choose the same.
+//! pays only when all do. What a step brings in is improved before the step is judged. Everything goes in the order of
+//! classes and of nodes, so equal costs are decided by the ops themselves and two runs choose the same.
 
 use super::analysis::EGraph;
 use super::cost::CostModel;
@@ -15,6 +15,9 @@ use tessera_ir::Type;
 
 /// How often all classes are tried at most; each time makes the program cheaper.
 const MAX_SWEEPS: usize = 16;
+
+/// How many classes that a step brings in are improved before it is judged.
+const MAX_FRESH: usize = 64;
 
 /// A node of a class that could be chosen.
 #[derive(Debug)]
@@ -70,6 +73,7 @@ pub(super) fn extract(
     let mut search = Search {
         references: vec![0; ids.len()],
         total: 0,
+        fresh: Vec::new(),
         seen: vec![0; ids.len()],
         stamp: 0,
         candidates,
@@ -151,6 +155,8 @@ struct Search {
     references: Vec<usize>,
     /// What the program costs.
     total: u64,
+    /// The classes that the program uses since [`Search::try_steps`] began and did not before.
+    fresh: Vec<usize>,
     /// The number of the last walk that came by each class.
     seen: Vec<u32>,
     stamp: u32,
@@ -171,6 +177,7 @@ impl Search {
                 let candidate = &self.candidates[class][number];
                 self.total += candidate.cost;
                 pending.extend(&candidate.children);
+                self.fresh.push(class);
             }
         }
     }
@@ -270,18 +277,27 @@ impl Search {
         users
     }
 
-    /// Takes those steps, each a class with a candidate, if that makes the program cheaper.
+    /// Takes those steps, each a class with a candidate, if that makes the program cheaper. What the program comes to use
+    /// by them was chosen beside another program, so that is improved before the costs are compared.
     fn try_steps(&mut self, steps: &[(usize, usize)]) {
         let before = self.total;
+        self.fresh.clear();
         let mut taken = Vec::with_capacity(steps.len());
         for &(class, number) in steps {
-            if self.references[class] > 0
-                && let Some(old) = self.chosen[class]
-                && old != number
-                && self.is_possible(class, number)
-            {
-                self.switch(class, number);
-                taken.push((class, old));
+            taken.extend(self.step(class, number));
+        }
+        if self.total >= before && self.fresh.len() <= MAX_FRESH {
+            for class in std::mem::take(&mut self.fresh) {
+                for number in 0..self.candidates[class].len() {
+                    let cost = self.total;
+                    if let Some((_, old)) = self.step(class, number) {
+                        if self.total < cost {
+                            taken.push((class, old));
+                        } else {
+                            self.switch(class, old);
+                        }
+                    }
+                }
             }
         }
         if self.total >= before {
@@ -289,6 +305,16 @@ impl Search {
                 self.switch(class, old);
             }
         }
+    }
+
+    /// Lets a class that the program uses have another candidate, where it may, and gives the class with the old one.
+    fn step(&mut self, class: usize, number: usize) -> Option<(usize, usize)> {
+        let old = self.chosen[class]?;
+        let is_step = self.references[class] > 0 && old != number;
+        (is_step && self.is_possible(class, number)).then(|| {
+            self.switch(class, number);
+            (class, old)
+        })
     }
 
     fn switch(&mut self, class: usize, number: usize) {

@@ -76,7 +76,7 @@ fn an_unknown_pass_is_placed_and_the_nearest_suggested() {
         error("inline,canonicalize,fuse"),
         "pipeline:1:8: error: unknown pass 'canonicalize', did you mean 'canonicalise'?\n  \
          inline,canonicalize,fuse\n         ^^^^^^^^^^^^\n\
-         note: there are: inline, canonicalise, cse, dce, decompose, fold-unit-dimensions, drop-barriers, fuse\n"
+         note: there are: inline, canonicalise, cse, dce, decompose, fold-unit-dimensions, saturate, drop-barriers, fuse\n"
     );
     assert!(error("xyzzy").starts_with("pipeline:1:1: error: unknown pass 'xyzzy'\n"));
 }

@@ -58,7 +58,7 @@ pub(super) const EXAMPLES: &[(&str, Example)] = &[
     ("mean of repetition", means_of_repetition),
     ("outer product by broadcast", batched_outer_products),
     ("thin products together", corrections),
-    ("common factor of outer products", outer_products),
+    ("common factor of outer products", corrections),
     ("sum of thin products", outer_products),
     ("multiple of outer product", outer_products),
     ("stream of no randomness", streams),

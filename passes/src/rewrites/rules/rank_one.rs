@@ -30,7 +30,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "common factor of outer products",
         numerics: NumericClass::Reassociating,
-        equality: "a ⊗ c + b ⊗ c = (a + b) ⊗ c",
+        equality: "(p + a ⊗ c) + b ⊗ c = p + (a + b) ⊗ c, with p or without",
         heads: &["add"],
         apply: common_factor,
     },
@@ -169,30 +169,48 @@ fn common_factor(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<Id>> {
     if op.kind != ADD {
         return None;
     }
-    let &[x, y] = op.operands.as_slice() else {
-        return None;
-    };
-    let (first, second) = (thin(terms, x), thin(terms, y));
     let mut equal = Vec::new();
-    for first in &first {
-        for second in &second {
-            let (Some([a, c]), Some([b, d])) = (outer(first), outer(second)) else {
-                continue;
-            };
-            let element = first.product.element;
-            if terms.same(c, d)
-                && let Some(sum) = terms.add(ADD, &[a, b])
-            {
-                equal.extend(outer_product(terms, [sum, c], element));
-            }
-            if terms.same(a, b)
-                && let Some(sum) = terms.add(ADD, &[c, d])
-            {
-                equal.extend(outer_product(terms, [a, sum], element));
+    for (x, last) in both_ways(op)? {
+        let last = outer_products(terms, last);
+        if last.is_empty() {
+            continue;
+        }
+        equal.extend(joined(terms, x, &last));
+        for inner in terms.ops(x, |op| (op.kind == ADD).then(|| op.clone())) {
+            for (rest, term) in both_ways(&inner)? {
+                for joined in joined(terms, term, &last) {
+                    equal.extend(terms.add(ADD, &[rest, joined]));
+                }
             }
         }
     }
     Some(equal)
+}
+
+/// The vectors of the outer products that a value is equal to.
+fn outer_products(terms: &Terms<'_>, id: Id) -> Vec<([Id; 2], ElementType)> {
+    let products = thin(terms, id).into_iter();
+    products
+        .filter_map(|thin| Some((outer(&thin)?, thin.product.element)))
+        .collect()
+}
+
+/// A value plus one of equal outer products, as one outer product, where they have a factor in common.
+fn joined(terms: &mut Terms<'_>, id: Id, others: &[([Id; 2], ElementType)]) -> Vec<Id> {
+    let mut equal = Vec::new();
+    for ([a, c], element) in outer_products(terms, id) {
+        for &([b, d], _) in others {
+            if terms.same(c, d) {
+                let sum = terms.add(ADD, &[a, b]);
+                equal.extend(sum.and_then(|sum| outer_product(terms, [sum, c], element)));
+            }
+            if terms.same(a, b) {
+                let sum = terms.add(ADD, &[c, d]);
+                equal.extend(sum.and_then(|sum| outer_product(terms, [a, sum], element)));
+            }
+        }
+    }
+    equal
 }
 
 fn sum_of_thin_products(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<Id>> {

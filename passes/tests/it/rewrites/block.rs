@@ -11,12 +11,14 @@ use super::count_named;
 use crate::common::{interpret, run};
 use std::fmt::Write;
 use tessera_ir::{
-    Builder, DotDimensionNumbers, ElementType, Input, Module, OpError, OpKind, QuantizeOperands,
-    Tensor, TensorType, ValueId, verify,
+    Binary, Builder, DotDimensionNumbers, ElementType, Input, Module, OpError, OpKind, Operation,
+    QuantizeOperands, Tensor, TensorType, ValueId, verify,
 };
 use tessera_numerics::{
     BlockShape, Format, Quantization, Rounding, ScaleLayout, ScaleRule, ScaledType,
 };
+use tessera_passes::Pipeline;
+use tessera_passes::manager::{Observer, PassRun};
 use tessera_passes::rewrites::{CostModel, CpuCosts};
 
 const F32: ElementType = ElementType::F32;
@@ -271,6 +273,24 @@ fn forward_and_dgrad_have_a_bias_row_and_wgrad_vectors_in_its_epilogue() {
 }
 
 #[test]
+fn wgrads_correction_is_of_rank_two() {
+    let after = run("saturate", &block(&SMALL).unwrap());
+    let graph = after.entry().unwrap();
+    let wgrad = graph.results()[1].value;
+    // dW = codes' product + ((s_X + l μ) ⊗ ν + μ ⊗ s_D): two outer products, each a multiplication of two broadcasts.
+    let is_outer = |operation: &Operation| {
+        let operands = operation.op.operands.iter();
+        let mut definitions = operands.map(|&operand| graph.defining_operation(operand));
+        operation.op.kind == OpKind::Binary(Binary::Multiply)
+            && graph.value_type(operation.result()) == graph.value_type(wgrad)
+            && definitions.all(|definition| {
+                definition.is_some_and(|d| matches!(d.op.kind, OpKind::BroadcastInDim { .. }))
+            })
+    };
+    assert_eq!(graph.operations().iter().filter(|o| is_outer(o)).count(), 2);
+}
+
+#[test]
 fn exact_rules_keep_all_bits() {
     let before = block(&SMALL).unwrap();
     let after = run("saturate{numerics=exact}", &before);
@@ -296,7 +316,26 @@ fn all_rules_keep_results_within_the_rounding_of_the_corrections() {
     }
 }
 
-/// Ops, and what the CPU's cost model says of them, before and after saturation and with exact rules only.
+/// How many kernels the rest of the default pipeline makes a module start.
+fn launches(module: &Module) -> usize {
+    #[derive(Default)]
+    struct Launches(usize);
+
+    impl Observer for Launches {
+        fn after_pass(&mut self, run: &PassRun<'_>) {
+            let launches = run.report.statistics().iter();
+            let launches = launches.filter(|(name, _)| *name == "launches");
+            self.0 += launches.map(|(_, count)| count).sum::<usize>();
+        }
+    }
+
+    let mut launches = Launches::default();
+    let rest = "decompose,fold-unit-dimensions,canonicalise,fuse".parse::<Pipeline>();
+    rest.unwrap().run(module, &mut launches).unwrap();
+    launches.0
+}
+
+/// Ops, the kernels they become, and what the CPU's cost model says of them, before and after saturation and with exact rules only.
 #[test]
 fn what_it_saves() {
     let mut table = String::new();
@@ -323,10 +362,11 @@ fn what_it_saves() {
             let graph = module.entry().unwrap();
             let cost = CpuCosts.graph(graph);
             let quantisations = count_named(&module, "quantize");
+            let launches = launches(&module);
             let (ops, time) = (graph.operations().len(), CpuCosts.time(&cost) / 1_000_000);
             writeln!(
                 table,
-                "  {form}: {ops} ops, {quantisations} quantisations, {cost}, {time} us"
+                "  {form}: {ops} ops, {quantisations} quantisations, {launches} kernels started; estimated: {cost}, {time} us"
             )
             .unwrap();
         }

@@ -9,7 +9,7 @@ fn check_step(name: &str) {
     let expected = interpret(&module, &inputs);
     for pipeline in [
         "saturate{numerics=exact}",
-        "inline,canonicalise,saturate{numerics=exact},canonicalise,drop-barriers,fuse",
+        "inline,canonicalise,saturate{numerics=exact},decompose,fold-unit-dimensions,canonicalise,drop-barriers,fuse",
     ] {
         let found = run(pipeline, &module);
         assert_same(&interpret(&found, &inputs), &expected);
