@@ -21,22 +21,27 @@ mod size {
     pub const NAME: usize = 40;
 }
 
+/// Plain rules first: what does not know of schemes, or of variables, shows the light one.
 const STYLE: &str = "\
-:root { --ground: #ffffff; --text: #1c2024; --quiet: #646c75; --rail: #eceef1; --error: #3566b0; --share: #a8551f; }
-@media (prefers-color-scheme: dark) {
-  :root { --ground: #15181b; --text: #e7eaed; --quiet: #9aa3ac; --rail: #272c31; --error: #7ba7ea; --share: #e09a63; }
-}
-svg { background: var(--ground); font-family: system-ui, sans-serif; font-size: 12px; }
-text { fill: var(--text); }
+svg { font-family: system-ui, sans-serif; font-size: 12px; }
+text { fill: #1c2024; }
 .title { font-size: 16px; font-weight: 600; }
 .name { font-size: 13px; font-weight: 600; }
-.quiet { fill: var(--quiet); }
+.quiet { fill: #646c75; }
 .label { text-anchor: end; }
 .least { font-weight: 700; }
-.ground { fill: var(--ground); }
-.rail { fill: var(--rail); }
-.error { fill: var(--error); }
-.share { fill: var(--share); }
+.ground { fill: #ffffff; }
+.rail { fill: #eceef1; }
+.error { fill: #3566b0; }
+.share { fill: #a8551f; }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e7eaed; }
+  .quiet { fill: #9aa3ac; }
+  .ground { fill: #15181b; }
+  .rail { fill: #272c31; }
+  .error { fill: #7ba7ea; }
+  .share { fill: #e09a63; }
+}
 ";
 
 /// The figure, a whole SVG file. Bars of errors have one scale in all panels, up to the largest; bars of shares go to

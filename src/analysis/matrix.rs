@@ -64,6 +64,13 @@ impl Matrix {
         self.squares
     }
 
+    /// ‖M − M̂‖ / ‖M‖ for numbers that stand for this tensor's.
+    pub fn relative_error(&self, read_back: &[f32]) -> f64 {
+        let pairs = self.values.iter().zip(read_back);
+        let errors = pairs.map(|(&own, &back)| (f64::from(own) - f64::from(back)).powi(2));
+        (errors.sum::<f64>() / self.squares).sqrt()
+    }
+
     /// The mean over the rows, a number a column.
     pub fn mean(&self) -> Vec<f64> {
         let mut sums = vec![0.0; self.columns()];
@@ -87,6 +94,9 @@ mod tests {
         assert_eq!((matrix.rows(), matrix.columns()), (4, 2));
         assert_eq!(matrix.mean(), [4.0, 5.0]);
         assert_eq!(matrix.squares(), 204.0);
+        // One of eight numbers is off by 2.
+        let back = [1., 2., 3., 4., 5., 6., 7., 10.];
+        assert_eq!(matrix.relative_error(&back), (4.0f64 / 204.0).sqrt());
     }
 
     #[test]

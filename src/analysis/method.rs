@@ -11,15 +11,20 @@ use tessera_numerics::{
 };
 use tessera_passes::linears::{Role, Side};
 use tessera_passes::recipes::{
-    Hadamard, HighPrecision, MeanSplit, OperandPrecision, OperandRecipe, Recipe, Refusal, Scaling,
-    Signs, SpectralSplit,
+    Hadamard, HighPrecision, KeptReason, MeanSplit, OperandPrecision, OperandRecipe, ProductRecipe,
+    Recipe, Refusal, Scaling, Signs, SpectralSplit,
 };
 
 /// A column of the report: the same method for every tensor, or what a recipe has for it.
 #[derive(Clone, Debug)]
 pub enum Column {
-    /// One method for all.
-    Method(Method),
+    /// One method for all, and what it does with a weight in a product.
+    Method {
+        /// Of the tensor, or of a product's left operand.
+        own: Box<Method>,
+        /// Of a product's right operand.
+        weight: Box<Method>,
+    },
     /// What a recipe does with this operand of the linear whose name the tensor has.
     Recipe(Box<Recipe>, Side),
 }
@@ -43,7 +48,11 @@ impl Column {
     /// # Errors
     /// None: the combinations exist.
     pub fn usual() -> Result<Vec<Self>, Refusal> {
-        let mut methods = Vec::new();
+        let mut columns = Vec::new();
+        let alike = |own: Method| Self::Method {
+            weight: Box::new(own.clone()),
+            own: Box::new(own),
+        };
         for rule in [ScaleRule::Te, ScaleRule::Torchao, ScaleRule::FourOverSix] {
             let own = Scaling::new(
                 Format::Nvfp4,
@@ -51,66 +60,78 @@ impl Column {
                 rule,
                 Rounding::NearestEven,
             )?;
-            methods.push(Method::plain(format!("nvfp4 {rule}"), own)?);
+            columns.push(alike(Method::plain(format!("nvfp4 {rule}"), own)?));
         }
         for format in [Format::Mxfp4, Format::Mxfp8E4m3] {
-            methods.push(Method::plain(format.to_string(), Scaling::plain(format))?);
+            let own = Method::plain(format.to_string(), Scaling::plain(format))?;
+            columns.push(alike(own));
         }
         for (name, preset) in USUAL_PRESETS {
             let recipe = tessera_passes::recipes::preset(preset);
             let recipe = recipe.expect("the preset is one of those there are");
             let product = recipe.products().get(Role::Forward);
-            if let Some(operand) = product.operand(Side::Activation) {
-                methods.push(Method {
+            let [(_, own), (_, weight)] = product.operands();
+            let [own, weight] = [own, weight].map(|operand| {
+                Box::new(Method {
                     name: name.to_owned(),
                     operand: *operand,
                     hadamard: None,
                     seed: 0,
-                });
-            }
+                })
+            });
+            columns.push(Self::Method { own, weight });
         }
         let mut rotated =
             Method::plain("nvfp4 hadamard".to_owned(), Scaling::plain(Format::Nvfp4))?;
         rotated.hadamard = Some(Hadamard::new(16, Signs::Fixed)?);
-        methods.push(rotated);
-        Ok(methods.into_iter().map(Self::Method).collect())
+        columns.push(alike(rotated));
+        Ok(columns)
     }
 
     /// The heading.
     pub fn name(&self) -> &str {
         match self {
-            Self::Method(method) => &method.name,
+            Self::Method { own, .. } => &own.name,
             Self::Recipe(recipe, _) => recipe.name(),
         }
     }
 
     /// The method for a tensor of that name, or why the recipe keeps it in high precision.
     pub(super) fn method_for(&self, name: &str, matrix: &Matrix) -> Result<Method, String> {
-        let (recipe, side) = match self {
-            Self::Method(method) => return Ok(method.clone()),
-            Self::Recipe(recipe, side) => (recipe, *side),
-        };
-        let role = match side {
-            Side::Activation | Side::Weight => Role::Forward,
-            Side::Gradient => Role::Dgrad,
-        };
-        let (rows, columns) = (matrix.rows(), matrix.columns());
-        let product = product_for(recipe, name, rows.min(columns), role);
-        let product = product.map_err(|reason| reason.to_string())?;
-        let operand = product.operand(side);
-        let operand = operand.ok_or_else(|| format!("{} has no {side}", role.name()))?;
-        if let Some(split) = operand.spectral() {
-            let (rank, smaller) = (split.rank_of(rows, columns), rows.min(columns));
-            if 2 * rank > smaller {
-                return Err(format!("a rank of {rank} is more than half of {smaller}"));
+        match self {
+            Self::Method { own, .. } => Ok(own.as_ref().clone()),
+            Self::Recipe(recipe, side) => {
+                let role = match side {
+                    Side::Activation | Side::Weight => Role::Forward,
+                    Side::Gradient => Role::Dgrad,
+                };
+                let smallest = matrix.rows().min(matrix.columns());
+                let product = product_for(recipe, name, smallest, role);
+                let product = product.map_err(|reason| reason.to_string())?;
+                Method::of_recipe(recipe, product, *side, matrix)
             }
         }
-        Ok(Method {
-            name: recipe.name().to_owned(),
-            operand: *operand,
-            hadamard: product.hadamard().copied(),
-            seed: recipe.seed(),
-        })
+    }
+
+    /// The methods for the two operands of the forward product of the linear of that name, or why the recipe keeps it in
+    /// high precision.
+    pub(super) fn methods_for_product(
+        &self,
+        name: &str,
+        [left, right]: [&Matrix; 2],
+    ) -> Result<[Method; 2], String> {
+        match self {
+            Self::Method { own, weight } => Ok([own.as_ref().clone(), weight.as_ref().clone()]),
+            Self::Recipe(recipe, _) => {
+                let smallest = left.rows().min(right.rows()).min(right.columns());
+                let product = product_for(recipe, name, smallest, Role::Forward);
+                let product = product.map_err(|reason| reason.to_string())?;
+                Ok([
+                    Method::of_recipe(recipe, product, Side::Activation, left)?,
+                    Method::of_recipe(recipe, product, Side::Weight, right)?,
+                ])
+            }
+        }
     }
 }
 
@@ -135,6 +156,30 @@ impl Method {
         })
     }
 
+    /// What a recipe's product does with one of its operands.
+    fn of_recipe(
+        recipe: &Recipe,
+        product: &ProductRecipe,
+        side: Side,
+        matrix: &Matrix,
+    ) -> Result<Self, String> {
+        let (rows, columns) = (matrix.rows(), matrix.columns());
+        let operand = product.operand(side);
+        let operand = operand.ok_or_else(|| format!("{} has no {side}", product.role().name()))?;
+        if let Some(split) = operand.spectral() {
+            let (rank, smaller) = (split.rank_of(rows, columns), rows.min(columns));
+            if 2 * rank > smaller {
+                return Err(KeptReason::Rank { rank, smaller }.to_string());
+            }
+        }
+        Ok(Self {
+            name: recipe.name().to_owned(),
+            operand: *operand,
+            hadamard: product.hadamard().copied(),
+            seed: recipe.seed(),
+        })
+    }
+
     /// The number of leading directions of the tensor itself that the method asks for.
     pub(super) fn rank(&self, matrix: &Matrix) -> usize {
         match (self.operand.spectral(), self.operand.mean()) {
@@ -143,17 +188,17 @@ impl Method {
         }
     }
 
-    /// ‖M − M̂‖ / ‖M‖, M̂ what is read back of the method's parts, added up. Blocks run along `axis`. `spectrum` is the
+    /// M̂: what is read back of the method's parts, added up, row-major. Blocks run along `axis`. `spectrum` is the
     /// tensor's.
     ///
     /// # Errors
     /// None that a method which exists has.
-    pub(super) fn error(
+    pub(super) fn read_back(
         &self,
         matrix: &Matrix,
         axis: usize,
         spectrum: &Spectrum,
-    ) -> Result<f64, QuantizerError> {
+    ) -> Result<Vec<f32>, QuantizerError> {
         let mut rest = matrix.values().to_vec();
         let mut read_back = vec![0.0; rest.len()];
         let mut is_centred = false;
@@ -168,7 +213,7 @@ impl Method {
                 // What is all mean leaves nothing to take apart.
                 match Matrix::new(matrix.shape(), rest.clone()) {
                     Ok(rest) => of_rest = Spectrum::leading(&rest, rank, self.seed),
-                    Err(_) => return Ok(difference(matrix, &read_back)),
+                    Err(_) => return Ok(read_back),
                 }
                 &of_rest
             } else {
@@ -187,7 +232,7 @@ impl Method {
             Some(transform) => self.rotate_and_round(&rest, matrix.shape(), axis, transform)?,
         };
         add(&mut read_back, &rest);
-        Ok(difference(matrix, &read_back))
+        Ok(read_back)
     }
 
     /// Averis: `M = 1 μ + R`, μ rounded by itself (arXiv 2603.10444, §5).
@@ -366,14 +411,6 @@ fn lengths(values: &[f32], columns: usize) -> Vec<f32> {
         .collect()
 }
 
-fn difference(matrix: &Matrix, read_back: &[f32]) -> f64 {
-    let pairs = matrix.values().iter().zip(read_back);
-    let errors: f64 = pairs
-        .map(|(&value, &back)| (f64::from(value) - f64::from(back)).powi(2))
-        .sum();
-    (errors / matrix.squares()).sqrt()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -392,7 +429,8 @@ mod tests {
         let columns = Column::usual().unwrap();
         let each = columns.iter().map(|column| {
             let method = column.method_for("x", matrix).unwrap();
-            let error = method.error(matrix, axis, &spectrum).unwrap();
+            let read_back = method.read_back(matrix, axis, &spectrum).unwrap();
+            let error = matrix.relative_error(&read_back);
             (column.name().to_owned(), error)
         });
         each.collect()

@@ -55,7 +55,10 @@ pub fn analyze(
     let mut errors = Vec::new();
     for (column, method) in columns.iter().zip(methods) {
         let (relative_error, kept) = match method {
-            Ok(method) => (Some(method.error(matrix, axis, &spectrum)?), None),
+            Ok(method) => {
+                let read_back = method.read_back(matrix, axis, &spectrum)?;
+                (Some(matrix.relative_error(&read_back)), None)
+            }
             Err(reason) => (None, Some(reason)),
         };
         errors.push(MethodError {

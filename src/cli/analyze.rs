@@ -1,5 +1,7 @@
 //! `tessera analyze`: what the tensors of a file are like, and what each way of quantising them costs.
 
+mod matmul;
+
 use super::arguments::AnalyzeArguments;
 use super::columns::columns;
 use super::quantize::{list, percent, progress_bar, shape};
@@ -7,11 +9,18 @@ use super::{output, print, recipe};
 use crate::analysis::{Column, Matrix, Report, analyze as figures, svg};
 use crate::checkpoint::{Checkpoint, Entry, Selection, axis_of, element_of};
 use crate::{Failure, words};
+use serde::Serialize;
+use std::path::Path;
 use tessera_passes::linears::Side;
 
 pub(super) fn analyze(arguments: &AnalyzeArguments) -> Result<(), Failure> {
     let methods = methods(arguments)?;
-    let checkpoint = Checkpoint::open(&arguments.input)?;
+    if let [lhs, rhs] = arguments.matmul.as_slice() {
+        return matmul::matmul(arguments, [lhs, rhs], &methods);
+    }
+    // Clap asks for a file where no product is asked for.
+    let input = arguments.input.as_deref().unwrap_or(Path::new("-"));
+    let checkpoint = Checkpoint::open(input)?;
     let selection = Selection::new(&arguments.tensors);
     let entries = selection.entries(&checkpoint)?;
     let total = entries.iter().map(|entry| entry.bytes.len() as u64);
@@ -42,11 +51,17 @@ pub(super) fn analyze(arguments: &AnalyzeArguments) -> Result<(), Failure> {
     if let Some(path) = &arguments.svg {
         output::write_file(path, svg(&reports).as_bytes())?;
     }
-    if let Some(path) = &arguments.json {
-        let json = serde_json::to_string_pretty(&reports).map_err(Failure::error)?;
-        output::write_file(path, format!("{json}\n").as_bytes())?;
-    }
+    write_json(arguments, &reports)?;
     print(&tables(&reports))
+}
+
+/// What --json asks for.
+fn write_json<T: Serialize>(arguments: &AnalyzeArguments, figures: &T) -> Result<(), Failure> {
+    let Some(path) = &arguments.json else {
+        return Ok(());
+    };
+    let json = serde_json::to_string_pretty(figures).map_err(Failure::error)?;
+    output::write_file(path, format!("{json}\n").as_bytes())
 }
 
 /// The methods that the flags ask for.
@@ -75,12 +90,16 @@ fn report(
     arguments: &AnalyzeArguments,
     methods: &[Column],
 ) -> Result<Report, Obstacle> {
-    let element = element_of(entry).map_err(|reason| Obstacle::Skipped(reason.to_string()))?;
+    let matrix = matrix(entry).map_err(Obstacle::Skipped)?;
     let axis = axis_of(entry, arguments.axis).map_err(Obstacle::Refused)?;
-    let matrix = Matrix::new(entry.shape, element.to_f32(entry.bytes));
-    let matrix = matrix.map_err(|reason| Obstacle::Skipped(reason.to_string()))?;
     figures(entry.name, &matrix, axis, methods, arguments.seed)
         .map_err(|error| Obstacle::Refused(error.to_string()))
+}
+
+/// The tensor as a matrix, or why it is none that has figures.
+fn matrix(entry: &Entry<'_>) -> Result<Matrix, String> {
+    let element = element_of(entry).map_err(|reason| reason.to_string())?;
+    Matrix::new(entry.shape, element.to_f32(entry.bytes)).map_err(|reason| reason.to_string())
 }
 
 /// Says which tensors were left out, reason by reason.

@@ -296,13 +296,22 @@ The relative error ‖M − M̂‖ / ‖M‖ of each method, where M̂ is what i
   nvfp4 hadamard  rotated along the axis by a Hadamard transform of 16 with TransformerEngine's signs
 or of each --recipe as it treats the operand; 'kept' where the recipe keeps it in high precision.
 
---json writes the same figures as a list of objects: tensor, shape, axis, energy, range, errors.";
+--json writes the same figures as a list of objects: tensor, shape, axis, energy, range, errors.
+
+With --matmul, a line a method: the relative errors of both operands and of their product, ‖X W − X̂ Ŵ‖ / ‖X W‖. 'nvfp4
+centred' centres X alone, recipes treat X and W as they have activation and weight in the forward product; --json writes
+a list of objects: method, lhs, rhs, product.";
 
 /// `tessera analyze`.
 #[derive(Debug, Args)]
 pub struct AnalyzeArguments {
     /// The tensors, weights or recorded activations and gradients: a safetensors file.
-    pub input: PathBuf,
+    #[arg(required_unless_present = "matmul")]
+    pub input: Option<PathBuf>,
+    /// Tells instead what the methods cost the product of two tensors, each FILE#TENSOR: an activation, summed over its
+    /// last dimension, and a weight of two dimensions, summed over --axis.
+    #[arg(long, num_args = 2, value_names = ["LHS", "RHS"], conflicts_with_all = ["input", "tensors", "operand", "svg"])]
+    pub matmul: Vec<String>,
     /// The tensors to analyse, by name; '*' stands for any characters; may be repeated [default: all that can be].
     #[arg(long, value_name = "NAME")]
     pub tensors: Vec<String>,

@@ -123,3 +123,44 @@ fn what_cannot_be_is_refused() {
     .collect();
     assert_snapshot!(refusals.join("\n"));
 }
+
+#[test]
+fn the_product_of_two_tensors_is_told_by_method() {
+    let file = File::new();
+    let tensor = |name: &str| format!("{}#{name}", file.path("file.safetensors").display());
+    // Both of 48 columns: the weight as PyTorch has it, (out, in).
+    let [lhs, rhs] = ["activation", "weight"].map(tensor);
+    let json = file.path("product.json");
+    let json_flags = ["--json", json.to_str().unwrap()];
+    let outcome = tessera(
+        ["analyze", "--matmul", &lhs, &rhs]
+            .into_iter()
+            .chain(json_flags),
+    );
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert_snapshot!(outcome.stdout);
+    let json = std::fs::read_to_string(json).unwrap();
+    let errors: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(errors[0]["method"], "nvfp4 te");
+    assert!(errors[0]["product"].as_f64().unwrap() > 0.05);
+}
+
+#[test]
+fn products_that_are_none_are_refused() {
+    let file = File::new();
+    let own = |name: &str| format!("{}#{name}", file.path("file.safetensors").display());
+    let cases = [
+        ("file".to_owned(), own("weight"), "-1"),
+        (own("activation"), own("wight"), "-1"),
+        (own("activation"), own("*"), "-1"),
+        (own("activation"), own("norm"), "-1"),
+        (own("activation"), own("weight"), "0"),
+    ];
+    let refusals = cases.map(|(lhs, rhs, axis)| {
+        let outcome = tessera(["analyze", "--matmul", &lhs, &rhs, "--axis", axis]);
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""));
+        let folder = format!("{}/", file.0.path().display());
+        outcome.stderr.replace(&folder, "")
+    });
+    assert_snapshot!(refusals.concat());
+}
