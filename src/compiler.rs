@@ -4,7 +4,9 @@ use std::path::Path;
 use tessera_ir::Module;
 use tessera_ir::plan::Plan;
 use tessera_passes::manager::{Observer, Silent};
-use tessera_passes::{PassError, Pipeline, PlanOptions, default_pipeline};
+use tessera_passes::recipes::Recipe;
+use tessera_passes::recipes::expand::ExpandRecipe;
+use tessera_passes::{PassError, Pipeline, PlanOptions, default_pipeline, recipe_pipeline};
 use tessera_runtime::BundleError;
 use tessera_targets::cpu::{
     self, CodeStage, CpuError, CpuOptions, CpuTarget, CpuTargetError, WorkerCommand,
@@ -56,6 +58,15 @@ impl Compiler {
     /// Other passes than the default ones. They have to end with `fuse` for what comes after them.
     #[must_use]
     pub fn with_pipeline(mut self, pipeline: Pipeline) -> Self {
+        self.pipeline = pipeline;
+        self
+    }
+
+    /// Computes the linears' products as a recipe says, before the other passes.
+    #[must_use]
+    pub fn with_recipe(mut self, recipe: Recipe) -> Self {
+        let mut pipeline = recipe_pipeline(ExpandRecipe::new(recipe));
+        pipeline.extend(self.pipeline);
         self.pipeline = pipeline;
         self
     }

@@ -35,9 +35,24 @@ pub mod unit_dimensions;
 pub use manager::{Pass, PassError, Pipeline, Reproducer};
 pub use plan::{PlanOptions, plan};
 
+use canonicalise::Canonicalise;
+use inline::Inline;
+use recipes::expand::ExpandRecipe;
+
 /// What is done to every module before it is planned.
 pub const DEFAULT_PIPELINE: &str =
     "inline,canonicalise,decompose,fold-unit-dimensions,canonicalise,drop-barriers,fuse";
+
+/// What comes before all else where a recipe is given: the step as the linears are found in, the recipe, and equal ops
+/// merged.
+pub fn recipe_pipeline(recipe: ExpandRecipe) -> Pipeline {
+    let mut pipeline = Pipeline::default();
+    pipeline.push(Box::new(Inline));
+    pipeline.push(Box::<Canonicalise>::default());
+    pipeline.push(Box::new(recipe));
+    pipeline.push(Box::<Canonicalise>::default());
+    pipeline
+}
 
 /// The passes of [`DEFAULT_PIPELINE`].
 pub fn default_pipeline() -> Pipeline {

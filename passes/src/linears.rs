@@ -27,6 +27,7 @@ mod reason;
 mod roles;
 mod state;
 
+pub(crate) use explain::rounds_of;
 pub use explain::{Row, Subject, explain};
 
 use std::fmt;

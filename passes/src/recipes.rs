@@ -2,6 +2,7 @@
 
 mod error;
 mod exceptions;
+pub mod expand;
 mod pattern;
 mod precision;
 mod presets;

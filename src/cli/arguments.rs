@@ -61,6 +61,14 @@ pub enum RecipeCommand {
         /// A preset, or a TOML file; '-' for standard input.
         recipe: String,
     },
+    /// Prints what a recipe makes of each product of a step, or why a product stays as it is.
+    Explain {
+        /// The step: StableHLO or tsr text; '-' for standard input.
+        input: String,
+        /// A preset, or a TOML file; '-' for standard input.
+        #[arg(long)]
+        recipe: String,
+    },
 }
 
 /// How the graph is transformed and shown on the way.
@@ -70,6 +78,10 @@ pub struct PassArguments {
     /// default pipeline for compile and run and none for opt].
     #[arg(long, visible_alias = "pass-pipeline", value_name = "PIPELINE")]
     pub passes: Option<String>,
+    /// Computes the linears' products as a recipe says, before the other passes: a preset ('tessera recipe list') or a
+    /// TOML file; '-' for standard input.
+    #[arg(long, value_name = "RECIPE")]
+    pub recipe: Option<String>,
     /// Prints the graph to standard error after every pass.
     #[arg(long)]
     pub print_ir_after_all: bool,

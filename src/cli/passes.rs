@@ -1,32 +1,47 @@
 //! The passes on the command line: which run, what is printed on the way, what a failure leaves.
 
 use super::arguments::PassArguments;
-use super::notify;
 use super::output::write_reproducer;
+use super::{notify, recipe};
 use crate::{Failure, Source};
 use std::time::Duration;
 use tessera_ir::Module;
 use tessera_ir::text::{self, PrintOptions};
 use tessera_passes::manager::{Observer, PassRun};
+use tessera_passes::recipes::expand::ExpandRecipe;
 use tessera_passes::{PassError, Pipeline, default_pipeline};
 
 /// The first line of a reproducer, in front of the pipeline.
 const REPRODUCER_HEADER: &str = "// tessera opt --passes '";
 
-/// The pipeline the flags ask for: the one named, or a reproducer's own, or `default`.
+/// The pipeline the flags ask for: the recipe's passes, then those named, or a reproducer's own, or `default`.
 pub(super) fn pipeline(
     arguments: &PassArguments,
     source: &Source,
     default: impl FnOnce() -> Pipeline,
 ) -> Result<Pipeline, Failure> {
-    let (text, place) = match &arguments.passes {
-        Some(text) => (text.as_str(), "--passes"),
-        None => match reproducer_pipeline(&source.text) {
-            Some(text) => (text, source.name.as_str()),
-            None => return Ok(default()),
-        },
+    let named = match &arguments.passes {
+        Some(text) => Some((text.as_str(), "--passes")),
+        None => reproducer_pipeline(&source.text).map(|text| (text, source.name.as_str())),
     };
-    text.parse().map_err(|error| Failure::in_file(place, error))
+    let rest = match named {
+        Some((text, place)) => text
+            .parse()
+            .map_err(|error| Failure::in_file(place, error))?,
+        None => default(),
+    };
+    let Some(name) = &arguments.recipe else {
+        return Ok(rest);
+    };
+    let mut pipeline = recipe_pipeline(name)?;
+    pipeline.extend(rest);
+    Ok(pipeline)
+}
+
+/// The passes up to a recipe's expansion.
+pub(super) fn recipe_pipeline(name: &str) -> Result<Pipeline, Failure> {
+    let pass = ExpandRecipe::named(name, recipe::find(name)?);
+    Ok(tessera_passes::recipe_pipeline(pass))
 }
 
 /// The pipeline that a reproducer carries in its first line.

@@ -1,10 +1,14 @@
-//! `tessera recipe`: the recipes there are, and what each says.
+//! `tessera recipe`: the recipes there are, what each says, and what one makes of a step.
 
 use super::arguments::RecipeCommand;
 use super::print;
 use crate::{Failure, Source};
 use std::fmt::Write;
 use std::path::Path;
+use tessera_passes::Pipeline;
+use tessera_passes::linears::Subject;
+use tessera_passes::manager::Silent;
+use tessera_passes::recipes::expand::{Expansion, Form, Row, State, expand};
 use tessera_passes::recipes::{self, Recipe};
 
 pub(super) fn recipe(command: &RecipeCommand) -> Result<(), Failure> {
@@ -17,7 +21,96 @@ pub(super) fn recipe(command: &RecipeCommand) -> Result<(), Failure> {
             }
             print(&recipe.to_string())
         }
+        RecipeCommand::Explain { input, recipe } => explain(input, recipe),
     }
+}
+
+/// What a recipe makes of a step, by the decisions that the pass itself takes.
+fn explain(input: &str, recipe: &str) -> Result<(), Failure> {
+    let recipe = find(recipe)?;
+    let source = Source::read(input)?;
+    let module = source.module()?;
+    let prepared: Pipeline = "inline,canonicalise".parse().map_err(Failure::error)?;
+    let module = prepared.run(&module, &mut Silent).map_err(Failure::error)?;
+    let expansion = expand(&module, &recipe, Form::default()).map_err(Failure::error)?;
+    print(&explanation(&recipe, &expansion))
+}
+
+/// A line a product, linear by linear; the other products with their reasons; what is added to the state.
+fn explanation(recipe: &Recipe, expansion: &Expansion) -> String {
+    let names = expansion.rows.iter().map(|row| linear(row).chars().count());
+    let width = names.chain([6]).max().unwrap_or(0);
+    let mut text = String::new();
+    let _ = writeln!(text, "recipe {}: {}\n", recipe.name(), recipe.summary());
+    let _ = writeln!(
+        text,
+        "{:width$}  {:8}  {:16}  becomes",
+        "linear", "role", "l×m×n"
+    );
+    for row in &expansion.rows {
+        let (role, again) = match &row.row.subject {
+            Subject::Linear {
+                role,
+                is_recomputed,
+                ..
+            } => (role.to_string(), *is_recomputed),
+            Subject::Other { .. } => continue,
+        };
+        let again = if again { " (computed again)" } else { "" };
+        let size = row.row.dimensions.to_string();
+        let name = linear(row);
+        let _ = writeln!(
+            text,
+            "{name:width$}  {role:8}  {size:16}  {}{again}",
+            row.outcome
+        );
+    }
+    if !expansion.others.is_empty() {
+        let _ = writeln!(text, "\nproducts of no linear, which stay as they are");
+        for (row, count) in counted(expansion) {
+            let times = if count == 1 {
+                String::new()
+            } else {
+                format!(" ({count} of them)")
+            };
+            let _ = writeln!(text, "{row}{times}");
+        }
+    }
+    if !expansion.states.is_empty() {
+        let _ = writeln!(text, "\nstate that is added");
+        for state in &expansion.states {
+            let State {
+                name,
+                tensor_type,
+                initialiser,
+            } = state;
+            let _ = writeln!(text, "{name}: {tensor_type}, begins as {initialiser}");
+        }
+    }
+    text
+}
+
+fn linear(row: &Row) -> &str {
+    match &row.row.subject {
+        Subject::Linear { name, .. } => name,
+        Subject::Other { .. } => "",
+    }
+}
+
+/// The other products in their order, equal lines once.
+fn counted(expansion: &Expansion) -> Vec<(String, usize)> {
+    let mut lines: Vec<(String, usize)> = Vec::new();
+    for row in &expansion.others {
+        let line = match &row.subject {
+            Subject::Other { reason } => format!("{}: {reason}", row.dimensions),
+            Subject::Linear { .. } => continue,
+        };
+        match lines.iter_mut().find(|(known, _)| *known == line) {
+            Some((_, count)) => *count += 1,
+            None => lines.push((line, 1)),
+        }
+    }
+    lines
 }
 
 fn list() -> Result<String, Failure> {

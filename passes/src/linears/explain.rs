@@ -107,16 +107,26 @@ fn row(module: &Module, place: &Place, subject: Subject, dimensions: Dimensions)
 
 /// How often the op at a place runs: the product of what the loops around it say.
 fn count(module: &Module, place: &Place) -> Option<u64> {
+    let rounds = rounds_of(module, place)?.into_iter();
+    rounds
+        .map(|count| count as u64)
+        .try_fold(1, u64::checked_mul)
+}
+
+/// How often each of the loops around a place runs, the outermost first; `None` where one does not run a fixed number of
+/// times.
+pub(crate) fn rounds_of(module: &Module, place: &Place) -> Option<Vec<usize>> {
     let mut graph: &Graph = module.graph(&place.graph)?;
-    let mut count: u64 = 1;
+    let mut counts = Vec::new();
     for &(holder, region) in &place.regions {
         let holder = graph.operations().get(holder.index())?;
         if let OpKind::While { condition, body } = &holder.op.kind {
-            count = count.checked_mul(rounds(graph, holder, condition, body)?)?;
+            let rounds = rounds(graph, holder, condition, body)?;
+            counts.push(usize::try_from(rounds).ok()?);
         }
         graph = holder.op.kind.regions().into_iter().nth(region)?;
     }
-    Some(count)
+    Some(counts)
 }
 
 /// How often a loop runs whose condition compares a counter with a constant, where each round adds a constant to the

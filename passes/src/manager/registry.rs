@@ -6,6 +6,7 @@ use crate::canonicalise::{Canonicalise, CommonSubexpressions, DeadCode};
 use crate::decompose::Decompose;
 use crate::fuse::Fuse;
 use crate::inline::Inline;
+use crate::recipes::expand::ExpandRecipe;
 use crate::rewrites::Saturate;
 use crate::unit_dimensions::FoldUnitDimensions;
 
@@ -16,6 +17,7 @@ const PASSES: &[fn() -> Box<dyn Pass>] = &[
     || Box::new(CommonSubexpressions),
     || Box::new(DeadCode),
     || Box::new(Decompose),
+    || Box::<ExpandRecipe>::default(),
     || Box::new(FoldUnitDimensions),
     || Box::<Saturate>::default(),
     || Box::new(DropBarriers),

@@ -2,6 +2,7 @@
 
 use super::super::arguments::RunArguments;
 use super::super::compile::Stages;
+use super::super::passes;
 use super::super::table::Measurements;
 use crate::inputs::Slot;
 use crate::{Failure, Source};
@@ -43,8 +44,16 @@ impl Machine {
         let start = Instant::now();
         let source = Source::read(&arguments.input)?;
         if arguments.interpret {
+            let module = source.module()?;
+            let module = match &arguments.passes.recipe {
+                Some(recipe) => {
+                    let pipeline = passes::recipe_pipeline(recipe)?;
+                    passes::run(&pipeline, &module, &arguments.passes)?
+                }
+                None => module,
+            };
             return Ok(Self::Interpreter {
-                module: Box::new(source.module()?),
+                module: Box::new(module),
                 inputs: Vec::new(),
                 results: Vec::new(),
             });
@@ -156,14 +165,31 @@ impl Machine {
         }
     }
 
-    /// The numbers of the results that are scalars.
+    /// The numbers of the results that are scalars, without the state that the compiler added.
     pub(super) fn scalar_results(&self) -> Vec<usize> {
         let types = self.result_types();
+        let added = self.added_state();
         let scalars = types
             .iter()
             .enumerate()
-            .filter(|(_, result)| result.rank() == 0);
+            .filter(|(number, result)| result.rank() == 0 && !added.contains(number));
         scalars.map(|(number, _)| number).collect()
+    }
+
+    /// The numbers of the results that become inputs which begin by themselves.
+    fn added_state(&self) -> Vec<usize> {
+        match self {
+            Self::Compiled(instance) => {
+                let inputs = manifest(instance).inputs.iter();
+                let own = inputs.filter(|input| input.initialiser.is_some());
+                own.filter_map(|input| input.donate).collect()
+            }
+            Self::Interpreter { module, .. } => {
+                let inputs = module.entry().into_iter().flat_map(|graph| graph.inputs());
+                let own = inputs.filter(|input| input.initialiser.is_some());
+                own.filter_map(|input| input.donate).collect()
+            }
+        }
     }
 
     /// A result of the last step.
@@ -218,6 +244,7 @@ fn compiling_flag(arguments: &RunArguments) -> Option<&'static str> {
         (target.target.is_some(), "--target"),
         (target.jobs.is_some(), "--jobs"),
         (passes.passes.is_some(), "--passes"),
+        (passes.recipe.is_some(), "--recipe"),
         (passes.print_ir_after_all, "--print-ir-after-all"),
         (!passes.print_ir_after.is_empty(), "--print-ir-after"),
         (passes.timing, "--timing"),

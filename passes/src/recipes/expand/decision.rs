@@ -1,0 +1,300 @@
+//! What becomes of each product of a step, decided before anything is rewritten; the pass and `recipe explain` share it.
+
+use super::matrix::{Axis, Layout, MatrixProduct, matrix_product};
+use super::outcome::{Expanded, Kept, Outcome, Row, StayReason};
+use super::state::{StateId, StatePurpose, States};
+use crate::linears::{Linears, Place, Product, Side, rounds_of};
+use crate::recipes::{
+    HighPrecision, LinearProduct, MeanSplit, OperandRecipe, ProductRecipe, Recipe, Signs,
+    SpectralSplit, Treatment,
+};
+use std::collections::HashMap;
+use tessera_ir::{ElementType, Graph, Module, OpKind, Operation, ValueId};
+
+/// What becomes of every product of a step.
+pub(super) struct Decisions {
+    by_place: HashMap<Place, Decision>,
+    /// What is said of the linears' products, in the order of [`crate::linears::explain`].
+    pub rows: Vec<Row>,
+    /// What the step gets to keep.
+    pub states: States,
+}
+
+/// What becomes of a product.
+pub(super) enum Decision {
+    /// Scaled operands.
+    Scaled(Box<ScaledProduct>),
+    /// Both operands in bfloat16, summed in f32.
+    Bf16,
+    /// Nothing.
+    Untouched,
+}
+
+/// A product with at least one scaled operand.
+pub(super) struct ScaledProduct {
+    /// Its number among these, in the order of the program: what random signs are drawn for.
+    pub number: usize,
+    pub recipe: ProductRecipe,
+    pub product: MatrixProduct,
+    /// In the op's order.
+    pub operands: [ScaledOperand; 2],
+    /// Of the op's result.
+    pub element: ElementType,
+}
+
+/// An operand of such a product.
+pub(super) struct ScaledOperand {
+    pub recipe: OperandRecipe,
+    pub layout: Layout,
+    /// The dimension summed over.
+    pub contracted: Axis,
+    /// The switch of a gated mean.
+    pub gate: Option<StateId>,
+    /// The basis of a spectral split.
+    pub basis: Option<StateId>,
+}
+
+impl ScaledProduct {
+    /// Whether it asks for the number of the step.
+    fn uses_step(&self) -> bool {
+        let draws_signs =
+            (self.recipe.hadamard()).is_some_and(|own| own.signs() == Signs::RandomPerStep);
+        draws_signs || self.operands.iter().any(ScaledOperand::uses_step)
+    }
+}
+
+impl ScaledOperand {
+    fn uses_step(&self) -> bool {
+        let scaling = self.recipe.precision();
+        let is_random = |scaling: &crate::recipes::Scaling| scaling.rounding().is_random();
+        let rounds_at_random = scaling.scaling().is_some_and(is_random);
+        rounds_at_random || self.gate.is_some() || self.basis.is_some()
+    }
+
+    fn states(&self) -> impl Iterator<Item = StateId> {
+        [self.gate, self.basis].into_iter().flatten()
+    }
+}
+
+impl Decisions {
+    /// Decides.
+    pub fn new(module: &Module, linears: &Linears, recipe: &Recipe) -> Self {
+        let mut decisions = Self {
+            by_place: HashMap::new(),
+            rows: Vec::new(),
+            states: States::default(),
+        };
+        let blocks = super::blocks::blocks(linears);
+        let mut outcomes: HashMap<&Place, Outcome> = HashMap::new();
+        for product in &linears.products {
+            let linear = linears.linear(product.linear);
+            let asked = LinearProduct {
+                name: &linear.name,
+                index: product.linear.0,
+                count: linears.linears.len(),
+                block: blocks[product.linear.0],
+                role: product.role,
+                sizes: product.dimensions,
+            };
+            let outcome = decisions.decide(module, &asked, product, recipe);
+            outcomes.insert(&product.place, outcome);
+        }
+        for row in crate::linears::explain(module, linears) {
+            let crate::linears::Subject::Linear { .. } = row.subject else {
+                continue;
+            };
+            if let Some(outcome) = outcomes.get(&row.place) {
+                let outcome = outcome.clone();
+                decisions.rows.push(Row { row, outcome });
+            }
+        }
+        decisions
+    }
+
+    /// What becomes of the op at a place, if it is a linear's product.
+    pub fn at(&self, place: &Place) -> Option<&Decision> {
+        self.by_place.get(place)
+    }
+
+    /// The products with scaled operands within a region: a graph's name and the way into it.
+    fn within<'s>(&'s self, region: &'s Place) -> impl Iterator<Item = &'s ScaledProduct> {
+        self.by_place.iter().filter_map(move |(place, decision)| {
+            let is_within =
+                place.graph == region.graph && place.regions.starts_with(&region.regions);
+            match decision {
+                Decision::Scaled(product) if is_within => Some(&**product),
+                _ => None,
+            }
+        })
+    }
+
+    /// Whether the region has products that change.
+    pub fn changes(&self, region: &Place) -> bool {
+        self.by_place.iter().any(|(place, decision)| {
+            place.graph == region.graph
+                && place.regions.starts_with(&region.regions)
+                && !matches!(decision, Decision::Untouched)
+        })
+    }
+
+    /// Whether the region asks for the number of the step.
+    pub fn uses_step(&self, region: &Place) -> bool {
+        self.within(region).any(ScaledProduct::uses_step)
+    }
+
+    /// The state that the region asks for, in order.
+    pub fn states_within(&self, region: &Place) -> Vec<StateId> {
+        let operands = self
+            .within(region)
+            .flat_map(|product| product.operands.iter());
+        let mut states: Vec<StateId> = operands.flat_map(ScaledOperand::states).collect();
+        states.sort_unstable();
+        states.dedup();
+        states
+    }
+
+    fn decide(
+        &mut self,
+        module: &Module,
+        asked: &LinearProduct<'_>,
+        product: &Product,
+        recipe: &Recipe,
+    ) -> Outcome {
+        let place = &product.place;
+        let kept = |precision, reason: StayReason| {
+            let decision = match precision {
+                Some(HighPrecision::Bf16) => Decision::Bf16,
+                Some(HighPrecision::F32) | None => Decision::Untouched,
+            };
+            (decision, Outcome::Kept(Kept { precision, reason }))
+        };
+        let (decision, outcome) = match region(module, place) {
+            Err(reason) => kept(None, reason),
+            Ok((graph, operation)) => {
+                match (fitness(graph, operation), recipe.for_product(asked)) {
+                    (Err(reason), _) => kept(None, reason),
+                    (Ok(_), Treatment::Kept { precision, reason }) => {
+                        kept(Some(precision), StayReason::Recipe(reason))
+                    }
+                    (Ok(element), Treatment::Quantised(own)) => {
+                        match self.scaled(module, graph, asked, product, own, element) {
+                            Ok(scaled) => {
+                                let expanded = Expanded::of(&scaled.recipe);
+                                let decision = Decision::Scaled(Box::new(scaled));
+                                (decision, Outcome::Scaled(expanded))
+                            }
+                            Err(reason) => kept(Some(recipe.keep().precision), reason),
+                        }
+                    }
+                }
+            }
+        };
+        self.by_place.insert(place.clone(), decision);
+        outcome
+    }
+
+    fn scaled(
+        &mut self,
+        module: &Module,
+        graph: &Graph,
+        asked: &LinearProduct<'_>,
+        product: &Product,
+        recipe: &ProductRecipe,
+        element: ElementType,
+    ) -> Result<ScaledProduct, StayReason> {
+        let matrices = matrix_product(graph, product).ok_or(StayReason::Form)?;
+        let sides = [product.lhs, product.rhs];
+        let own = |side: Side| recipe.operand(side).ok_or(StayReason::Form);
+        let recipes = [*own(sides[0])?, *own(sides[1])?];
+        let keeps_state = |own: &OperandRecipe| {
+            own.spectral().is_some() || own.mean().is_some_and(|mean| mean.gate.is_some())
+        };
+        // The rounds of the loops around it: each has state of its own.
+        let rounds = match recipes.iter().any(keeps_state) {
+            true => rounds_of(module, &product.place).ok_or(StayReason::Rounds)?,
+            false => Vec::new(),
+        };
+        for number in [0, 1] {
+            let layout = &matrices.operands[number];
+            let shape = layout.shape(graph.value_type(layout.tensor).shape());
+            let [.., rows, columns] = shape[..] else {
+                return Err(StayReason::Form);
+            };
+            if let Some(split) = recipes[number].spectral() {
+                let rank = split.rank_of(rows, columns);
+                if 2 * rank > rows.min(columns) {
+                    let smaller = rows.min(columns);
+                    let reason = crate::recipes::KeptReason::Rank { rank, smaller };
+                    return Err(StayReason::Recipe(reason));
+                }
+            }
+        }
+        let operands = [0, 1].map(|number| {
+            let own = recipes[number];
+            let layout = matrices.operands[number].clone();
+            let shape = layout.shape(graph.value_type(layout.tensor).shape());
+            let mut state = |purpose: StatePurpose| {
+                let name = format!("{}.{}", asked.name, sides[number]);
+                let region = (&product.place, &rounds[..]);
+                self.states.get(region, &layout, &shape, purpose, &name)
+            };
+            let gated: Option<MeanSplit> = own.mean().copied().filter(|mean| mean.gate.is_some());
+            let spectral: Option<SpectralSplit> = own.spectral().copied();
+            let gate = gated.map(|mean| state(StatePurpose::Gate(mean)));
+            let mean = own.mean().copied();
+            let basis = spectral.map(|split| state(StatePurpose::Basis(mean, split)));
+            ScaledOperand {
+                recipe: own,
+                layout,
+                contracted: matrices.contracted[number],
+                gate,
+                basis,
+            }
+        });
+        Ok(ScaledProduct {
+            number: self.by_place.len(),
+            recipe: *recipe,
+            product: matrices,
+            operands,
+            element,
+        })
+    }
+}
+
+/// The graph that an op stands in, and the op.
+fn region<'m>(module: &'m Module, place: &Place) -> Result<(&'m Graph, &'m Operation), StayReason> {
+    let mut graph: &Graph = module.graph(&place.graph).ok_or(StayReason::Form)?;
+    for &(holder, number) in &place.regions {
+        let holder = graph.operations().get(holder.index());
+        let kind = &holder.ok_or(StayReason::Form)?.op.kind;
+        match kind {
+            OpKind::While { .. } if number == 0 => return Err(StayReason::Condition),
+            OpKind::While { .. } | OpKind::Case { .. } => {}
+            _ => return Err(StayReason::Form),
+        }
+        graph = kind
+            .regions()
+            .into_iter()
+            .nth(number)
+            .ok_or(StayReason::Form)?;
+    }
+    let operation = graph.operations().get(place.operation.index());
+    Ok((graph, operation.ok_or(StayReason::Form)?))
+}
+
+/// The element type of a product whose operands can be given another precision.
+fn fitness(graph: &Graph, operation: &Operation) -> Result<ElementType, StayReason> {
+    let element = |value: ValueId| graph.value_type(value).as_tensor().map(|t| t.element);
+    let values = operation.op.operands.iter().copied();
+    for value in values.chain([operation.result()]) {
+        match element(value) {
+            Some(ElementType::F16 | ElementType::Bf16 | ElementType::F32) => {}
+            Some(other) => return Err(StayReason::Element(other)),
+            None => return Err(StayReason::Form),
+        }
+        if graph.value_type(value).is_empty() {
+            return Err(StayReason::Empty);
+        }
+    }
+    element(operation.result()).ok_or(StayReason::Form)
+}

@@ -1,0 +1,219 @@
+//! A graph that is being written, with what was made of each value: so that nothing is made twice.
+
+use super::matrix::Layout;
+use super::rotation::Rotation;
+use super::scope::Scope;
+use super::split::{Mean, Spectral};
+use super::state::StateId;
+use crate::recipes::{HighPrecision, MeanSplit, OperandPrecision, Scaling, SpectralSplit};
+use std::collections::HashMap;
+use tessera_ir::{
+    Builder, Constraint, DotDimensionNumbers, ElementType, OpError, QuantizeOperands, TensorType,
+    ValueId,
+};
+use tessera_numerics::{Quantization, ScaleLayout, ScaledType};
+
+/// Numbers the random roundings of a step, in the order in which they are written.
+#[derive(Debug)]
+pub(super) struct Sites {
+    seed: usize,
+    next: usize,
+}
+
+impl Sites {
+    pub fn new(seed: u64) -> Self {
+        // Seeds are 64 bits wide, as is usize on every machine that the compiler runs on.
+        Self {
+            seed: seed as usize,
+            next: 0,
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.next
+    }
+
+    fn take(&mut self) -> (usize, usize) {
+        let site = self.next;
+        self.next += 1;
+        (self.seed, site)
+    }
+}
+
+/// The graph being written.
+pub(super) struct Emitter {
+    pub b: Builder,
+    pub scope: Scope,
+    pub made: Made,
+}
+
+/// What was made of the values of the graph.
+#[derive(Default)]
+pub(super) struct Made {
+    pub matrices: HashMap<Layout, ValueId>,
+    pub f32s: HashMap<ValueId, ValueId>,
+    pub amax: HashMap<ValueId, ValueId>,
+    pub scaled: HashMap<(ValueId, Scaling, usize), ValueId>,
+    pub numbers: HashMap<(ValueId, ElementType), ValueId>,
+    pub rotated: HashMap<(ValueId, Rotation, usize), ValueId>,
+    pub means: Vec<(
+        (ValueId, MeanSplit, OperandPrecision, Option<StateId>),
+        Mean,
+    )>,
+    pub spectra: Vec<(
+        (ValueId, SpectralSplit, OperandPrecision, StateId),
+        Spectral,
+    )>,
+}
+
+impl Emitter {
+    pub fn new(b: Builder, scope: Scope) -> Self {
+        Self {
+            b,
+            scope,
+            made: Made::default(),
+        }
+    }
+
+    pub fn shape(&self, x: ValueId) -> Vec<usize> {
+        self.b.graph().value_type(x).shape().to_vec()
+    }
+
+    /// A tensor of f32 that holds one number.
+    pub fn splat(&mut self, value: f64, shape: &[usize]) -> Result<ValueId, OpError> {
+        let tensor_type = TensorType::new(ElementType::F32, shape);
+        self.b.splat(value, &tensor_type)
+    }
+
+    /// A tensor in f32.
+    pub fn f32(&mut self, x: ValueId) -> Result<ValueId, OpError> {
+        if self.b.graph().tensor_type(x).element == ElementType::F32 {
+            return Ok(x);
+        }
+        if let Some(&made) = self.made.f32s.get(&x) {
+            return Ok(made);
+        }
+        let made = self.b.convert(x, ElementType::F32)?;
+        self.made.f32s.insert(x, made);
+        Ok(made)
+    }
+
+    /// A tensor of f32 rounded to a high precision, in f32.
+    pub fn rounded(&mut self, x: ValueId, precision: HighPrecision) -> Result<ValueId, OpError> {
+        match precision {
+            HighPrecision::F32 => Ok(x),
+            HighPrecision::Bf16 => {
+                let narrow = self.b.convert(x, ElementType::Bf16)?;
+                self.f32(narrow)
+            }
+        }
+    }
+
+    /// The largest magnitude of a tensor.
+    fn amax(&mut self, x: ValueId) -> Result<ValueId, OpError> {
+        if let Some(&made) = self.made.amax.get(&x) {
+            return Ok(made);
+        }
+        let magnitudes = self.b.abs(x)?;
+        let all: Vec<usize> = (0..self.shape(x).len()).collect();
+        let largest = self.b.reduce_max(magnitudes, &all)?;
+        let made = self.f32(largest)?;
+        self.made.amax.insert(x, made);
+        Ok(made)
+    }
+
+    /// A tensor quantised in blocks along a dimension. Equal quantisations are one, random ones too: that is one site.
+    pub fn scaled(
+        &mut self,
+        x: ValueId,
+        scaling: Scaling,
+        axis: usize,
+        sites: &mut Sites,
+    ) -> Result<ValueId, OpError> {
+        if let Some(&made) = self.made.scaled.get(&(x, scaling, axis)) {
+            return Ok(made);
+        }
+        let (format, blocks) = (scaling.format(), scaling.blocks());
+        // What a recipe says goes together; a tensor may be larger than memory.
+        let refused = |message: String| OpError {
+            op: "quantize",
+            constraint: Constraint("T3"),
+            message,
+        };
+        let kind = ScaledType::new(self.shape(x), format, axis, blocks, ScaleLayout::Linear)
+            .map_err(|error| refused(error.to_string()))?;
+        let quantization = Quantization::new(kind, scaling.rule(), scaling.rounding())
+            .map_err(|error| refused(error.to_string()))?;
+        let amax = match format.has_tensor_scale() {
+            true => Some(self.amax(x)?),
+            false => None,
+        };
+        let is_random = scaling.rounding().is_random();
+        let site = if is_random { sites.take() } else { (0, 0) };
+        let step = is_random.then(|| self.scope.counter());
+        let operands = QuantizeOperands { amax, step };
+        let made = self.b.quantize(x, operands, &quantization, site)?;
+        self.made.scaled.insert((x, scaling, axis), made);
+        Ok(made)
+    }
+
+    /// The numbers of a scaled tensor.
+    pub fn numbers(&mut self, scaled: ValueId, element: ElementType) -> Result<ValueId, OpError> {
+        if let Some(&made) = self.made.numbers.get(&(scaled, element)) {
+            return Ok(made);
+        }
+        let made = self.b.dequantize(scaled, element)?;
+        self.made.numbers.insert((scaled, element), made);
+        Ok(made)
+    }
+
+    /// The product of matrices summed over a dimension of each, 0 or 1, in f32; batches go together.
+    pub fn dot(
+        &mut self,
+        (lhs, lhs_axis): (ValueId, usize),
+        (rhs, rhs_axis): (ValueId, usize),
+    ) -> Result<ValueId, OpError> {
+        let batch = self.shape(lhs).len() - 2;
+        let batching: Vec<usize> = (0..batch).collect();
+        let numbers = DotDimensionNumbers {
+            lhs_batching: &batching,
+            rhs_batching: &batching,
+            lhs_contracting: &[batch + lhs_axis],
+            rhs_contracting: &[batch + rhs_axis],
+        };
+        let f32 = ElementType::F32;
+        self.b.dot_general(lhs, rhs, &numbers, f32, f32)
+    }
+
+    /// The product of scaled matrices along their axes, in f32; batches go together.
+    pub fn scaled_dot(&mut self, lhs: ValueId, rhs: ValueId) -> Result<ValueId, OpError> {
+        let batch: Vec<usize> = (0..self.shape(lhs).len() - 2).collect();
+        let kind = tessera_ir::OpKind::ScaledDot {
+            lhs_batching_dimensions: batch.clone(),
+            rhs_batching_dimensions: batch,
+            element: ElementType::F32,
+        };
+        self.b.push_value(kind, [lhs, rhs])
+    }
+
+    /// Whether two scaled tensors can be multiplied as they are: blocks of one length, scales of one encoding.
+    pub fn multiply_as_scaled(&self, lhs: ValueId, rhs: ValueId) -> bool {
+        let block = |x: ValueId| {
+            let scaled = self.b.graph().value_type(x).as_scaled();
+            scaled.map(|scaled| scaled.format().block())
+        };
+        block(lhs).is_some() && block(lhs) == block(rhs)
+    }
+
+    /// A vector for each matrix of a batch, repeated along the rows or columns (whichever `along` is not) of matrices.
+    pub fn repeated(
+        &mut self,
+        vector: ValueId,
+        along: usize,
+        shape: &[usize],
+    ) -> Result<ValueId, OpError> {
+        let batch = shape.len() - 2;
+        let dimensions: Vec<usize> = (0..batch).chain([batch + along]).collect();
+        self.b.broadcast_in_dim(vector, &dimensions, shape)
+    }
+}
