@@ -146,7 +146,7 @@ impl Pass for ExpandRecipe {
     }
 
     fn options(&self) -> Vec<OptionValue> {
-        let name = self.recipe.as_ref().map_or("", |(name, _)| name);
+        let name = self.recipe.as_ref().map_or("none", |(name, _)| name);
         let form = match self.form {
             Form::Factored => "factored",
             Form::Plain => "plain",
@@ -154,7 +154,7 @@ impl Pass for ExpandRecipe {
         vec![
             OptionValue {
                 name: "name",
-                summary: "the recipe: a preset or a TOML file",
+                summary: "the recipe, which has to be given: a preset or a TOML file",
                 value: name.to_owned(),
             },
             OptionValue {
@@ -167,6 +167,7 @@ impl Pass for ExpandRecipe {
 
     fn set_option(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
         match (name, value) {
+            ("name", "none") => self.recipe = None,
             ("name", _) => {
                 let recipe = match value.ends_with(".toml") {
                     true => read(value),

@@ -49,6 +49,7 @@ fn every_pass_is_listed_with_its_options() {
             "canonicalise",
             "cse",
             "dce",
+            "recipe",
             "decompose",
             "fold-unit-dimensions",
             "saturate",
@@ -76,7 +77,7 @@ fn an_unknown_pass_is_placed_and_the_nearest_suggested() {
         error("inline,canonicalize,fuse"),
         "pipeline:1:8: error: unknown pass 'canonicalize', did you mean 'canonicalise'?\n  \
          inline,canonicalize,fuse\n         ^^^^^^^^^^^^\n\
-         note: there are: inline, canonicalise, cse, dce, decompose, fold-unit-dimensions, saturate, drop-barriers, fuse\n"
+         note: there are: inline, canonicalise, cse, dce, recipe, decompose, fold-unit-dimensions, saturate, drop-barriers, fuse\n"
     );
     assert!(error("xyzzy").starts_with("pipeline:1:1: error: unknown pass 'xyzzy'\n"));
 }

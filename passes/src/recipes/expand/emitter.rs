@@ -47,6 +47,12 @@ pub(super) struct Emitter {
     pub made: Made,
 }
 
+/// A matrix, its split, what the mean is rounded to, the gate.
+type MeanKey = (ValueId, MeanSplit, OperandPrecision, Option<StateId>);
+
+/// A matrix, its split, what the factors are rounded to, the basis.
+type SpectralKey = (ValueId, SpectralSplit, OperandPrecision, StateId);
+
 /// What was made of the values of the graph.
 #[derive(Default)]
 pub(super) struct Made {
@@ -56,14 +62,8 @@ pub(super) struct Made {
     pub scaled: HashMap<(ValueId, Scaling, usize), ValueId>,
     pub numbers: HashMap<(ValueId, ElementType), ValueId>,
     pub rotated: HashMap<(ValueId, Rotation, usize), ValueId>,
-    pub means: Vec<(
-        (ValueId, MeanSplit, OperandPrecision, Option<StateId>),
-        Mean,
-    )>,
-    pub spectra: Vec<(
-        (ValueId, SpectralSplit, OperandPrecision, StateId),
-        Spectral,
-    )>,
+    pub means: Vec<(MeanKey, Mean)>,
+    pub spectra: Vec<(SpectralKey, Spectral)>,
 }
 
 impl Emitter {
