@@ -14,6 +14,8 @@ mod size {
     /// A line of text with its bar.
     pub const LINE: usize = 18;
     pub const BAR: usize = 10;
+    /// Between one part of a panel and the next.
+    pub const SPACE: usize = 6;
     /// Where bars start and how long the longest is.
     pub const BARS: usize = 148;
     pub const LONGEST: usize = 130;
@@ -58,7 +60,7 @@ pub fn svg(reports: &[Report]) -> String {
         .unwrap_or(0);
     // Name, shape, a heading and the methods, a heading and the shares, the ranges.
     let lines = methods + 4 + 5;
-    let panel = lines * size::LINE + size::GAP;
+    let panel = lines * size::LINE + 3 * size::SPACE + size::GAP;
     let (across, down) = (
         reports.len().clamp(1, size::PANELS),
         reports.len().div_ceil(size::PANELS),
@@ -95,12 +97,13 @@ pub fn svg(reports: &[Report]) -> String {
 /// A panel, written line by line.
 struct Panel<'t> {
     text: &'t mut String,
-    line: usize,
+    /// The base line of the line before.
+    y: usize,
 }
 
 impl<'t> Panel<'t> {
     fn new(text: &'t mut String) -> Self {
-        Self { text, line: 0 }
+        Self { text, y: 0 }
     }
 
     fn report(&mut self, report: &Report, largest: f64) {
@@ -112,7 +115,7 @@ impl<'t> Panel<'t> {
             &format!("{shape}, blocks along axis {}", report.axis),
             None,
         );
-        self.words("quiet", "relative error", None);
+        self.heading("relative error");
         let found = report
             .errors
             .iter()
@@ -121,7 +124,7 @@ impl<'t> Panel<'t> {
         for error in &report.errors {
             self.error(error, largest, least);
         }
-        self.words("quiet", "share of the energy", None);
+        self.heading("share of the energy");
         let energy = &report.energy;
         for (label, share) in [
             ("mean over rows", energy.mean),
@@ -131,6 +134,7 @@ impl<'t> Panel<'t> {
         ] {
             self.bar("share", label, share, share, "");
         }
+        self.y += size::SPACE;
         let range = &report.range;
         let ranges = format!(
             "range {:.1} bits; in a block {:.1}, at most {:.1}; of scales {:.1}",
@@ -176,6 +180,12 @@ impl<'t> Panel<'t> {
         );
     }
 
+    /// What the next bars are.
+    fn heading(&mut self, words: &str) {
+        self.y += size::SPACE;
+        self.words("quiet", words, None);
+    }
+
     /// A line of text, and in full what it shortens.
     fn words(&mut self, class: &str, words: &str, full: Option<&str>) {
         let y = self.next();
@@ -191,8 +201,8 @@ impl<'t> Panel<'t> {
 
     /// The base line of the next line.
     fn next(&mut self) -> usize {
-        self.line += 1;
-        self.line * size::LINE
+        self.y += size::LINE;
+        self.y
     }
 }
 
@@ -270,7 +280,7 @@ mod tests {
             let own = format!("width=\"{width}\"");
             assert_eq!(text.matches(&own).count(), count, "{width}: {text}");
         }
-        assert!(text.contains("<text class=\"least\" x=\"286\" y=\"72\">5.00 %</text>"));
+        assert!(text.contains("<text class=\"least\" x=\"286\" y=\"78\">5.00 %</text>"));
         assert!(text.contains(">kept</text>"));
     }
 
