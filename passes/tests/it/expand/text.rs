@@ -1,0 +1,95 @@
+//! The graphs that come out, and what is said of them.
+
+use super::*;
+use crate::common::{body, run};
+use insta::assert_snapshot;
+use tessera_ir::OpKind;
+
+fn step() -> Module {
+    two_linears(32, [48, 32, 16])
+}
+
+#[test]
+fn nvfp4_of_two_linears() {
+    let expansion = expanded(&step(), &recipe("extends = \"nvfp4\""), Form::Factored);
+    let module = run("canonicalise", &expansion.module);
+    assert_snapshot!(body(&module).join("\n"));
+}
+
+#[test]
+fn averis_of_two_linears() {
+    let expansion = expanded(&step(), &recipe("extends = \"averis\""), Form::Factored);
+    let module = run("canonicalise", &expansion.module);
+    assert_snapshot!(body(&module).join("\n"));
+}
+
+fn count(module: &Module, is_counted: impl Fn(&OpKind) -> bool) -> usize {
+    let operations = module.entry().unwrap().operations().iter();
+    operations
+        .filter(|operation| is_counted(&operation.op.kind))
+        .count()
+}
+
+#[test]
+fn an_operand_is_quantised_once_for_each_direction() {
+    let module = expanded(&step(), &recipe("extends = \"nvfp4\""), Form::Factored).module;
+    let quantised = count(&module, |kind| matches!(kind, OpKind::Quantize { .. }));
+    // X: m, l; W₁: m; H: m, l; W₂: m, n; Y: n, l; dH: l.
+    assert_eq!(quantised, 10);
+    // One largest magnitude for both directions of X, H, W₂ and Y, and those of W₁ and dH.
+    let reductions = count(&module, |kind| matches!(kind, OpKind::Reduce { .. }));
+    assert_eq!(reductions, 6);
+    let merged = run("canonicalise", &module);
+    let left = count(&merged, |kind| matches!(kind, OpKind::Quantize { .. }));
+    assert_eq!(left, quantised, "nothing was written twice");
+}
+
+#[test]
+fn bf16_products_are_summed_in_f32() {
+    let module = expanded(&step(), &recipe("extends = \"bf16\""), Form::Factored).module;
+    let products = count(&module, |kind| {
+        let f32 = ElementType::F32;
+        matches!(kind, OpKind::DotGeneral { accumulator, element, .. } if (*accumulator, *element) == (f32, f32))
+    });
+    assert_eq!(products, 5);
+    let converted = count(&module, |kind| matches!(kind, OpKind::Convert { .. }));
+    // W₁, W₂, X, H, Y, dH.
+    assert_eq!(converted, 6);
+}
+
+#[test]
+fn each_product_has_a_line() {
+    let text = "extends = \"averis-hadamard\"\n[[override]]\nnames = [\"w2\"]\nkeep = \"bf16\"";
+    let expansion = expanded(&step(), &recipe(text), Form::Factored);
+    let lines: Vec<String> = expansion
+        .rows
+        .iter()
+        .map(|row| format!("{}: {}", row.row, row.outcome))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "w1: forward 32×48×32: activation: mean bf16 + nvfp4; weight: nvfp4",
+            "w1: wgrad 32×48×32: activation: mean bf16 + nvfp4; gradient: nvfp4 stochastic; hadamard 16 (fixed signs)",
+            "w2: forward 32×32×16: bf16: the override for 'w2' keeps it",
+            "w2: dgrad 32×32×16: bf16: the override for 'w2' keeps it",
+            "w2: wgrad 32×32×16: bf16: the override for 'w2' keeps it",
+        ]
+    );
+}
+
+#[test]
+fn a_pipeline_names_the_recipe() {
+    let text = "recipe{name=averis form=plain}";
+    let pipeline: tessera_passes::Pipeline = text.parse().unwrap();
+    assert_eq!(pipeline.to_string(), text);
+    let error = "recipe{name=avris}"
+        .parse::<tessera_passes::Pipeline>()
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("a preset or a TOML file that is a recipe"),
+        "{error}"
+    );
+}
