@@ -52,3 +52,37 @@ fn an_unknown_preset_is_refused_with_the_nearest() {
         Some("error: unknown recipe 'avers', did you mean 'averis'?")
     );
 }
+
+#[test]
+fn explain_gives_each_product_a_line() {
+    let (step, _) = super::step("llama_tiny");
+    let outcome = tessera(["recipe", "explain", &step, "--recipe", "nvidia"]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+    assert_snapshot!(outcome.stdout);
+}
+
+#[test]
+fn a_step_runs_under_a_recipe() {
+    let (step, inputs) = super::step("llama_tiny");
+    let arguments = [
+        "run", &step, "--inputs", &inputs, "--recipe", "averis", "--quiet",
+    ];
+    let interpreted = tessera([&arguments[..], &["--interpret"]].concat());
+    assert_eq!(interpreted.code, Some(0), "{}", interpreted.stderr);
+    // The state that the recipe adds is not shown.
+    assert!(
+        interpreted
+            .stdout
+            .starts_with("step 1  result0 1  result61 4.1"),
+        "{}",
+        interpreted.stdout
+    );
+    assert_eq!(
+        interpreted
+            .stdout
+            .lines()
+            .next()
+            .map(|line| line.split("  ").count()),
+        Some(3)
+    );
+}

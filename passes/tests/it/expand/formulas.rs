@@ -78,16 +78,18 @@ impl Matrix {
 
     /// As nvfp4 to the nearest, in blocks along a dimension.
     fn nvfp4(&self, axis: usize) -> Self {
+        self.nvfp4_within(axis, self.magnitude())
+    }
+
+    /// The same as part of a tensor with that largest magnitude.
+    fn nvfp4_within(&self, axis: usize, amax: f64) -> Self {
         let shape = [self.rows, self.columns];
         let (blocks, layout) = (BlockShape::Vector, ScaleLayout::Linear);
         let kind = ScaledType::new(shape, Format::Nvfp4, axis, blocks, layout).unwrap();
         let rounding = Rounding::NearestEven;
         let quantization = Quantization::new(kind, ScaleRule::Te, rounding).unwrap();
         let narrow: Vec<f32> = self.values.iter().map(|&value| value as f32).collect();
-        let amax = narrow
-            .iter()
-            .fold(0f32, |amax, value| amax.max(value.abs()));
-        let scaled = quantize(&narrow, &quantization, Some(amax), None).unwrap();
+        let scaled = quantize(&narrow, &quantization, Some(amax as f32), None).unwrap();
         let values = dequantize(&scaled).into_iter().map(f64::from).collect();
         Self {
             values,
@@ -95,7 +97,7 @@ impl Matrix {
         }
     }
 
-    /// The sum of magnitudes that an element of the product is made of, at most.
+    /// The largest magnitude.
     fn magnitude(&self) -> f64 {
         self.values
             .iter()
@@ -363,4 +365,109 @@ fn metis_takes_the_leading_direction_out() {
     let plain = error("spectral = false");
     // Blocks' largest magnitudes are those of the mean, 8 at most, without the split, and of the noise, 1, with it.
     assert!(split < plain / 2.0, "{split} against {plain}");
+}
+
+/// A batch of products: one tensor scale for all matrices of a tensor, blocks and sums within each.
+#[test]
+fn experts_are_a_batch_of_matrices() {
+    let (experts, tokens, inputs, outputs) = (3, 16, 32, 16);
+    let f32s = |rows, columns| TensorType::new(ElementType::F32, [experts, rows, columns]);
+    let arguments = [
+        Input::new(f32s(inputs, outputs)).named("w").donated_to(0),
+        Input::new(f32s(tokens, inputs)).named("x"),
+    ];
+    let (mut b, [w, x]) = Builder::new("main", arguments);
+    let dot = |b: &mut Builder, lhs: (ValueId, usize), rhs: (ValueId, usize)| {
+        let numbers = DotDimensionNumbers {
+            lhs_batching: &[0],
+            rhs_batching: &[0],
+            lhs_contracting: &[lhs.1],
+            rhs_contracting: &[rhs.1],
+        };
+        let f32 = ElementType::F32;
+        b.dot_general(lhs.0, rhs.0, &numbers, f32, f32).unwrap()
+    };
+    let y = dot(&mut b, (x, 2), (w, 1));
+    // As JAX writes it at times: the weight's gradient transposed.
+    let transposed = dot(&mut b, (y, 1), (x, 1));
+    let dw = b.transpose(transposed, &[0, 2, 1]).unwrap();
+    let new = b.subtract(w, dw).unwrap();
+    let mut module = Module::new(None);
+    module.insert(b.finish([new, y, dw]));
+
+    let of = |rows: usize, columns: usize, seed: usize| {
+        let own = noise(seed);
+        let values: Vec<f32> = (0..experts * rows * columns)
+            .map(|place| {
+                let (row, column) = (place / columns, place % columns);
+                (own(row, column) + own(7, column)) * (1 + place / (rows * columns)) as f32
+            })
+            .collect();
+        Tensor::from_values([experts, rows, columns], &values).unwrap()
+    };
+    let tensors = [of(inputs, outputs, 1), of(tokens, inputs, 2)];
+    let recipe = recipe(&format!("extends = \"averis\"\n{NEAREST}"));
+    let results = first_step(&expanded(&module, &recipe, Form::Factored).module, &tensors);
+
+    let part = |tensor: &Tensor, expert: usize| {
+        let &[_, rows, columns] = tensor.shape() else {
+            panic!("a batch of matrices was expected");
+        };
+        let all = values(tensor);
+        let values = all[expert * rows * columns..][..rows * columns].to_vec();
+        Matrix {
+            rows,
+            columns,
+            values,
+        }
+    };
+    let [w, x, y] = [&tensors[0], &tensors[1], &results[1]]
+        .map(|tensor| [0, 1, 2].map(|expert| part(tensor, expert)));
+    let residuals = [0, 1, 2].map(|expert| x[expert].minus(&x[expert].mean()));
+    let largest = |parts: &[Matrix; 3]| parts.iter().map(Matrix::magnitude).fold(0f64, f64::max);
+    for expert in 0..experts {
+        let sum = |axis| {
+            let residual = residuals[expert].nvfp4_within(axis, largest(&residuals));
+            x[expert].mean().plus(&residual)
+        };
+        let quantised = w[expert].nvfp4_within(0, largest(&w));
+        let found = |result: usize| {
+            let part = part(&results[result], expert);
+            let narrow: Vec<f32> = part.values.iter().map(|&value| value as f32).collect();
+            Tensor::from_values([part.rows, part.columns], &narrow).unwrap()
+        };
+        let operands = [&x[expert], &w[expert]];
+        assert_near(&found(1), &sum(1).times(&quantised), operands, inputs);
+        let gradient = y[expert].nvfp4_within(0, largest(&y));
+        let wgrad = sum(0).transposed().times(&gradient);
+        assert_near(&found(2), &wgrad, [&x[expert], &y[expert]], tokens);
+    }
+}
+
+/// Forward and dgrad multiply by the same numbers where the weight has square blocks.
+#[test]
+fn square_blocks_are_the_same_in_both_directions() {
+    let module = two_linears(TOKENS, SIZES);
+    let recipe = recipe(&format!(
+        "extends = \"nvfp4\"\n[weight]\nblocks = \"square\"\n{NEAREST}"
+    ));
+    let inputs = inputs();
+    let results = first_step(&expanded(&module, &recipe, Form::Factored).module, &inputs);
+    let w2 = Matrix::of(&inputs[1]);
+    let shape = [w2.rows, w2.columns];
+    let (blocks, layout) = (BlockShape::Square, ScaleLayout::Linear);
+    let kind = ScaledType::new(shape, Format::Nvfp4, 0, blocks, layout).unwrap();
+    let quantization = Quantization::new(kind, ScaleRule::Te, Rounding::NearestEven).unwrap();
+    let narrow: Vec<f32> = w2.values.iter().map(|&value| value as f32).collect();
+    let scaled = quantize(&narrow, &quantization, Some(w2.magnitude() as f32), None).unwrap();
+    let numbers = dequantize(&scaled).into_iter().map(f64::from).collect();
+    let weight = Matrix {
+        values: numbers,
+        ..w2.clone()
+    };
+
+    let (h, y) = (Matrix::of(&results[H]), Matrix::of(&results[Y]));
+    assert_near(&results[Y], &h.nvfp4(1).times(&weight), [&h, &w2], SIZES[1]);
+    let dgrad = y.nvfp4(1).times(&weight.transposed());
+    assert_near(&results[DH], &dgrad, [&y, &w2], SIZES[2]);
 }
