@@ -5,7 +5,7 @@ CARGO ?= cargo
 TESSERA := target/release/tessera
 STEPS := tests/fixtures/steps
 
-.PHONY: help setup build demo check test bench fixtures clean
+.PHONY: help setup build demo check test bench recipes fixtures clean
 
 help: ## Lists the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ test: setup ## All tests.
 
 bench: build ## Our step and compile times beside XLA's on this machine, in one run. Needs Python 3.11 or newer.
 	@scripts/bench.sh
+
+recipes: build ## Error, gradients and loss of each recipe beside f32, on a small Llama. Needs Python 3.11 or newer; takes long.
+	@scripts/python.sh scripts/recipes/compare.py
 
 fixtures: ## Makes the test fixtures anew with JAX. Needs Python 3.11 or newer.
 	@scripts/python.sh tests/fixtures/jax/make_fixtures.py
