@@ -1,4 +1,4 @@
-"""Step and compile times of Tessera beside XLA's on the CPU, in one run.
+"""Step and compile times of Tessera beside XLA's on the CPU, in one run; then steps under recipes, and 4-bit products.
 
 Both sides take the same StableHLO text and the same inputs, use every core, and feed the state back. They take turns,
 round by round, since a shared machine's speed drifts: a ratio is made of figures of one round, and the median of the
@@ -20,15 +20,21 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STEPS = ROOT / "tests" / "fixtures" / "steps"
 sys.path.insert(0, str(ROOT / "tests" / "fixtures" / "jax"))
+sys.path.insert(0, str(ROOT / "scripts" / "recipes"))
+
+RECIPES = ["nvfp4", "averis", "averis-hadamard", "nvidia", "metis"]
+# Those that scripts/recipes/emulation.py has.
+EMULATED = ["nvfp4", "averis"]
 
 
-def tessera(name, steps):
+def tessera(name, steps, recipe=None):
     """One run of the command: compile seconds, seconds of each step, last loss."""
     step = STEPS / name
+    flags = ["--recipe", recipe] if recipe else []
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
         subprocess.run(
             [ROOT / "target" / "release" / "tessera", "run", step / "step.mlir", "--inputs", step / "inputs.toml",
-             "--steps", str(steps), "--report", report.name, "--quiet"],
+             "--steps", str(steps), "--report", report.name, "--quiet", *flags],
             check=True, stdout=subprocess.DEVNULL)
         figures = json.load(open(report.name))
     return figures["compile_seconds"], figures["step_seconds"], figures["scalars"][-1]
@@ -52,10 +58,72 @@ def xla(name, steps):
     return compile_seconds, seconds, float(loss)
 
 
+def emulation(name, steps, recipe):
+    """Seconds of each step of the recipe as fake quantisation in JAX."""
+    import jax
+    import emulation as emulated
+    import llama
+    import make_fixtures
+    import optax
+
+    config = llama.CONFIGS[name]
+    _, (state, batch), _ = make_fixtures.lower(name)
+    _, optimizer = llama.make_train_step(config)
+
+    def train_step(state, batch):
+        loss, gradients = jax.value_and_grad(llama.loss_fn)(state["params"], batch, config, emulated.LINEARS[recipe])
+        updates, opt_state = optimizer.update(gradients, state["opt_state"], state["params"])
+        return {"params": optax.apply_updates(state["params"], updates), "opt_state": opt_state}, loss
+
+    compiled = jax.jit(train_step, donate_argnums=(0,)).lower(state, batch).compile()
+    seconds = []
+    for _ in range(steps):
+        started = time.perf_counter()
+        state, loss = compiled(state, batch)
+        jax.block_until_ready((state, loss))
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def recipes(name, steps, rounds):
+    """Steps under recipes beside the full-precision step and beside the recipe emulated in JAX."""
+    own = {recipe: [] for recipe in (None, *RECIPES)}
+    peer = {recipe: [] for recipe in EMULATED}
+    for _ in range(rounds):
+        for recipe, seconds in own.items():
+            seconds.append(statistics.median(tessera(name, steps, recipe)[1][1:]))
+        for recipe, seconds in peer.items():
+            seconds.append(statistics.median(emulation(name, steps, recipe)[1:]))
+    ratio = lambda a, b: statistics.median(x / y for x, y in zip(a, b))
+    for recipe in RECIPES:
+        line = f"{name:6} {recipe:15} {statistics.median(own[recipe]):8.3f} s   of f32's {ratio(own[recipe], own[None]):5.2f}"
+        if recipe != "nvfp4":
+            line += f"   of nvfp4's {ratio(own[recipe], own['nvfp4']):5.2f}"
+        if recipe in peer:
+            line += f"   JAX emulation {statistics.median(peer[recipe]):8.3f} s, {ratio(peer[recipe], own[recipe]):5.2f} times as long"
+        print(line)
+
+
+def products():
+    """Products of nvfp4 matrices beside f32 ones: ours by `cargo bench`, and OpenBLAS' through numpy."""
+    import numpy as np
+
+    subprocess.run(["cargo", "bench", "--locked", "--quiet", "-p", "tessera-runtime", "--bench", "scaled_dot"], cwd=ROOT, check=True)
+    for m, n, k in ((1024, 1024, 1024), (4096, 1024, 1024)):
+        a, b = np.ones((m, k), np.float32), np.ones((k, n), np.float32)
+        seconds = []
+        for _ in range(10):
+            started = time.perf_counter()
+            a @ b
+            seconds.append(time.perf_counter() - started)
+        print(f"{m}x{n}x{k}   numpy's f32 {min(seconds) * 1e3:8.2f} ms, {m * n * k / min(seconds) * 1e-9:6.1f} G multiply-adds/s")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=10, help="steps a round; the first is not counted")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--full-precision", action="store_true", help="no recipes, no scaled products")
     parser.add_argument("names", nargs="*", default=["llama", "moe"])
     arguments = parser.parse_args()
 
@@ -68,6 +136,9 @@ def main():
             ours, theirs = (statistics.median(column) for column in zip(*figures))
             ratio = statistics.median(a / b for a, b in figures)
             print(f"{name:6} {what:8} tessera {ours:8.3f} s   xla {theirs:8.3f} s   tessera/xla {ratio:6.2f}")
+    if not arguments.full_precision:
+        recipes("llama", arguments.steps, arguments.rounds)
+        products()
 
 
 if __name__ == "__main__":
