@@ -2,6 +2,7 @@
 //! programs what they are.
 
 mod block;
+mod recipes;
 mod small;
 mod steps;
 
