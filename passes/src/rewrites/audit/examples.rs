@@ -54,6 +54,7 @@ pub(super) const EXAMPLES: &[(&str, Example)] = &[
         "product along repeated terms",
         products_along_repeated_terms,
     ),
+    ("product with a product of low rank", products_with_low_rank),
     ("sum of repetition", sums_of_repetition),
     ("mean of repetition", means_of_repetition),
     ("outer product by broadcast", batched_outer_products),
@@ -261,6 +262,26 @@ fn products_along_repeated_terms(random: &mut Random) -> Result<Graph, OpError> 
     let repeated = g.broadcast_in_dim(mean, &[2], &[l, b, c])?;
     dot(&mut g, (repeated, deep), (&[], &[]), (&[0, 1], &[0, 1]))?;
     dot(&mut g, (deep, repeated), (&[1], &[1]), (&[0], &[0]))?;
+    finish(g)
+}
+
+fn products_with_low_rank(random: &mut Random) -> Result<Graph, OpError> {
+    let [m, n, p, e] = [(); 4].map(|()| 4 + random.size());
+    let k = 1 + random.below(2);
+    let inputs = [f32s(&[m, k]), f32s(&[k, n]), f32s(&[n, p]), f32s(&[p, m])];
+    let (mut g, [a, b, c, d]) = Builder::new("", inputs);
+    let low = g.matmul(a, b)?;
+    g.matmul(low, c)?;
+    g.matmul(d, low)?;
+    dot(&mut g, (low, d), (&[], &[]), (&[0], &[1]))?;
+    dot(&mut g, (c, low), (&[], &[]), (&[0], &[1]))?;
+    dot(&mut g, (low, low), (&[], &[]), (&[0], &[0]))?;
+    let a = g.broadcast_in_dim(a, &[1, 2], &[e, m, k])?;
+    let b = g.broadcast_in_dim(b, &[1, 2], &[e, k, n])?;
+    let c = g.broadcast_in_dim(c, &[1, 2], &[e, n, p])?;
+    let low = dot(&mut g, (a, b), (&[0], &[0]), (&[2], &[1]))?;
+    dot(&mut g, (low, c), (&[0], &[0]), (&[2], &[1]))?;
+    dot(&mut g, (c, low), (&[0], &[0]), (&[1], &[2]))?;
     finish(g)
 }
 

@@ -44,6 +44,13 @@ pub(super) const RULES: &[Rule] = &[
         heads: &["dot_general"],
         apply: product_along_repeated_terms,
     },
+    Rule {
+        name: "product with a product of low rank",
+        numerics: NumericClass::Reassociating,
+        equality: "(a bᵀ) c = a (bᵀ c), where a and b have at most half as many columns as rows",
+        heads: &["dot_general"],
+        apply: product_with_low_rank,
+    },
 ];
 
 /// A dot_general as a list of two sides.
@@ -323,6 +330,91 @@ fn product_along_repeated_terms(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Ve
             changed.sides[number] = smaller;
             changed.sides[1 - number] = sums;
             equal.extend(changed.add(terms));
+        }
+    }
+    Some(equal)
+}
+
+/// The dimensions of a matrix, or of each of a batch of matrices, in a product: which one is free and which contracted.
+struct MatrixSide {
+    batch: usize,
+    free: usize,
+    contracting: usize,
+}
+
+impl MatrixSide {
+    /// `None` where the value is not a batch of matrices with the batch first.
+    fn of(terms: &Terms<'_>, side: &Side) -> Option<Self> {
+        let rank = terms.shape(side.value).len();
+        let batch = side.batching.len();
+        let (&[contracting], &[free]) = (side.contracting.as_slice(), side.free(rank).as_slice())
+        else {
+            return None;
+        };
+        let batch_first = side.batching.iter().copied().eq(0..batch);
+        (batch_first && rank == batch + 2).then_some(Self {
+            batch,
+            free,
+            contracting,
+        })
+    }
+}
+
+fn product_with_low_rank(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<Id>> {
+    let product = Product::of(op)?;
+    let in_one_type = |terms: &Terms<'_>, product: &Product| {
+        let mut sides = product.sides.iter();
+        let element = product.element;
+        element.is_float()
+            && element == product.accumulator
+            && sides.all(|side| {
+                terms
+                    .tensor(side.value)
+                    .is_some_and(|t| t.element == element)
+            })
+    };
+    if !in_one_type(terms, &product) {
+        return None;
+    }
+    let mut equal = Vec::new();
+    for number in 0..2 {
+        let (side, other) = (&product.sides[number], &product.sides[1 - number]);
+        let place = MatrixSide::of(terms, side)?;
+        MatrixSide::of(terms, other)?;
+        for factors in terms.ops(side.value, Product::of) {
+            if !in_one_type(terms, &factors) || factors.element != product.element {
+                continue;
+            }
+            // The factor whose rows are summed over meets the other side first, then the one whose rows stay.
+            let met = place.contracting - place.batch;
+            let (first, last) = (&factors.sides[met], &factors.sides[1 - met]);
+            let (Some(first_place), Some(last_place)) =
+                (MatrixSide::of(terms, first), MatrixSide::of(terms, last))
+            else {
+                continue;
+            };
+            let first_shape = terms.shape(first.value);
+            let rank = first_shape[first_place.contracting];
+            let rows = first_shape[first_place.free].min(terms.shape(last.value)[last_place.free]);
+            if 2 * rank > rows || first_place.batch != place.batch {
+                continue;
+            }
+            let contracting = |side: &Side, value: Id, dimension: usize| Side {
+                value,
+                batching: side.batching.clone(),
+                contracting: vec![dimension],
+            };
+            let mut inner = product.clone();
+            inner.sides[number] = contracting(first, first.value, first_place.free);
+            let Some(met) = inner.add(terms) else {
+                continue;
+            };
+            // On the left, the rank is the first dimension of what they make; on the right, the last.
+            let mut outer = product.clone();
+            outer.sides[number] = last.clone();
+            outer.sides[1 - number] = contracting(other, met, place.batch + number);
+            outer.sides[1 - number].batching = (0..place.batch).collect();
+            equal.extend(outer.add(terms));
         }
     }
     Some(equal)
