@@ -58,6 +58,11 @@ pub(super) const EXAMPLES: &[(&str, Example)] = &[
     ("sum of repetition", sums_of_repetition),
     ("mean of repetition", means_of_repetition),
     ("outer product by broadcast", batched_outer_products),
+    ("broadcast factors as outer product", broadcast_factors),
+    (
+        "product with an outer product",
+        products_with_outer_products,
+    ),
     ("thin products together", corrections),
     ("common factor of outer products", corrections),
     ("sum of thin products", outer_products),
@@ -324,6 +329,28 @@ fn batched_outer_products(random: &mut Random) -> Result<Graph, OpError> {
     let [e, m, n] = [(); 3].map(|()| random.size());
     let (mut g, [a, c]) = Builder::new("", [f32s(&[m, e]), f32s(&[e, n])]);
     dot(&mut g, (a, c), (&[1], &[0]), (&[], &[]))?;
+    finish(g)
+}
+
+fn broadcast_factors(random: &mut Random) -> Result<Graph, OpError> {
+    let [m, n] = [(); 2].map(|()| 1 + random.size());
+    let (mut g, [a, b]) = Builder::new("", [f32s(&[m]), f32s(&[n])]);
+    let a = g.broadcast_in_dim(a, &[0], &[m, n])?;
+    let b = g.broadcast_in_dim(b, &[1], &[m, n])?;
+    g.multiply(a, b)?;
+    g.multiply(b, a)?;
+    finish(g)
+}
+
+fn products_with_outer_products(random: &mut Random) -> Result<Graph, OpError> {
+    let [m, n, p] = [(); 3].map(|()| random.size());
+    let (mut g, [a, b, c, d]) =
+        Builder::new("", [f32s(&[m]), f32s(&[n]), f32s(&[n, p]), f32s(&[p, m])]);
+    let outer = dot(&mut g, (a, b), (&[], &[]), (&[], &[]))?;
+    g.matmul(outer, c)?;
+    g.matmul(d, outer)?;
+    dot(&mut g, (outer, d), (&[], &[]), (&[0], &[1]))?;
+    dot(&mut g, (c, outer), (&[], &[]), (&[0], &[1]))?;
     finish(g)
 }
 

@@ -249,7 +249,8 @@ fn elementwise_of_transposes(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<I
     let mut permutations: Vec<Vec<usize>> = Vec::new();
     for &operand in &op.operands {
         for (_, permutation) in transpose_sources(terms, operand) {
-            if !permutations.contains(&permutation) {
+            // A scalar among operands of a shape, a predicate or a bound, has none of their dimensions.
+            if permutation.len() == shape.len() && !permutations.contains(&permutation) {
                 permutations.push(permutation);
             }
         }
@@ -304,7 +305,6 @@ fn elementwise_of_broadcasts(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<I
     }
     let mut equal = Vec::new();
     for (source_shape, dimensions) in forms {
-        // A scalar among other operands, a predicate or a bound, would fit a source of rank 0 only by chance.
         let value = lifted(terms, op, |terms, operand| {
             if terms.splat(operand).is_some() {
                 return splat_of_shape(terms, operand, &source_shape);

@@ -5,7 +5,7 @@
 
 use super::super::rule::{NumericClass, Rule, Terms};
 use super::contraction::{Product, Side};
-use super::repetition::splat_of_shape;
+use super::repetition::{repetitions, splat_of_shape};
 use egg::Id;
 use tessera_ir::{Binary, ElementType, Op, OpKind};
 
@@ -19,6 +19,20 @@ pub(super) const RULES: &[Rule] = &[
         equality: "dot_general(a, b) without contraction = broadcast a · broadcast b (but for the sign of a zero)",
         heads: &["dot_general"],
         apply: outer_product_by_broadcast,
+    },
+    Rule {
+        name: "broadcast factors as outer product",
+        numerics: NumericClass::Reassociating,
+        equality: "broadcast a · broadcast b = a ⊗ b, of vectors along the two dimensions (but for the sign of a zero)",
+        heads: &["multiply"],
+        apply: broadcast_factors,
+    },
+    Rule {
+        name: "product with an outer product",
+        numerics: NumericClass::Reassociating,
+        equality: "(a ⊗ b) c = a ⊗ (b c)",
+        heads: &["dot_general"],
+        apply: product_with_outer_product,
     },
     Rule {
         name: "thin products together",
@@ -129,6 +143,69 @@ fn outer_product_by_broadcast(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<
     let a = terms.broadcast(lhs.value, &lhs_places, &shape)?;
     let b = terms.broadcast(rhs.value, &rhs_places, &shape)?;
     Some(vec![terms.add(OpKind::Binary(Binary::Multiply), &[a, b])?])
+}
+
+fn broadcast_factors(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<Id>> {
+    let &[x, y] = op.operands.as_slice() else {
+        return None;
+    };
+    let element = terms.tensor(x)?.element;
+    if op.kind != OpKind::Binary(Binary::Multiply) || !element.is_float() {
+        return None;
+    }
+    let mut equal = Vec::new();
+    let (first, second) = (repetitions(terms, x), repetitions(terms, y));
+    for first in &first {
+        for second in &second {
+            let vectors = match (&first.dimensions[..], &second.dimensions[..]) {
+                ([0], [1]) => [first.source, second.source],
+                ([1], [0]) => [second.source, first.source],
+                _ => continue,
+            };
+            if first.shape.len() == 2 {
+                equal.extend(outer_product(terms, vectors, element));
+            }
+        }
+    }
+    Some(equal)
+}
+
+fn product_with_outer_product(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<Id>> {
+    let product = Product::of(op)?;
+    let element = product.element;
+    let mut equal = Vec::new();
+    for number in 0..2 {
+        let (side, other) = (&product.sides[number], &product.sides[1 - number]);
+        let matrices = [side, other].iter().all(|side| {
+            let tensor = terms.tensor(side.value);
+            tensor.is_some_and(|t| t.rank() == 2 && t.element == element)
+        });
+        let &[contracted] = side.contracting.as_slice() else {
+            continue;
+        };
+        if !matrices || product.accumulator != element {
+            continue;
+        }
+        for (vectors, _) in outer_products(terms, side.value) {
+            let mut inner = product.clone();
+            inner.sides[number] = Side {
+                value: vectors[contracted],
+                batching: Vec::new(),
+                contracting: vec![0],
+            };
+            let Some(met) = inner.add(terms) else {
+                continue;
+            };
+            let rest = vectors[1 - contracted];
+            let both = if number == 0 {
+                [rest, met]
+            } else {
+                [met, rest]
+            };
+            equal.extend(outer_product(terms, both, element));
+        }
+    }
+    Some(equal)
 }
 
 const ADD: OpKind = OpKind::Binary(Binary::Add);
