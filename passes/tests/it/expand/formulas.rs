@@ -216,8 +216,14 @@ fn averis_is_exact_where_the_residual_is() {
         let sign = if i % 2 == 0 { 1.0 } else { -1.0 };
         offset(j) + sign * GRID[(i / 2 + j) % 8]
     });
-    let weight =
-        |i: usize, j: usize| GRID[(i + j) % 8] * if (i / 8 + j) % 2 == 0 { 1.0 } else { -1.0 };
+    let weight = |i: usize, j: usize| {
+        GRID[(i + j) % 8]
+            * if (i / 8 + j).is_multiple_of(2) {
+                1.0
+            } else {
+                -1.0
+            }
+    };
     let inputs = [
         matrix(width, hidden, weight),
         matrix(hidden, outputs, weight),
