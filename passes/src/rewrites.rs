@@ -57,7 +57,7 @@ impl Default for Settings {
         Self {
             max_iterations: 12,
             max_nodes: 60_000,
-            max_ops: 6_000,
+            max_ops: 12_000,
             numerics: NumericClass::Reassociating,
         }
     }

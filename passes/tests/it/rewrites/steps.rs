@@ -53,8 +53,14 @@ impl Observer for Remarks {
 #[test]
 fn large_steps_are_saturated_within_the_limits() {
     let pipeline: Pipeline = "saturate".parse().unwrap();
-    for name in ["llama", "moe"] {
-        let module = run("inline,canonicalise", &import_step(name));
+    for (name, before) in [
+        ("llama", ""),
+        ("moe", ""),
+        ("llama", ",recipe{name=averis form=plain}"),
+        ("moe", ",recipe{name=averis form=plain}"),
+    ] {
+        let before = format!("inline,canonicalise{before}");
+        let module = run(&before, &import_step(name));
         let mut remarks = Remarks::default();
         pipeline.run(&module, &mut remarks).unwrap();
         for remark in remarks.0 {
