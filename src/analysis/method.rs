@@ -235,7 +235,7 @@ impl Method {
         Ok(read_back)
     }
 
-    /// Averis: `M = 1 μ + R`, μ rounded by itself (arXiv 2603.10444, §5).
+    /// Averis: `M = 1 μ + R`, μ rounded first, so that the sum is exact before R is rounded (arXiv 2603.10444, §5).
     fn take_mean(
         &self,
         matrix: &Matrix,
@@ -249,7 +249,7 @@ impl Method {
         let rounded = self.round(&mean, &[1, columns], 1, Site::Mean, part)?;
         for row in rest.chunks_exact_mut(columns) {
             row.iter_mut()
-                .zip(&mean)
+                .zip(&rounded)
                 .for_each(|(value, mean)| *value -= mean);
         }
         read_back
