@@ -45,8 +45,8 @@ fn back(arguments: &QuantizeArguments) -> Result<(), Failure> {
     let bar = progress_bar(total.sum());
     let count = dequantize(&checkpoint, &arguments.output, &|done| bar.inc(done))?;
     bar.finish_and_clear();
-    let output = arguments.output.display();
-    notice!("note: {output}: {count} scaled tensors turned back");
+    let (output, tensors) = (arguments.output.display(), counted(count));
+    notice!("note: {output}: {tensors} turned back");
     Ok(())
 }
 
@@ -114,12 +114,13 @@ pub(super) fn list(names: &[&str]) -> String {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let tensors = if names.len() == 1 {
-        "tensor"
-    } else {
-        "tensors"
-    };
-    format!("{} {tensors}: {shown}{more}", names.len())
+    format!("{}: {shown}{more}", counted(names.len()))
+}
+
+/// `1 tensor`, `2 tensors`.
+fn counted(count: usize) -> String {
+    let tensors = if count == 1 { "tensor" } else { "tensors" };
+    format!("{count} {tensors}")
 }
 
 /// Drawn on standard error where that is a terminal.
