@@ -213,7 +213,7 @@ fn averis_is_exact_where_the_residual_is() {
     // Rows come in pairs of opposite sign, so that the mean is the offset, a multiple of 1/64 below 128: bfloat16 has it.
     let offset = |j: usize| (64.0 * offset(0, j)).round();
     let x = matrix(TOKENS, width, |i, j| {
-        let sign = if i % 2 == 0 { 1.0 } else { -1.0 };
+        let sign = if i.is_multiple_of(2) { 1.0 } else { -1.0 };
         offset(j) + sign * GRID[(i / 2 + j) % 8]
     });
     let weight = |i: usize, j: usize| {
