@@ -14,7 +14,7 @@
 //! | [`linears`] | which products are a parameter's forward, dgrad and wgrad |
 //! | [`rewrites`] | equality saturation: the cheapest of all equal programs |
 //! | [`unit_dimensions`] | dimensions of 1 leave all computation |
-//! | [`recipes`] | what each product of a step is computed in, as data |
+//! | [`recipes`] | what each product of a step is computed in, as data; [`expand`](recipes::expand) writes the step so |
 //! | [`barriers`] | optimization barriers go, once nothing may be undone by that |
 //! | [`fuse`] | ops become kernels |
 //! | [`plan`](mod@plan) | kernels get an order, values get memory |

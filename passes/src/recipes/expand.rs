@@ -3,17 +3,17 @@
 //! It works on an imported step after `inline,canonicalise` and before everything else, and leaves to `canonicalise` what
 //! it wrote twice. Of each product of a linear:
 //!
-//! 1. Both operands become [matrices](matrix): rows × columns of the linear's formula, whichever way the step stores them,
+//! 1. Both operands become matrices: rows × columns of the linear's formula, whichever way the step stores them,
 //!    so that one matrix serves the two products that have the operand.
-//! 2. [Splits](split) take out of an operand its mean over the tokens, then its leading directions.
-//! 3. What is left is [transformed](rotation) along the dimension that is summed over, and quantised along it. `amax` is a
+//! 2. Splits take out of an operand its mean over the tokens, then its leading directions.
+//! 3. What is left is transformed along the dimension that is summed over, and quantised along it. `amax` is a
 //!    plain reduction over the whole matrix, or batch of matrices: one tensor scale for a tensor.
-//! 4. The residuals are multiplied by `scaled_dot` in f32, and the terms of the splits [added](product).
+//! 4. The residuals are multiplied by `scaled_dot` in f32, and the terms of the splits added.
 //! 5. The sum gets the shape and element type that the product had.
 //!
-//! Random roundings and what a recipe keeps from step to step are [state](state) of the step: donated inputs and results
+//! Random roundings and what a recipe keeps from step to step are state of the step: donated inputs and results
 //! after the step's own, each with an initialiser. `recipe.step` counts the steps, modulo 2³². How loops draw other random
-//! bits in each round is said in [scope].
+//! bits in each round is said in `scope`.
 //!
 //! A product that stays in high precision has a reason, and [`Expansion::rows`] tells of all. A product computed again in
 //! the backward of a checkpointed layer is another product: where its forward rounds at random, it has other random bits.
