@@ -11,6 +11,7 @@
 //! | `contract` | which ops may be one kernel |
 //! | `reductions` | what reductions and matrix products must look like to be kernels |
 //! | `dot` | which transposes are strides of a matrix product |
+//! | `quantize` | which quantisations are one pass over a tensor |
 //! | `cost` | what computing again costs, and what keeping |
 //! | `grouping` | which ops shall be one kernel |
 //! | `outline` | making calls and kernels of groups |
@@ -21,6 +22,7 @@ mod dot;
 mod grouping;
 mod name;
 mod outline;
+mod quantize;
 mod reductions;
 
 pub(crate) use contract::ReadsInPlace;

@@ -8,7 +8,7 @@
 //! member may be a result. In any other space (`Free`) it is computed wherever an op that moves elements asks for it.
 
 use super::cost::weight;
-use super::dot;
+use super::{dot, quantize};
 use std::collections::{BTreeMap, BTreeSet};
 use tessera_ir::plan::Family;
 use tessera_ir::{Definition, Graph, OpKind, Operation, ValueId};
@@ -23,6 +23,8 @@ pub(super) struct Analysis {
     pub(super) domain: Vec<usize>,
     /// The shape of what is reduced, if anything is.
     reduced: Vec<usize>,
+    /// How many ops that cost nothing still have to become members.
+    pub(super) missing: usize,
 }
 
 impl Analysis {
@@ -91,7 +93,12 @@ pub(super) type Refusal = &'static str;
 pub fn kernel_family(body: &Graph) -> Result<Family, &'static str> {
     let members = (0..body.operations().len()).collect();
     let exports = body.results().iter().map(|result| result.value);
-    analyse(body, &members, &exports.collect()).map(|analysis| analysis.family)
+    match analyse(body, &members, &exports.collect())? {
+        Analysis {
+            missing: 0, family, ..
+        } => Ok(family),
+        _ => Err("a mean that is repeated outside of the kernel"),
+    }
 }
 
 /// Checks that ops are one kernel with those results.
@@ -106,6 +113,7 @@ pub(super) fn analyse(
         members: members.iter().map(|&m| (m, Member::default())).collect(),
         domain: domain.shape.clone(),
         reduced: domain.reduced.clone(),
+        missing: domain.missing,
     };
     seed(graph, &domain, exports, &mut analysis)?;
     for &number in members.iter().rev() {
@@ -211,6 +219,8 @@ struct Domain {
     reduced: Vec<usize>,
     /// The op that gives the family its name, in those that have one.
     root: Option<usize>,
+    /// How many ops that cost nothing still have to become members.
+    missing: usize,
 }
 
 impl Domain {
@@ -238,6 +248,19 @@ impl Domain {
                     shape: shape.to_vec(),
                     reduced: shape.to_vec(),
                     root: None,
+                    missing: 0,
+                })
+            }
+            [(first, _), ..] if roots.iter().all(|&(root, _)| is_quantize(graph, root)) => {
+                let roots: Vec<usize> = roots.iter().map(|&(root, _)| root).collect();
+                let result = graph.operations()[first].result();
+                let shape = graph.value_type(result).shape().to_vec();
+                Ok(Self {
+                    family: Family::Quantize,
+                    reduced: shape.clone(),
+                    shape,
+                    root: None,
+                    missing: quantize::check(graph, members, &roots, exports)?,
                 })
             }
             [(root, family)] if !matches!(family, Family::Row | Family::Column | Family::Loop) => {
@@ -245,7 +268,6 @@ impl Domain {
                 match operation.op.kind {
                     OpKind::DotGeneral { .. } => dot::check(graph, members, root, exports)?,
                     OpKind::ScaledDot { .. }
-                    | OpKind::Quantize { .. }
                     | OpKind::Dequantize { .. }
                     | OpKind::Hadamard { .. }
                     | OpKind::Orthonormalize {}
@@ -261,6 +283,7 @@ impl Domain {
                     reduced: shape.clone(),
                     shape,
                     root: Some(root),
+                    missing: 0,
                 })
             }
             _ => Self::of_reductions(graph, &roots),
@@ -290,6 +313,7 @@ impl Domain {
                         shape,
                         reduced,
                         root: Some(root),
+                        missing: 0,
                     });
                 }
                 Some(first) => {
@@ -310,8 +334,9 @@ impl Domain {
             Family::Row if shape == self.shape && shape != self.reduced => Ok(self.full()),
             Family::Row | Family::Column if shape == self.reduced => Ok(self.reduced()),
             Family::Row | Family::Column => Err("a result of another shape than the reductions'"),
-            // Where the results lie, its check has looked at.
+            // Where the results lie, its check has looked at; so with those of several quantisations.
             Family::Dot => Ok(self.full()),
+            Family::Quantize if self.root.is_none() => Ok(self.full()),
             _ if self.root == Some(number) => Ok(self.full()),
             Family::Index | Family::Sort | Family::Quantize | Family::Solve => {
                 let _ = graph;
@@ -456,6 +481,10 @@ impl Domain {
             | OpKind::OptimizationBarrier {} => Err("an op that is no part of a kernel"),
         }
     }
+}
+
+fn is_quantize(graph: &Graph, number: usize) -> bool {
+    matches!(graph.operations()[number].op.kind, OpKind::Quantize { .. })
 }
 
 /// The family an op gives its kernel; `None` for those that are in a kernel of any.

@@ -1,9 +1,11 @@
 //! Reductions and dots become ones that kernels can walk: what they sum over lies side by side, by a transpose before them
-//! if need be.
+//! if need be. The maximum of all of a large tensor is made row by row first, so that threads can share it and it can be
+//! computed where its operand is.
 
 use super::dot::are_neighbours;
 use crate::rebuild::{map_regions, push_like};
-use tessera_ir::{Graph, OpError, OpKind, Operation, ValueId};
+use std::ops::Range;
+use tessera_ir::{Binary, Graph, Op, OpError, OpKind, Operation, Region, ValueId};
 
 /// The graph in which every reduction and every dot_general is one that a kernel can be.
 pub(super) fn with_plain_reductions(graph: &Graph) -> Result<Graph, OpError> {
@@ -39,6 +41,9 @@ fn plain_reduce(
     } else {
         ([reduced.as_slice(), others.as_slice()].concat(), 0)
     };
+    if let Some(rows) = rows_of_extremum(new, &operands, dimensions, body) {
+        return extremum_by_rows(new, operation, rows, body, operands);
+    }
     let inputs = operands.len() / 2;
     for input in &mut operands[..inputs] {
         *input = transposed(new, operation, *input, &permutation)?;
@@ -48,6 +53,53 @@ fn plain_reduce(
         body: body.clone(),
     };
     push_like(new, operation, kind, operands)
+}
+
+/// How many leading dimensions count the rows of a maximum or minimum of all of a large tensor, which any order of
+/// combining gives; `None` where the reduction is another or the tensor has no two dimensions to share among threads.
+fn rows_of_extremum(
+    graph: &Graph,
+    operands: &[ValueId],
+    dimensions: &[usize],
+    body: &Graph,
+) -> Option<usize> {
+    const LARGE: usize = 8192;
+    const LEAST_ROWS: usize = 16;
+    const LEAST_ROW: usize = 64;
+    let &[input, _] = operands else {
+        return None;
+    };
+    let shape = &graph.tensor_type(input).shape;
+    let is_extremum = matches!(
+        body.operations(),
+        [Operation { op: Op { kind: OpKind::Binary(Binary::Maximum | Binary::Minimum), operands }, .. }]
+            if body.input_values().eq(operands.iter().copied())
+    );
+    if !is_extremum || dimensions.len() < shape.len() {
+        return None;
+    }
+    let size = |dimensions: &[usize]| dimensions.iter().product::<usize>();
+    let rows = (1..shape.len())
+        .rev()
+        .find(|&rows| size(&shape[rows..]) >= LEAST_ROW)?;
+    (size(&shape[..rows]) >= LEAST_ROWS && size(shape) >= LARGE).then_some(rows)
+}
+
+/// The extremum of each row, then of these.
+fn extremum_by_rows(
+    new: &mut Graph,
+    operation: &Operation,
+    rows: usize,
+    body: &Region,
+    mut operands: Vec<ValueId>,
+) -> Result<Vec<ValueId>, OpError> {
+    let rank = new.tensor_type(operands[0]).rank();
+    let reduce = |dimensions: Range<usize>| OpKind::Reduce {
+        dimensions: dimensions.collect(),
+        body: body.clone(),
+    };
+    operands[0] = push_like(new, operation, reduce(rows..rank), operands.clone())?[0];
+    push_like(new, operation, reduce(0..rows), operands)
 }
 
 /// A dot_general whose contracting dimensions are neighbours, in each operand and in the order in which they are summed.

@@ -600,3 +600,90 @@ fn bodies_that_break_the_rules_of_every_family_are_refused() {
         "a reduction along dimensions that are neither first nor last"
     );
 }
+
+/// The maximum of all magnitudes of `operand`, of 256x64 elements, as `%name`.
+fn amax(name: &str, operand: &str) -> String {
+    let maximum = reduce(
+        name,
+        &format!("%{name}_abs"),
+        "256x64xf32",
+        "f32",
+        "0, 1",
+        "maximum",
+    );
+    format!("%{name}_abs = tsr.abs {operand} : t<256x64xf32>\n{maximum}")
+}
+
+/// Both quantisations of `operand`, along either axis, and their numbers in place of the results, which cannot be scaled.
+fn quantized(operand: &str, amax: &str) -> String {
+    let one = |axis: usize| {
+        let scaled = format!("!tsr.scaled<256x64, nvfp4, axis = {axis}>");
+        format!(
+            "%q{axis} = tsr.quantize {operand}, {amax} {{rule = te, rounding = nearest_even, seed = 0, site = {axis}}} : (t<256x64xf32>, t<f32>) -> {scaled}
+             %d{axis} = tsr.dequantize %q{axis} : ({scaled}) -> t<256x64xf32>"
+        )
+    };
+    format!("{}\n{}", one(0), one(1))
+}
+
+#[test]
+fn quantisations_of_one_tensor_are_one_kernel() {
+    let source = format!(
+        "(%arg0: t<256x64xf32>) -> (t<256x64xf32>, t<256x64xf32>) {{
+           {}
+           {}
+           return %d0, %d1 : t<256x64xf32>, t<256x64xf32>
+         }}",
+        amax("m", "%arg0"),
+        quantized("%arg0", "%m")
+    );
+    assert_eq!(
+        fused(&source),
+        [
+            "Row: abs reduce",
+            "Row: reduce",
+            "Quantize: quantize quantize",
+            "Quantize: dequantize",
+            "Quantize: dequantize",
+        ]
+    );
+}
+
+#[test]
+fn a_mean_is_subtracted_where_its_difference_is_read() {
+    let source = format!(
+        "(%arg0: t<256x64xf32>, %arg1: t<64xf32>) -> (t<256x64xf32>, t<256x64xf32>) {{
+           %mean = tsr.broadcast_in_dim %arg1 {{broadcast_dimensions = [1]}} : (t<64xf32>) -> t<256x64xf32>
+           %x = tsr.subtract %arg0, %mean : t<256x64xf32>
+           {}
+           {}
+           return %d0, %d1 : t<256x64xf32>, t<256x64xf32>
+         }}",
+        amax("m", "%x"),
+        quantized("%x", "%m")
+    );
+    let steps = fused(&source);
+    assert_eq!(
+        steps[..3],
+        [
+            "Row: subtract abs reduce",
+            "Row: reduce",
+            "Quantize: subtract quantize quantize",
+        ]
+    );
+    // A kernel of one op each still is one that a family allows.
+    fused_by("canonicalise,fuse{max-ops=2}", &source);
+}
+
+#[test]
+fn the_maximum_of_a_tensor_is_made_where_the_tensor_is() {
+    let source = format!(
+        "(%arg0: t<256x64xf32>) -> (t<256x64xf32>, t<f32>) {{
+           %x = tsr.tanh %arg0 : t<256x64xf32>
+           {}
+           return %x, %m : t<256x64xf32>, t<f32>
+         }}",
+        amax("m", "%x")
+    );
+    assert_eq!(fused(&source), ["Row: tanh abs reduce", "Row: reduce"]);
+}

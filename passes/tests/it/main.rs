@@ -3,6 +3,7 @@
 mod barriers;
 mod canonicalise;
 mod common;
+mod decompose;
 mod expand;
 mod fold_unit_dimensions;
 mod fusion;

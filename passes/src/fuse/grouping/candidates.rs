@@ -58,6 +58,9 @@ impl Grouping<'_> {
             return None;
         }
         let analysis = analyse(self.graph, &members, &exports).ok()?;
+        if members.len() + analysis.missing > self.limits.max_ops {
+            return None;
+        }
         if self.needs_itself(&exports, merged) {
             return None;
         }

@@ -53,21 +53,29 @@ impl Grouping<'_> {
         (after <= before && has_parallel_rows(&candidate)).then_some(candidate)
     }
 
-    /// Merges groups that read the same elements of a value at the same places, and all that compute scalars.
+    /// Merges groups that read the same elements of a value at the same places, the quantisations of one value, and all
+    /// that compute scalars.
     pub(super) fn merge_siblings(&mut self) {
+        const WALKS: &[Family] = &[Family::Loop, Family::Row];
         for value in self.graph.values() {
             let value_type = self.graph.value_type(value);
-            if !value_type.shape().is_empty() && value_type.byte_size() > LAUNCH as usize {
-                let readers = self.readers[value.index()].clone();
-                self.merge_pairs(readers.into_iter().collect(), value_type.shape());
+            if value_type.shape().is_empty() {
+                continue;
+            }
+            for families in [WALKS, &[Family::Quantize]] {
+                let is_large = value_type.byte_size() > LAUNCH as usize;
+                if is_large || families == [Family::Quantize] {
+                    let readers = self.readers[value.index()].iter().copied().collect();
+                    self.merge_pairs(readers, value_type.shape(), families);
+                }
             }
         }
         let all = (0..self.groups.len()).filter(|&id| self.groups[id].is_some());
-        self.merge_pairs(all.map(GroupId).collect(), &[]);
+        self.merge_pairs(all.map(GroupId).collect(), &[], WALKS);
     }
 
-    /// Merges those of the groups that walk over that shape, as far as they may.
-    pub(super) fn merge_pairs(&mut self, ids: Vec<GroupId>, shape: &[usize]) {
+    /// Merges those of the groups that walk over that shape in one of those families, as far as they may.
+    pub(super) fn merge_pairs(&mut self, ids: Vec<GroupId>, shape: &[usize], families: &[Family]) {
         let mut into: Option<GroupId> = None;
         for id in ids {
             let Some(group) = &self.groups[id.0] else {
@@ -76,9 +84,8 @@ impl Grouping<'_> {
             let Ok(analysis) = analyse(self.graph, &group.members, &group.exports) else {
                 continue;
             };
-            let mergeable = group.is_kernel
-                && matches!(analysis.family, Family::Loop | Family::Row)
-                && analysis.domain == shape;
+            let mergeable =
+                group.is_kernel && families.contains(&analysis.family) && analysis.domain == shape;
             if !mergeable {
                 continue;
             }
