@@ -212,6 +212,14 @@ fn less_the_mean_of_each_column() {
 }
 
 #[test]
+fn less_a_mean_that_several_dimensions_repeat() {
+    let shape = [35, 20, 90];
+    let values = numbers(35 * 20 * 90, Kind::Plain);
+    let mean: Vec<f32> = (0..90).map(|column| column as f32 * 0.25 - 3.0).collect();
+    compare(quantizations(&shape, 0), &values, Some(&mean), 1);
+}
+
+#[test]
 fn in_any_number_of_parts() {
     let values = numbers(700 * 40, Kind::Plain);
     for parts in [2, 3, 7, 100] {

@@ -93,13 +93,14 @@ impl Tile {
         }
     }
 
-    /// Takes a part of a matrix of rows `pitch` apart, less the mean of each column.
+    /// Takes a part of a matrix of rows `pitch` apart, less the mean of each column; a row may be several times as long as
+    /// there are means, which are then repeated.
     #[inline(always)]
     pub fn fill(&mut self, matrix: &[f32], pitch: usize, mean: Option<&[f32]>, place: Place) {
         if place.rows < self.height || place.columns < self.width {
             self.values.fill(0.0);
         }
-        let mean = mean.map(|mean| &mean[place.column..place.column + place.columns]);
+        let first_mean = mean.map_or(0, |mean| place.column % mean.len().max(1));
         let rows = self.values.chunks_exact_mut(self.width).take(place.rows);
         for (index, row) in rows.enumerate() {
             let start = (place.row + index) * pitch + place.column;
@@ -108,8 +109,14 @@ impl Tile {
             match mean {
                 None => row.copy_from_slice(source),
                 Some(mean) => {
-                    for ((value, source), mean) in row.iter_mut().zip(source).zip(mean) {
-                        *value = source - mean;
+                    let (mut column, mut means) = (0, &mean[first_mean..]);
+                    while column < place.columns {
+                        let end = place.columns.min(column + means.len());
+                        let each = row[column..end].iter_mut().zip(&source[column..end]);
+                        for ((value, source), mean) in each.zip(means) {
+                            *value = source - mean;
+                        }
+                        (column, means) = (end, mean);
                     }
                 }
             }
