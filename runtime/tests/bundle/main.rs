@@ -1,5 +1,6 @@
 //! Bundles from writing to running, over kernels in C.
 
+mod builtins;
 mod corruption;
 mod execution;
 mod format;

@@ -7,7 +7,7 @@ use tessera_runtime::bundle::{
 };
 
 /// What is wrong with the step manifest after a change, without the path.
-fn refusal(change: impl FnOnce(&mut Manifest)) -> String {
+pub fn refusal(change: impl FnOnce(&mut Manifest)) -> String {
     let mut manifest = step_manifest();
     change(&mut manifest);
     let folder = tempfile::tempdir().unwrap();

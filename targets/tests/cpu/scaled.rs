@@ -148,6 +148,51 @@ fn parts_for_threads_change_nothing() {
     check(cases);
 }
 
+#[test]
+fn several_tensors_are_made_of_one_less_its_mean() {
+    let mut random = Random(12);
+    let mut cases = Vec::new();
+    for shape in [&[33, 50][..], &[300, 130], &[3, 20, 36]] {
+        let last = shape.len() - 1;
+        let x = ordinary(&mut random, shape);
+        let mean = ordinary(&mut random, &shape[last..]);
+        let inputs = [x, mean, Tensor::scalar(4.5f32), Tensor::scalar(9u32)];
+        let types = inputs.iter().map(|input| Input::new(TensorType::of(input)));
+        let mut b = Builder::with_inputs("quantize", types.collect());
+        let [x, mean, amax, step] = b.inputs()[..] else {
+            unreachable!("there are four inputs");
+        };
+        let means = b.broadcast_in_dim(mean, &[last], shape).unwrap();
+        let centred = b.subtract(x, means).unwrap();
+        let mut results = Vec::new();
+        for (site, (format, rule, rounding, axis)) in [
+            (Format::Nvfp4, ScaleRule::Te, Rounding::NearestEven, last),
+            (Format::Nvfp4, ScaleRule::Te, Rounding::Stochastic, 0),
+            (
+                Format::Mxfp6E2m3,
+                ScaleRule::Floor,
+                Rounding::NearestEven,
+                0,
+            ),
+            (Format::Mxfp4, ScaleRule::Rceil, Rounding::Stochastic, last),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let quantization = Quantization::new(scaled(shape, format, axis), rule, rounding);
+            let operands = QuantizeOperands {
+                amax: format.has_tensor_scale().then_some(amax),
+                step: rounding.is_random().then_some(step),
+            };
+            let result = b.quantize(centred, operands, &quantization.unwrap(), (5, site));
+            results.push(result.unwrap());
+        }
+        let body = b.finish(results);
+        cases.push(Case::of(Family::Quantize, body, inputs.to_vec()));
+    }
+    check(cases);
+}
+
 /// The bytes of a tensor quantised to nearest.
 fn quantized(scaled_type: &ScaledType, x: &Tensor) -> Tensor {
     let rule = ScaleRule::default_for(scaled_type.format());

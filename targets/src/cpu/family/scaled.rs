@@ -3,7 +3,7 @@
 use super::super::units::Builtin;
 use super::dot::{Strided, joined};
 use tessera_ir::plan::Kernel;
-use tessera_ir::{Definition, Graph, OpKind, ScaledType, ValueId};
+use tessera_ir::{Binary, Definition, Graph, OpKind, ScaledType, ValueId};
 use tessera_runtime::bundle::{
     BatchDimension, Code, Hadamard, MatrixLayout, Quantize, QuantizeOutput, ScaledDot,
 };
@@ -11,25 +11,13 @@ use tessera_runtime::bundle::{
 /// The kernel as one that the runtime computes; `None` where it is more or something else.
 pub fn builtin(kernel: &Kernel) -> Option<Builtin> {
     let body = &kernel.body;
+    if let Some(quantize) = quantize(body) {
+        return Some(quantize);
+    }
     let [operation] = body.operations() else {
         return None;
     };
     let code = match &operation.op.kind {
-        OpKind::Quantize {
-            rule,
-            rounding,
-            seed,
-            site,
-            ..
-        } => Code::Quantize(Quantize {
-            centred: false,
-            outputs: vec![QuantizeOutput {
-                rule: *rule,
-                rounding: *rounding,
-                seed: *seed as u64,
-                site: u32::try_from(*site).ok()?,
-            }],
-        }),
         OpKind::Dequantize { .. } => Code::Dequantize,
         OpKind::Hadamard { axis, signs } => Code::Hadamard(Hadamard {
             axis: *axis,
@@ -55,6 +43,61 @@ pub fn builtin(kernel: &Kernel) -> Option<Builtin> {
     Some(Builtin {
         code,
         operands: operands.collect::<Option<_>>()?,
+    })
+}
+
+/// A body of quantisations of one tensor, less a mean or not; `None` where it is another.
+fn quantize(body: &Graph) -> Option<Builtin> {
+    let mut outputs = Vec::with_capacity(body.results().len());
+    let mut tensor = None;
+    let mut scalars = Vec::new();
+    for result in body.results() {
+        let op = &body.defining_operation(result.value)?.op;
+        let OpKind::Quantize {
+            rule,
+            rounding,
+            seed,
+            site,
+            ..
+        } = op.kind
+        else {
+            return None;
+        };
+        outputs.push(QuantizeOutput {
+            rule,
+            rounding,
+            seed: seed as u64,
+            site: u32::try_from(site).ok()?,
+        });
+        let (&x, rest) = op.operands.split_first()?;
+        if *tensor.get_or_insert(x) != x {
+            return None;
+        }
+        for &scalar in rest {
+            scalars.push(input(body, scalar)?);
+        }
+    }
+    let mut operands = match input(body, tensor?) {
+        Some(x) => vec![x],
+        None => {
+            let subtract = &body.defining_operation(tensor?)?.op;
+            let [x, mean] = subtract.operands[..] else {
+                return None;
+            };
+            let broadcast = &body.defining_operation(mean)?.op;
+            let is_centring = subtract.kind == OpKind::Binary(Binary::Subtract)
+                && matches!(broadcast.kind, OpKind::BroadcastInDim { .. });
+            if !is_centring {
+                return None;
+            }
+            vec![input(body, x)?, input(body, broadcast.operands[0])?]
+        }
+    };
+    let centred = operands.len() == 2;
+    operands.extend(scalars);
+    Some(Builtin {
+        code: Code::Quantize(Quantize { centred, outputs }),
+        operands,
     })
 }
 

@@ -1,0 +1,235 @@
+//! Kernels that the runtime computes itself, and that contradict themselves: each is refused.
+
+use crate::sample::*;
+use crate::validation::refusal;
+use tessera_numerics::ElementType::{F32, F64, Ui32};
+use tessera_numerics::{BlockShape, Format, Rounding, ScaleLayout, ScaleRule, ScaledType};
+use tessera_runtime::TensorType;
+use tessera_runtime::bundle::{
+    Code, Family, Hadamard, Kernel, MatrixLayout, Quantize, QuantizeOutput, ScaledDot,
+};
+
+fn nvfp4(shape: [usize; 2], axis: usize) -> ScaledType {
+    let (blocks, layout) = (BlockShape::Vector, ScaleLayout::Linear);
+    ScaledType::new(shape, Format::Nvfp4, axis, blocks, layout).unwrap()
+}
+
+/// Two quantisations of a centred matrix, the second rounded at random, that validation accepts.
+fn quantize_kernel() -> (Kernel, Quantize) {
+    let output = |rounding| QuantizeOutput {
+        rule: ScaleRule::Te,
+        rounding,
+        seed: 1,
+        site: 2,
+    };
+    let quantize = Quantize {
+        centred: true,
+        outputs: vec![output(Rounding::NearestEven), output(Rounding::Stochastic)],
+    };
+    let kernel = Kernel {
+        name: "quantize".to_owned(),
+        family: Family::Quantize,
+        operands: vec![
+            ty(F32, [32, 48]).into(),
+            ty(F32, [48]).into(),
+            ty(F32, []).into(),
+            ty(F32, []).into(),
+            ty(Ui32, []).into(),
+        ],
+        results: vec![nvfp4([32, 48], 1).into(), nvfp4([32, 48], 0).into()],
+        code: Code::Quantize(quantize.clone()),
+    };
+    (kernel, quantize)
+}
+
+/// The refusal of that kernel with something changed.
+fn quantize_refusal(change: impl FnOnce(&mut Kernel, &mut Quantize)) -> String {
+    let (mut kernel, mut quantize) = quantize_kernel();
+    change(&mut kernel, &mut quantize);
+    kernel.code = Code::Quantize(quantize);
+    refusal(|m| m.kernels.push(kernel))
+}
+
+#[test]
+fn quantisations_that_are_in_order() {
+    let mut manifest = step_manifest();
+    manifest.kernels.push(quantize_kernel().0);
+    Sample::write(manifest);
+}
+
+#[test]
+fn quantisations_of_other_operands_or_results() {
+    assert_eq!(
+        quantize_refusal(|k, _| k.operands.truncate(4)),
+        "kernels[6].quantize.operands: expected (tensor<48xf32>, tensor<f32>, tensor<f32>, tensor<ui32>) after the \
+         tensor, found (tensor<48xf32>, tensor<f32>, tensor<f32>)"
+    );
+    assert_eq!(
+        quantize_refusal(|_, q| q.centred = false),
+        "kernels[6].quantize.operands: expected (tensor<f32>, tensor<f32>, tensor<ui32>) after the tensor, found \
+         (tensor<48xf32>, tensor<f32>, tensor<f32>, tensor<ui32>)"
+    );
+    assert_eq!(
+        quantize_refusal(|k, _| k.operands[0] = ty(F64, [32, 48]).into()),
+        "kernels[6].quantize.x: expected elements of f32, found tensor<32x48xf64>"
+    );
+    assert_eq!(
+        quantize_refusal(|k, _| k.results[1] = nvfp4([48, 32], 0).into()),
+        "kernels[6].quantize.outputs[1]: expected a result of shape [32, 48], found \
+         !tsr.scaled<48x32, nvfp4, axis = 0>"
+    );
+    assert_eq!(
+        quantize_refusal(|_, q| q.outputs.truncate(1)),
+        "kernels[6].quantize.outputs: expected at least one, as many as results, found 1 outputs and 2 results"
+    );
+}
+
+#[test]
+fn a_quantisation_that_there_is_not() {
+    assert_eq!(
+        quantize_refusal(|_, q| q.outputs[0].rule = ScaleRule::Rceil),
+        "kernels[6].quantize.outputs[0]: expected a quantisation that there is, found the scale rule rceil does not \
+         apply to nvfp4"
+    );
+}
+
+/// A product of 32×48 by 48×20 of nvfp4 that validation accepts.
+fn scaled_dot_kernel(change: impl FnOnce(&mut Kernel, &mut ScaledDot)) -> Kernel {
+    let mut product = ScaledDot {
+        m: 32,
+        n: 20,
+        batch: vec![],
+        lhs_stride: 1,
+        rhs_stride: 1,
+        result: MatrixLayout {
+            row_stride: 20,
+            column_stride: 1,
+        },
+    };
+    let mut kernel = Kernel {
+        name: "scaled_dot".to_owned(),
+        family: Family::Dot,
+        operands: vec![nvfp4([32, 48], 1).into(), nvfp4([48, 20], 0).into()],
+        results: vec![ty(F32, [32, 20]).into()],
+        code: Code::Dequantize,
+    };
+    change(&mut kernel, &mut product);
+    kernel.code = Code::ScaledDot(product);
+    kernel
+}
+
+fn scaled_dot_refusal(change: impl FnOnce(&mut Kernel, &mut ScaledDot)) -> String {
+    refusal(|m| m.kernels.push(scaled_dot_kernel(change)))
+}
+
+#[test]
+fn a_product_of_scaled_tensors_that_is_in_order() {
+    let mut manifest = step_manifest();
+    manifest.kernels.push(scaled_dot_kernel(|_, _| {}));
+    Sample::write(manifest);
+}
+
+#[test]
+fn a_product_of_scaled_tensors_that_reaches_beyond_its_buffers() {
+    assert_eq!(
+        scaled_dot_refusal(|_, p| p.m = 33),
+        "kernels[6].scaled_dot.lhs: expected strides that stay inside the 32 rows of \
+         !tsr.scaled<32x48, nvfp4, axis = 1>, found 33 at stride 1"
+    );
+    assert_eq!(
+        scaled_dot_refusal(|_, p| p.rhs_stride = 2),
+        "kernels[6].scaled_dot.rhs: expected strides that stay inside the 20 rows of \
+         !tsr.scaled<48x20, nvfp4, axis = 0>, found 20 at stride 2"
+    );
+    assert_eq!(
+        scaled_dot_refusal(|_, p| p.result.row_stride = 21),
+        "kernels[6].scaled_dot.result: expected strides that stay inside the 640 elements of tensor<32x20xf32>, \
+         found 32 at stride 21, 20 at stride 1"
+    );
+    assert_eq!(
+        scaled_dot_refusal(|_, p| p.result.row_stride = 0),
+        "kernels[6].scaled_dot.result: expected strides that give each element a place of its own, found \
+         32 at stride 0, 20 at stride 1"
+    );
+}
+
+#[test]
+fn a_product_of_other_scaled_tensors() {
+    assert_eq!(
+        scaled_dot_refusal(|k, _| k.operands[1] = nvfp4([32, 20], 0).into()),
+        "kernels[6].scaled_dot.rhs: expected nvfp4 with an axis of 48, found !tsr.scaled<32x20, nvfp4, axis = 0>"
+    );
+    let layout = ScaleLayout::Tiled128x4;
+    let tiled = ScaledType::new([32, 48], Format::Nvfp4, 1, BlockShape::Vector, layout).unwrap();
+    assert_eq!(
+        scaled_dot_refusal(|k, _| k.operands[0] = tiled.into()),
+        "kernels[6].scaled_dot.lhs: expected nvfp4 or mxfp4 with linear block scales, found \
+         !tsr.scaled<32x48, nvfp4, axis = 1, layout = tiled_128x4>"
+    );
+    assert_eq!(
+        scaled_dot_refusal(|k, _| k.operands[0] = ty(F32, [32, 48]).into()),
+        "kernels[6].scaled_dot.lhs: expected a scaled tensor, found tensor<32x48xf32>"
+    );
+}
+
+#[test]
+fn numbers_of_a_scaled_tensor_elsewhere() {
+    let kernel = |result: TensorType| Kernel {
+        name: "dequantize".to_owned(),
+        family: Family::Quantize,
+        operands: vec![nvfp4([32, 48], 1).into()],
+        results: vec![result.into()],
+        code: Code::Dequantize,
+    };
+    let mut manifest = step_manifest();
+    manifest.kernels.push(kernel(ty(F32, [32, 48])));
+    Sample::write(manifest);
+    assert_eq!(
+        refusal(|m| m.kernels.push(kernel(ty(F32, [32, 47])))),
+        "kernels[6].dequantize.result: expected tensor<32x48xf32>, found tensor<32x47xf32>"
+    );
+}
+
+#[test]
+fn transforms_of_blocks_that_there_are_not() {
+    let kernel = |axis, signs: usize| Kernel {
+        name: "hadamard".to_owned(),
+        family: Family::Quantize,
+        operands: vec![ty(F32, [32, 40]).into()],
+        results: vec![ty(F32, [32, 40]).into()],
+        code: Code::Hadamard(Hadamard {
+            axis,
+            negative: vec![false; signs],
+        }),
+    };
+    let mut manifest = step_manifest();
+    manifest.kernels.push(kernel(0, 16));
+    Sample::write(manifest);
+    assert_eq!(
+        refusal(|m| m.kernels.push(kernel(0, 8))),
+        "kernels[6].hadamard.negative: expected [16, 32, 64, 128] signs, found 8"
+    );
+    assert_eq!(
+        refusal(|m| m.kernels.push(kernel(1, 16))),
+        "kernels[6].hadamard.axis: expected a dimension of tensor<32x40xf32> that is a multiple of 16, found 1"
+    );
+}
+
+#[test]
+fn factors_of_wide_matrices() {
+    let kernel = |shape: [usize; 3]| Kernel {
+        name: "orthonormalize".to_owned(),
+        family: Family::Solve,
+        operands: vec![ty(F32, shape).into()],
+        results: vec![ty(F32, shape).into()],
+        code: Code::Orthonormalize,
+    };
+    let mut manifest = step_manifest();
+    manifest.kernels.push(kernel([2, 5, 3]));
+    Sample::write(manifest);
+    assert_eq!(
+        refusal(|m| m.kernels.push(kernel([2, 3, 5]))),
+        "kernels[6].orthonormalize.operand: expected matrices with at least as many rows as columns, found \
+         tensor<2x3x5xf32>"
+    );
+}
