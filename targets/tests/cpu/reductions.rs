@@ -398,3 +398,38 @@ fn a_column_kernel_computes_before_and_after() {
         Case::new(Family::Column, &body, inputs).within(tolerance),
     ]);
 }
+
+#[test]
+fn the_largest_magnitude_is_a_number_or_nan() {
+    let mut random = Random(77);
+    let special = [f32::NAN, -f32::NAN, f32::NEG_INFINITY, -0.0, 1e-45];
+    let mut cases = Vec::new();
+    for init in ["0xFF800000", "0.0", "-1.0", "0xFFC00000", "3.0"] {
+        for (index, special) in special.iter().enumerate() {
+            for (dimension, family, shape, reduced) in [
+                (1, Family::Row, [9, 70], 9),
+                (0, Family::Column, [70, 9], 9),
+            ] {
+                let text = format!(
+                    "func.func @magnitude(%x: tensor<{0}x{1}xf32>) -> tensor<{reduced}xf32> {{
+                       %a = tsr.abs %x : tensor<{0}x{1}xf32>
+                       %i = tsr.constant {{value = dense<{init}>}} : tensor<f32>
+                       %m = tsr.reduce %a, %i {{dimensions = [{dimension}]}} : (tensor<{0}x{1}xf32>, tensor<f32>) -> tensor<{reduced}xf32> {{
+                       ^body(%p: tensor<f32>, %q: tensor<f32>):
+                         %r = tsr.maximum %p, %q : tensor<f32>
+                         tsr.return %r : tensor<f32>
+                       }}
+                       return %m : tensor<{reduced}xf32>
+                     }}",
+                    shape[0], shape[1]
+                );
+                let x = random.tensor(ElementType::F32, &shape);
+                let mut values = x.values::<f32>().unwrap();
+                values[index * 31 + 40] = *special;
+                let x = Tensor::from_values(shape, &values).unwrap();
+                cases.push(Case::new(family, &text, vec![x]));
+            }
+        }
+    }
+    check(cases);
+}

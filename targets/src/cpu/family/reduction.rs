@@ -4,7 +4,7 @@ use super::super::emission::Emission;
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Value, scalar};
-use tessera_ir::{Binary, ElementType, Graph, OpKind, Operation, Region, ValueId};
+use tessera_ir::{Binary, ElementType, Graph, OpKind, Operation, Region, Unary, ValueId};
 
 /// A reduction and the memory of its accumulators.
 pub struct Reduction<'c, 'g> {
@@ -14,6 +14,8 @@ pub struct Reduction<'c, 'g> {
     /// The function that the body is, where it is one and its order does not matter.
     pub function: Option<Binary>,
     elements: Vec<ElementType>,
+    /// Whether it is the maximum of magnitudes, f32 without a sign: their order is that of their bits, NaN above all.
+    of_magnitudes: bool,
     /// The accumulators of each input.
     arrays: Vec<Value<'c>>,
 }
@@ -46,11 +48,13 @@ impl<'c, 'g> Reduction<'c, 'g> {
     ) -> Self {
         let inputs = &operation.op.operands[..operation.op.operands.len() / 2];
         let function = body.as_binary();
+        let function = function.filter(|&f| inputs.len() == 1 && is_commutative_and_associative(f));
         Self {
             operation,
             dimensions,
             body,
-            function: function.filter(|&f| inputs.len() == 1 && is_commutative_and_associative(f)),
+            function,
+            of_magnitudes: function == Some(Binary::Maximum) && are_magnitudes(graph, operation),
             elements: inputs
                 .iter()
                 .map(|&v| graph.tensor_type(v).element)
@@ -135,7 +139,23 @@ impl<'c, 'g> Reduction<'c, 'g> {
         for &input in self.inputs() {
             arguments.push(emission.elemental.element(input, indices)?);
         }
-        self.combine(emission, &arguments)
+        self.merge(emission, &arguments)
+    }
+
+    /// As [`combine`](Self::combine), of accumulators and elements, or of accumulators.
+    pub fn merge(
+        &self,
+        emission: &mut Emission<'c, 'g>,
+        arguments: &[Value<'c>],
+    ) -> Result<Vec<Value<'c>>, Unsupported> {
+        let (true, &[accumulator, x]) = (self.of_magnitudes, arguments) else {
+            return self.combine(emission, arguments);
+        };
+        // As signed integers, all negative floats are below all others, whichever of them is an accumulator's start.
+        let b = emission.elemental.builder();
+        let [accumulator, x] = [accumulator, x].map(|value| b.bitcast(value, b.integer(32)));
+        let largest = b.binary("arith.maxsi", accumulator, x);
+        Ok(vec![b.bitcast(largest, b.f32())])
     }
 
     /// Two sets of accumulators, one after the other, combined.
@@ -208,6 +228,21 @@ impl<'c, 'g> Reduction<'c, 'g> {
             .collect();
         self.provide(emission, indices, values);
     }
+}
+
+/// Whether a reduction is of absolute values of f32 and starts from a number.
+fn are_magnitudes(graph: &Graph, reduction: &Operation) -> bool {
+    let &[input, init] = &reduction.op.operands[..] else {
+        return false;
+    };
+    let defining = |value: ValueId| graph.defining_operation(value).map(|o| &o.op.kind);
+    let is_number = match defining(init) {
+        Some(OpKind::Constant { value }) => value
+            .values::<f32>()
+            .is_some_and(|values| values.iter().all(|value| !value.is_nan())),
+        _ => false,
+    };
+    is_number && matches!(defining(input), Some(OpKind::Unary(Unary::Abs)))
 }
 
 fn is_commutative_and_associative(function: Binary) -> bool {

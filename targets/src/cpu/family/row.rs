@@ -222,7 +222,7 @@ fn reduce_in_lanes<'c, 'g>(
                 let mut halves = reduction.accumulators(emission, &lane);
                 let upper = lane.plus_constant(width);
                 halves.extend(reduction.accumulators(emission, &upper));
-                let sum = reduction.combine(emission, &halves)?;
+                let sum = reduction.merge(emission, &halves)?;
                 reduction.set(emission, &lane, &sum);
             }
             Ok::<_, Unsupported>(())
