@@ -286,7 +286,13 @@ fn view(shape: &[usize], quantizations: &[Quantization]) -> (View, Vec<Option<Di
         128
     } else {
         let least = if has_square { 16 } else { 1 };
-        (TILE / columns.next_power_of_two().clamp(16, TILE)).clamp(least, TILE / 16)
+        // A tile holds whole blocks of a row, however short the row is.
+        let block = types
+            .filter_map(|one| one.format().block())
+            .map(|(size, _)| size)
+            .max();
+        let narrowest = block.unwrap_or(16).max(16);
+        (TILE / columns.next_power_of_two().clamp(narrowest, TILE)).clamp(least, TILE / narrowest)
     };
     let view = View {
         count,

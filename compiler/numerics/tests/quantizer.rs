@@ -167,6 +167,17 @@ fn blocks_along_rows() {
 }
 
 #[test]
+fn rows_shorter_than_a_block() {
+    for columns in [1, 8, 15, 16, 17, 31] {
+        let shape = [20, columns];
+        let values = numbers(20 * columns, Kind::Plain);
+        for one in quantizations(&shape, 1) {
+            compare(vec![one], &values, None, 1);
+        }
+    }
+}
+
+#[test]
 fn blocks_along_columns() {
     for shape in [&[48, 5][..], &[300, 70], &[129, 157], &[40, 3, 5]] {
         for kind in KINDS {
