@@ -16,12 +16,15 @@ mod instance;
 mod library;
 mod memory;
 mod orthonormalize;
+mod prefetch;
 mod profile;
 mod program;
 mod quantize;
 pub mod scaled_dot;
 mod schedule;
 mod team;
+#[cfg(target_arch = "x86_64")]
+mod transpose;
 
 pub use error::RunError;
 pub use instance::{Instance, RunOptions};

@@ -8,7 +8,7 @@
     reason = "rows and vectors are registers, which several arrays number alike"
 )]
 
-use super::tile::{COLUMNS, ColumnBlock, ROWS, RowBlock, Tile};
+use super::tile::{COLUMNS, ColumnBlock, ROWS, RowBlock, VectorTile};
 use std::arch::x86_64::*;
 
 /// Numbers of a vector.
@@ -29,7 +29,7 @@ macro_rules! accumulate {
         pub(super) fn $name<const GROUPS: usize>(
             rows: &[RowBlock<GROUPS>],
             columns: &[ColumnBlock<GROUPS>],
-            tile: &mut Tile,
+            tile: &mut VectorTile,
         ) {
             for first in (0..COLUMNS / LANES).step_by(VECTORS) {
                 let mut accumulators = load_accumulators(tile, first);
@@ -120,7 +120,7 @@ fn sum<const GROUPS: usize>(
 }
 
 #[target_feature(enable = "avx2")]
-fn load_accumulators(tile: &Tile, first: usize) -> Sums<__m256> {
+fn load_accumulators(tile: &VectorTile, first: usize) -> Sums<__m256> {
     let mut accumulators = [[_mm256_setzero_ps(); VECTORS]; ROWS];
     for row in 0..ROWS {
         for vector in 0..VECTORS {
@@ -131,7 +131,7 @@ fn load_accumulators(tile: &Tile, first: usize) -> Sums<__m256> {
 }
 
 #[target_feature(enable = "avx2")]
-fn store_accumulators(tile: &mut Tile, first: usize, accumulators: Sums<__m256>) {
+fn store_accumulators(tile: &mut VectorTile, first: usize, accumulators: Sums<__m256>) {
     for row in 0..ROWS {
         let line = tile.0[row].as_chunks_mut::<LANES>().0;
         for vector in 0..VECTORS {

@@ -8,7 +8,7 @@
     reason = "rows and vectors are registers, which several arrays number alike"
 )]
 
-use super::tile::{COLUMNS, ColumnBlock, ROWS, RowBlock, Tile};
+use super::tile::{COLUMNS, ColumnBlock, ROWS, RowBlock, VectorTile};
 use std::arch::x86_64::*;
 
 /// Numbers of a vector.
@@ -22,7 +22,7 @@ const VECTORS: usize = COLUMNS / LANES;
 pub(super) fn accumulate<const GROUPS: usize>(
     rows: &[RowBlock<GROUPS>],
     columns: &[ColumnBlock<GROUPS>],
-    tile: &mut Tile,
+    tile: &mut VectorTile,
 ) {
     let mut accumulators = [[_mm512_setzero_ps(); VECTORS]; ROWS];
     for row in 0..ROWS {
@@ -64,6 +64,24 @@ pub(super) fn accumulate<const GROUPS: usize>(
         for vector in 0..VECTORS {
             // SAFETY: a reference to 16 numbers.
             unsafe { _mm512_storeu_ps(line[vector].as_mut_ptr(), accumulators[row][vector]) };
+        }
+    }
+}
+
+/// Writes accumulators times one scale and then another.
+///
+/// # Safety
+/// From `place` on there is room for all of them, which nobody else reads or writes meanwhile.
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn write(sums: &[f32], first: f32, second: f32, place: *mut f32) {
+    let scales = [first, second].map(|scale| _mm512_set1_ps(scale));
+    for (number, sums) in sums.chunks(LANES).enumerate() {
+        let mask = u16::MAX >> (LANES - sums.len());
+        // SAFETY: the mask has the numbers there are; the caller's promise.
+        unsafe {
+            let sums = _mm512_maskz_loadu_ps(mask, sums.as_ptr());
+            let values = _mm512_mul_ps(_mm512_mul_ps(sums, scales[0]), scales[1]);
+            _mm512_mask_storeu_ps(place.add(number * LANES), mask, values);
         }
     }
 }

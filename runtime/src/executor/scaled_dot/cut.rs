@@ -1,10 +1,6 @@
 //! How products are cut into tasks.
 
-use super::tile::{COLUMNS, ROWS};
-
-/// Rows and columns of a task, the first that makes enough tasks. Fewer columns pack rows more often, fewer rows load
-/// columns more often.
-const SHAPES: [(usize, usize); 5] = [(48, 1024), (48, 512), (24, 512), (24, 256), (12, 256)];
+use super::kernel::Geometry;
 
 /// As many tasks for each thread leave little to wait for at the end.
 const TASKS_PER_THREAD: usize = 4;
@@ -15,6 +11,8 @@ const TASK_WORK: u128 = 1 << 23;
 /// The tasks of a batch of products.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
+    /// The tiles.
+    geometry: Geometry,
     /// Rows of a task, whole tiles.
     pub(super) rows: usize,
     /// Columns of a task, whole tiles.
@@ -32,19 +30,23 @@ pub(super) struct Cut {
 impl Cut {
     /// Cuts that many products of rows by columns, with sums along an axis of that length, for a number of threads.
     pub(super) fn new(
+        geometry: Geometry,
         products: usize,
         rows: usize,
         columns: usize,
         axis: usize,
         threads: usize,
     ) -> Self {
-        let cuts = SHAPES.map(|(most_rows, most_columns)| {
-            let task_rows = most_rows.min(rows.max(1)).next_multiple_of(ROWS);
-            let task_columns = most_columns.min(columns.max(1)).next_multiple_of(COLUMNS);
+        let cuts = geometry.tasks.map(|(most_rows, most_columns)| {
+            let task_rows = most_rows.min(rows.max(1)).next_multiple_of(geometry.rows);
+            let task_columns = most_columns
+                .min(columns.max(1))
+                .next_multiple_of(geometry.columns);
             let work = (task_rows * task_columns) as u128 * axis.max(1) as u128;
             let row_tasks = rows.div_ceil(task_rows);
             let column_tasks = columns.div_ceil(task_columns);
             Self {
+                geometry,
                 rows: task_rows,
                 columns: task_columns,
                 row_tasks,
@@ -65,11 +67,11 @@ impl Cut {
 
     /// The tiles of a task.
     pub(super) fn tiles(&self) -> usize {
-        self.row_panels() * (self.columns / COLUMNS)
+        self.row_panels() * (self.columns / self.geometry.columns)
     }
 
     /// The tiles of a task along its rows.
     pub(super) fn row_panels(&self) -> usize {
-        self.rows / ROWS
+        self.rows / self.geometry.rows
     }
 }

@@ -1,33 +1,28 @@
 //! One launch of a product: packs the columns, shares the tasks out, writes the result.
 
 use super::cut::Cut;
-use super::level::Level;
+use super::kernel::Kernel;
 use super::pack::Lines;
-use super::tile::{COLUMNS, ColumnBlock, ROWS, RowBlock, Tile};
-use super::{ScaledDot, ScaledDotBuffers, Side, portable};
+use super::{ScaledDot, ScaledDotBuffers, Side};
+use crate::bundle::MatrixLayout;
+use crate::executor::prefetch;
 use crate::executor::team::Member;
 use std::ops::Range;
 use std::slice;
 use tessera_numerics::ScaledType;
 
-#[cfg(target_arch = "x86_64")]
-use super::{avx2, avx512};
-
 /// The elements that are worth a thread to pack.
 const PACK_WORK: usize = 1 << 17;
 
-/// What brings an accumulator to its size: integers are four times the products of elements, and their sums are
-/// accumulated 2⁻²² times as large.
-const RESULT_SCALE: f32 = (1 << 20) as f32;
-
-/// A launch. `GROUPS` is the number of words of the format's blocks.
-pub(super) struct Launch<'a, const GROUPS: usize> {
+/// A launch.
+pub(super) struct Launch<'a, K: Kernel> {
+    kernel: K,
     dot: &'a ScaledDot,
     cut: Cut,
     row_bytes: &'a [u8],
     column_bytes: &'a [u8],
     /// The packed columns: of each product its panels, of each panel its blocks.
-    columns: *mut ColumnBlock<GROUPS>,
+    columns: *mut K::ColumnBlock,
     /// The panels of one product.
     panels: usize,
     /// The threads' own parts of the workspace.
@@ -37,19 +32,28 @@ pub(super) struct Launch<'a, const GROUPS: usize> {
 }
 
 // SAFETY: the addresses are used by unsafe functions, which state what must hold of them.
-unsafe impl<const GROUPS: usize> Sync for Launch<'_, GROUPS> {}
+unsafe impl<K: Kernel> Sync for Launch<'_, K> {}
 
-/// One thread's own part of the workspace.
-struct Own<'a, const GROUPS: usize> {
-    tiles: &'a mut [Tile],
-    rows: &'a mut [RowBlock<GROUPS>],
+/// The part of a result that is one tile's.
+struct Place {
+    /// Of the first element.
+    offset: usize,
+    rows: usize,
+    columns: usize,
 }
 
-impl<'a, const GROUPS: usize> Launch<'a, GROUPS> {
+/// One thread's own part of the workspace.
+struct Own<'a, K: Kernel> {
+    tiles: &'a mut [K::Tile],
+    rows: &'a mut [K::RowBlock],
+}
+
+impl<'a, K: Kernel> Launch<'a, K> {
     /// # Safety
     /// The buffers are as [`ScaledDot::run`] wants them, for as long as the launch lives, with the workspace of a team
-    /// of `threads`; `GROUPS` is the format's.
+    /// of `threads`; the kernel is that of the product's geometry.
     pub(super) unsafe fn new(
+        kernel: K,
         dot: &'a ScaledDot,
         threads: usize,
         buffers: &ScaledDotBuffers,
@@ -69,22 +73,17 @@ impl<'a, const GROUPS: usize> Launch<'a, GROUPS> {
             (lhs, rhs)
         };
         Self {
+            kernel,
             dot,
             cut: dot.cut(threads),
             row_bytes,
             column_bytes,
             columns: buffers.workspace.cast(),
-            panels: dot.columns.count.div_ceil(COLUMNS),
+            panels: dot.columns.count.div_ceil(K::GEOMETRY.columns),
             workers,
             result: buffers.result,
             tensor_scale: tensor_scale(lhs_type, lhs) * tensor_scale(rhs_type, rhs),
         }
-    }
-
-    /// The bytes of one thread's own part of the workspace.
-    pub(super) fn worker_bytes(cut: &Cut, stretch: usize) -> usize {
-        let rows = cut.row_panels() * stretch * size_of::<RowBlock<GROUPS>>();
-        cut.tiles() * size_of::<Tile>() + rows.next_multiple_of(align_of::<Tile>())
     }
 
     /// Computes the results.
@@ -92,7 +91,7 @@ impl<'a, const GROUPS: usize> Launch<'a, GROUPS> {
     /// # Safety
     /// As for [`new`](Self::new); nothing else runs on the launch's workspace and result meanwhile.
     pub(super) unsafe fn run(&self, member: Member) {
-        let panel_elements = COLUMNS * self.dot.blocks.max(1) * 4 * GROUPS;
+        let panel_elements = K::GEOMETRY.columns * self.dot.axis.max(1);
         let panels = (self.dot.products * self.panels) as u64;
         let grain = PACK_WORK.div_ceil(panel_elements) as u64;
         member.share(panels, grain, &|_, range| {
@@ -103,6 +102,7 @@ impl<'a, const GROUPS: usize> Launch<'a, GROUPS> {
         member.share(tasks, grain, &|worker, range| {
             // SAFETY: no two calls of one worker run at a time.
             let mut own = unsafe { self.own(worker) };
+            let _session = self.kernel.begin();
             for task in range {
                 // SAFETY: all columns are packed. Different tasks write different elements, for the product's
                 // validation found its result's strides injective.
@@ -122,9 +122,13 @@ impl<'a, const GROUPS: usize> Launch<'a, GROUPS> {
             let packed = unsafe {
                 slice::from_raw_parts_mut(self.columns.add(panel * dot.blocks), dot.blocks)
             };
-            let (product, first) = (panel / self.panels, panel % self.panels * COLUMNS);
-            let lines = self.lines(&dot.columns, self.column_bytes, product, first, COLUMNS);
-            dot.decoder.pack_columns(dot.level, &lines, packed);
+            let (product, first) = (
+                panel / self.panels,
+                panel % self.panels * K::GEOMETRY.columns,
+            );
+            let count = K::GEOMETRY.columns;
+            let lines = self.lines(&dot.columns, self.column_bytes, product, first, count);
+            self.kernel.pack_columns(&dot.decoder, &lines, packed);
         }
     }
 
@@ -132,7 +136,7 @@ impl<'a, const GROUPS: usize> Launch<'a, GROUPS> {
     ///
     /// # Safety
     /// The panel is packed, and nobody writes it any more.
-    unsafe fn packed_columns(&self, product: usize, panel: usize) -> &[ColumnBlock<GROUPS>] {
+    unsafe fn packed_columns(&self, product: usize, panel: usize) -> &[K::ColumnBlock] {
         let first = (product * self.panels + panel) * self.dot.blocks;
         // SAFETY: the workspace has room for every panel's blocks; the caller's promise.
         unsafe { slice::from_raw_parts(self.columns.add(first), self.dot.blocks) }
@@ -142,13 +146,13 @@ impl<'a, const GROUPS: usize> Launch<'a, GROUPS> {
     ///
     /// # Safety
     /// There is no other one of that worker.
-    unsafe fn own(&self, worker: usize) -> Own<'_, GROUPS> {
+    unsafe fn own(&self, worker: usize) -> Own<'_, K> {
         let stretch = self.dot.stretch;
-        let offset = worker * Self::worker_bytes(&self.cut, stretch);
+        let offset = worker * K::GEOMETRY.worker_bytes(&self.cut, stretch);
         // SAFETY: the workspace has room for every worker's part; all parts are aligned as tiles are, and zeros or
         // whatever else is there are numbers.
         unsafe {
-            let tiles = self.workers.add(offset).cast::<Tile>();
+            let tiles = self.workers.add(offset).cast::<K::Tile>();
             let rows = tiles.add(self.cut.tiles()).cast();
             Own {
                 tiles: slice::from_raw_parts_mut(tiles, self.cut.tiles()),
@@ -161,38 +165,50 @@ impl<'a, const GROUPS: usize> Launch<'a, GROUPS> {
     ///
     /// # Safety
     /// All columns are packed; nobody else reads or writes the task's part of the result.
-    unsafe fn task(&self, task: usize, own: &mut Own<'_, GROUPS>) {
+    unsafe fn task(&self, task: usize, own: &mut Own<'_, K>) {
         let (dot, cut) = (self.dot, &self.cut);
         let product = task / (cut.row_tasks * cut.column_tasks);
         let first_row = task / cut.column_tasks % cut.row_tasks * cut.rows;
         let first_column = task % cut.column_tasks * cut.columns;
-        let row_panels = cut.rows.min(dot.rows.count - first_row).div_ceil(ROWS);
+        let row_panels = cut
+            .rows
+            .min(dot.rows.count - first_row)
+            .div_ceil(K::GEOMETRY.rows);
         let columns = cut.columns.min(dot.columns.count - first_column);
         let mut begin = 0;
         loop {
             let end = dot.blocks.min(begin + dot.stretch);
             let length = end - begin;
             for panel in 0..row_panels {
-                let first = first_row + panel * ROWS;
-                let lines = self.lines(&dot.rows, self.row_bytes, product, first, ROWS);
+                let first = first_row + panel * K::GEOMETRY.rows;
+                let count = K::GEOMETRY.rows;
+                let lines = self.lines(&dot.rows, self.row_bytes, product, first, count);
                 let packed = &mut own.rows[panel * length..][..length];
-                dot.decoder.pack_rows(dot.level, &lines, begin..end, packed);
+                self.kernel
+                    .pack_rows(&dot.decoder, &lines, begin..end, packed);
             }
-            for column_panel in 0..columns.div_ceil(COLUMNS) {
-                let column = first_column + column_panel * COLUMNS;
+            for column_panel in 0..columns.div_ceil(K::GEOMETRY.columns) {
+                let column = first_column + column_panel * K::GEOMETRY.columns;
                 // SAFETY: the caller's promise.
-                let panel = unsafe { self.packed_columns(product, column / COLUMNS) };
+                let panel = unsafe { self.packed_columns(product, column / K::GEOMETRY.columns) };
                 for row_panel in 0..row_panels {
-                    let row = first_row + row_panel * ROWS;
-                    let tile = &mut own.tiles[column_panel * row_panels + row_panel];
-                    if begin == 0 {
-                        *tile = Tile::ZERO;
-                    }
+                    let row = first_row + row_panel * K::GEOMETRY.rows;
+                    // What is done in one stretch needs no place of its own.
+                    let place = match length == dot.blocks {
+                        true => 0,
+                        false => column_panel * row_panels + row_panel,
+                    };
+                    let tile = &mut own.tiles[place];
                     let rows = &own.rows[row_panel * length..][..length];
-                    accumulate(dot.level, rows, &panel[begin..end], tile);
+                    let columns = &panel[begin..end];
+                    let result = self.place(product, row, column);
+                    if end == dot.blocks {
+                        self.prefetch(&result);
+                    }
+                    self.kernel.accumulate(begin == 0, rows, columns, tile);
                     if end == dot.blocks {
                         // SAFETY: the caller's promise.
-                        unsafe { self.store(product, row, column, tile) };
+                        unsafe { self.store(&result, tile) };
                     }
                 }
             }
@@ -207,33 +223,59 @@ impl<'a, const GROUPS: usize> Launch<'a, GROUPS> {
     ///
     /// # Safety
     /// Nobody else reads or writes the tile's part of the result.
-    unsafe fn store(&self, product: usize, row: usize, column: usize, tile: &Tile) {
-        let dot = self.dot;
-        let strides = dot.product.batch.iter().map(|d| d.result_stride);
-        let offset = self.batch_offset(product, strides)
-            + row * dot.result.row_stride
-            + column * dot.result.column_stride;
-        let columns = COLUMNS.min(dot.columns.count - column);
-        let rows = ROWS.min(dot.rows.count - row);
-        let column_stride = dot.result.column_stride;
-        for (row, accumulators) in tile.0.iter().enumerate().take(rows) {
-            let values = accumulators[..columns]
-                .iter()
-                .map(|sum| sum * RESULT_SCALE * self.tensor_scale);
+    unsafe fn store(&self, place: &Place, tile: &K::Tile) {
+        let Place {
+            offset,
+            rows,
+            columns,
+        } = *place;
+        let MatrixLayout {
+            row_stride,
+            column_stride,
+        } = self.dot.result;
+        let lines = tile.as_ref().chunks_exact(K::GEOMETRY.columns);
+        for (row, accumulators) in lines.enumerate().take(rows) {
+            let sums = &accumulators[..columns];
             // SAFETY: the result has room for what its strides reach, and these elements are the caller's alone.
             unsafe {
-                let first = self.result.add(offset + row * dot.result.row_stride);
+                let first = self.result.add(offset + row * row_stride);
                 if column_stride == 1 {
-                    // A loop of its own, for vectors.
-                    for (column, value) in values.enumerate() {
-                        *first.add(column) = value;
-                    }
+                    self.kernel.write(sums, self.tensor_scale, first);
                 } else {
-                    for (column, value) in values.enumerate() {
+                    for (column, sum) in sums.iter().enumerate() {
+                        let value = sum * K::RESULT_SCALE * self.tensor_scale;
                         *first.add(column * column_stride) = value;
                     }
                 }
             }
+        }
+    }
+
+    /// Fetches what [`store`](Self::store) will write to, so that it need not wait.
+    fn prefetch(&self, place: &Place) {
+        /// Elements of a cache line.
+        const LINE: usize = 64 / size_of::<f32>();
+        let layout = self.dot.result;
+        if layout.column_stride == 1 {
+            for row in 0..place.rows {
+                for column in (0..place.columns).step_by(LINE) {
+                    let offset = place.offset + row * layout.row_stride + column;
+                    prefetch::to_write(self.result.wrapping_add(offset));
+                }
+            }
+        }
+    }
+
+    /// Where the tile from there on lies in the result.
+    fn place(&self, product: usize, row: usize, column: usize) -> Place {
+        let dot = self.dot;
+        let strides = dot.product.batch.iter().map(|d| d.result_stride);
+        Place {
+            offset: self.batch_offset(product, strides)
+                + row * dot.result.row_stride
+                + column * dot.result.column_stride,
+            rows: K::GEOMETRY.rows.min(dot.rows.count - row),
+            columns: K::GEOMETRY.columns.min(dot.columns.count - column),
         }
     }
 
@@ -269,29 +311,6 @@ impl<'a, const GROUPS: usize> Launch<'a, GROUPS> {
             index * stride
         });
         offsets.sum()
-    }
-}
-
-/// Adds the products of blocks to a tile.
-fn accumulate<const GROUPS: usize>(
-    level: Level,
-    rows: &[RowBlock<GROUPS>],
-    columns: &[ColumnBlock<GROUPS>],
-    tile: &mut Tile,
-) {
-    match level {
-        Level::Portable => portable::accumulate(rows, columns, tile),
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a level is only in use on a CPU that has its instructions.
-        Level::Avx2 => unsafe { avx2::accumulate(rows, columns, tile) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Level::AvxVnni => unsafe { avx2::accumulate_vnni(rows, columns, tile) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Level::Avx512Vnni => unsafe { avx512::accumulate(rows, columns, tile) },
-        #[cfg(not(target_arch = "x86_64"))]
-        Level::Avx2 | Level::AvxVnni | Level::Avx512Vnni => unreachable!("a level of x86-64"),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The vector instructions that a product can be computed with.
 
+#[cfg(target_arch = "x86_64")]
+use super::amx;
 use std::fmt;
 
 /// Vector instructions of a CPU, each level with kernels of its own. All levels give the same bits.
@@ -13,11 +15,20 @@ pub enum Level {
     AvxVnni,
     /// x86-64 with AVX-512 VNNI: products of bytes in fours, 512 bits at a time.
     Avx512Vnni,
+    /// x86-64 with AMX-BF16 and AVX-512: products of 16×16 elements at a time, for nvfp4; the rest as
+    /// [`Avx512Vnni`](Self::Avx512Vnni).
+    AmxBf16,
 }
 
 impl Level {
     /// Every level, from slow to fast.
-    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::AvxVnni, Self::Avx512Vnni];
+    pub const ALL: [Self; 5] = [
+        Self::Portable,
+        Self::Avx2,
+        Self::AvxVnni,
+        Self::Avx512Vnni,
+        Self::AmxBf16,
+    ];
 
     /// The fastest level of this CPU.
     pub fn detect() -> Self {
@@ -43,8 +54,14 @@ impl Level {
                     && is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512vnni")
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::AmxBf16 => {
+                Self::Avx512Vnni.is_available()
+                    && is_x86_feature_detected!("avx512bw")
+                    && amx::is_available()
+            }
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::AvxVnni | Self::Avx512Vnni => false,
+            Self::Avx2 | Self::AvxVnni | Self::Avx512Vnni | Self::AmxBf16 => false,
         }
     }
 }
@@ -56,6 +73,7 @@ impl fmt::Display for Level {
             Self::Avx2 => "AVX2",
             Self::AvxVnni => "AVX-VNNI",
             Self::Avx512Vnni => "AVX-512 VNNI",
+            Self::AmxBf16 => "AMX-BF16",
         })
     }
 }

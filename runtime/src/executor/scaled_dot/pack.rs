@@ -7,7 +7,7 @@ use std::ops::Range;
 use tessera_numerics::{ElementFormat, ScaleFormat, ScaleLayout, ScaledType};
 
 /// Blocks along a line that are packed at a time: the codes of so many nvfp4 blocks are a cache line.
-const RUN: usize = 8;
+pub(super) const RUN: usize = 8;
 
 /// Columns that are packed at a time.
 const QUAD: usize = 4;
@@ -16,14 +16,14 @@ const QUAD: usize = 4;
 const LARGEST_SCALE: f32 = f32::from_bits(0x7f00_0000);
 
 /// The codes of a block, a pair of bytes for each word of four elements.
-type Codes<const GROUPS: usize> = [[u8; 2]; GROUPS];
+pub(super) type Codes<const GROUPS: usize> = [[u8; 2]; GROUPS];
 
 /// What codes stand for.
 #[derive(Clone, Debug)]
 pub(super) struct Decoder {
     /// Twice each E2M1 number: an integer.
     elements: [i8; 16],
-    scales: [f32; 256],
+    pub(super) scales: [f32; 256],
 }
 
 /// Where the parts of a scaled tensor lie.
@@ -50,9 +50,9 @@ pub(super) struct Lines<'a> {
 }
 
 /// Up to [`RUN`] blocks of one line.
-struct Run<'a, const GROUPS: usize> {
-    codes: &'a [Codes<GROUPS>],
-    scales: [u8; RUN],
+pub(super) struct Run<'a, const GROUPS: usize> {
+    pub(super) codes: &'a [Codes<GROUPS>],
+    pub(super) scales: [u8; RUN],
 }
 
 impl Decoder {
@@ -75,11 +75,13 @@ impl Decoder {
             Level::Portable => portable::pack_rows(self, lines, blocks, packed),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: every level but the portable one is only in use on a CPU that has AVX2.
-            Level::Avx2 | Level::AvxVnni | Level::Avx512Vnni => unsafe {
+            Level::Avx2 | Level::AvxVnni | Level::Avx512Vnni | Level::AmxBf16 => unsafe {
                 avx2::pack_rows(self, lines, blocks, packed);
             },
             #[cfg(not(target_arch = "x86_64"))]
-            Level::Avx2 | Level::AvxVnni | Level::Avx512Vnni => unreachable!("a level of x86-64"),
+            Level::Avx2 | Level::AvxVnni | Level::Avx512Vnni | Level::AmxBf16 => {
+                unreachable!("a level of x86-64")
+            }
         }
     }
 
@@ -94,11 +96,13 @@ impl Decoder {
             Level::Portable => portable::pack_columns(self, lines, packed),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: every level but the portable one is only in use on a CPU that has AVX2.
-            Level::Avx2 | Level::AvxVnni | Level::Avx512Vnni => unsafe {
+            Level::Avx2 | Level::AvxVnni | Level::Avx512Vnni | Level::AmxBf16 => unsafe {
                 avx2::pack_columns(self, lines, packed);
             },
             #[cfg(not(target_arch = "x86_64"))]
-            Level::Avx2 | Level::AvxVnni | Level::Avx512Vnni => unreachable!("a level of x86-64"),
+            Level::Avx2 | Level::AvxVnni | Level::Avx512Vnni | Level::AmxBf16 => {
+                unreachable!("a level of x86-64")
+            }
         }
     }
 }
@@ -123,7 +127,7 @@ impl Lines<'_> {
     /// The blocks of a line from `first` on, `length` of them. Behind the last line there are zeros with the smallest
     /// scale.
     #[inline(always)]
-    fn run<const GROUPS: usize>(
+    pub(super) fn run<const GROUPS: usize>(
         &self,
         line: usize,
         first: usize,

@@ -1,12 +1,12 @@
 //! The innermost kernel in plain Rust.
 
-use super::tile::{COLUMNS, ColumnBlock, RowBlock, Tile};
+use super::tile::{COLUMNS, ColumnBlock, RowBlock, VectorTile};
 
 /// Adds the products of `rows` and `columns`, block after block, to `tile`.
 pub(super) fn accumulate<const GROUPS: usize>(
     rows: &[RowBlock<GROUPS>],
     columns: &[ColumnBlock<GROUPS>],
-    tile: &mut Tile,
+    tile: &mut VectorTile,
 ) {
     for (row_block, column_block) in rows.iter().zip(columns) {
         for (row, accumulators) in tile.0.iter_mut().enumerate() {

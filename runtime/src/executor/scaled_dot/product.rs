@@ -1,7 +1,7 @@
 //! What is multiplied and where it lies.
 
 use super::error::ScaledDotError;
-use super::tile::{COLUMNS, ROWS};
+use super::kernel::Geometry;
 use crate::bundle::strides::{Axis, describe, is_injective, span};
 use crate::bundle::{BatchDimension, MatrixLayout};
 use tessera_numerics::{Format, ScaledType};
@@ -124,9 +124,9 @@ impl ScaledProduct {
 
     /// Whether the lhs' rows make better columns of tiles: where tiles are filled much better so, or as well and the
     /// result's columns are contiguous.
-    pub(super) fn is_transposed(&self) -> bool {
+    pub(super) fn is_transposed(&self, tile: &Geometry) -> bool {
         let work = |rows: usize, columns: usize| {
-            rows.div_ceil(ROWS) as u128 * columns.div_ceil(COLUMNS) as u128
+            rows.div_ceil(tile.rows) as u128 * columns.div_ceil(tile.columns) as u128
         };
         let (straight, transposed) = (work(self.m, self.n), work(self.n, self.m));
         if self.result.row_stride < self.result.column_stride {

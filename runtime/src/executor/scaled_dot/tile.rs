@@ -1,4 +1,4 @@
-//! What the innermost kernels work on: blocks of rows, blocks of columns, a tile of the result.
+//! What the innermost kernels of vectors work on: blocks of rows, blocks of columns, a tile of the result.
 //!
 //! Elements are packed as integers of a byte, twice the E2M1 number, four along the axis to a word. `GROUPS` is the
 //! number of words of a block: 4 for nvfp4, 8 for mxfp4.
@@ -43,8 +43,18 @@ pub(super) struct ColumnBlock<const GROUPS: usize> {
 /// f32 accumulators.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Tile(pub(super) [[f32; COLUMNS]; ROWS]);
+pub(super) struct Tile<const ROWS: usize, const COLUMNS: usize>(pub(super) [[f32; COLUMNS]; ROWS]);
 
-impl Tile {
+impl<const ROWS: usize, const COLUMNS: usize> Tile<ROWS, COLUMNS> {
     pub(super) const ZERO: Self = Self([[0.0; COLUMNS]; ROWS]);
 }
+
+impl<const ROWS: usize, const COLUMNS: usize> AsRef<[f32]> for Tile<ROWS, COLUMNS> {
+    /// The rows, one after the other.
+    fn as_ref(&self) -> &[f32] {
+        self.0.as_flattened()
+    }
+}
+
+/// A tile of the kernels of vectors.
+pub(super) type VectorTile = Tile<ROWS, COLUMNS>;
