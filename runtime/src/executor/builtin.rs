@@ -54,9 +54,10 @@ impl Builtin {
     /// The bytes of memory, beside its buffers, that a launch on that many threads needs.
     pub(super) fn workspace_bytes(&self, threads: usize) -> usize {
         match self {
+            Self::Gemm(kernel) => kernel.workspace_bytes(threads),
             Self::ScaledDot(product) => product.workspace_bytes(threads),
             Self::Orthonormalize(kernel) => kernel.workspace_bytes(threads),
-            Self::Gemm(_) | Self::Quantize(_) | Self::Dequantize(_) | Self::Hadamard(_) => 0,
+            Self::Quantize(_) | Self::Dequantize(_) | Self::Hadamard(_) => 0,
         }
     }
 
@@ -78,6 +79,7 @@ impl Builtin {
                         lhs: buffers[0],
                         rhs: buffers[1],
                         result: buffers[2],
+                        workspace,
                     },
                 ),
                 Self::ScaledDot(product) => product.run(

@@ -1,13 +1,19 @@
-//! Matrix products that the runtime computes itself, with the `gemm` crate's kernels.
+//! Matrix products that the runtime computes itself, with the `gemm` crate's kernels or, by small matrices of f32, its
+//! own.
 //!
 //! A product is cut into panels of rows or of columns, and these are the blocks that threads share. Where the cuts lie
 //! follows from the product's dimensions alone, and each panel is computed by one thread with one call, so the bits of
 //! the result do not depend on the number of threads. They do depend on the CPU: the crate chooses its kernels by the
 //! vector instructions at hand, and the length of its partial sums by the sizes of the caches.
 
+#[cfg(target_arch = "x86_64")]
+mod narrow;
+
 use super::team::Member;
 use crate::bundle::{Gemm, MatrixLayout};
 use std::ops::Range;
+#[cfg(target_arch = "x86_64")]
+use std::slice;
 use tessera_numerics::ElementType;
 
 /// The multiply-adds that are worth a block of their own: about a tenth of a millisecond on one core.
@@ -33,6 +39,9 @@ pub(super) struct GemmKernel {
     panels: usize,
     /// The blocks that are worth a thread.
     grain: u64,
+    /// The product as one by a small matrix, if it is one. Where columns are cut, it is the transposed product.
+    #[cfg(target_arch = "x86_64")]
+    narrow: Option<narrow::Narrow>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,12 +74,13 @@ impl Cut {
     }
 }
 
-/// The three addresses of a launch.
+/// The addresses of a launch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GemmBuffers {
     pub(super) lhs: *const u8,
     pub(super) rhs: *const u8,
     pub(super) result: *mut u8,
+    pub(super) workspace: *mut u8,
 }
 
 // SAFETY: addresses; `GemmKernel::run`, which uses them, is unsafe and states what must hold of them.
@@ -80,6 +90,11 @@ impl GemmKernel {
     /// Cuts a product whose strides and extents a manifest's validation has found in range.
     pub(super) fn new(gemm: &Gemm) -> Self {
         let products = products(gemm);
+        #[cfg(target_arch = "x86_64")]
+        let narrow = narrow(gemm);
+        #[cfg(target_arch = "x86_64")]
+        let cut = narrow.map_or_else(|| Cut::of(gemm), |(cut, _)| cut);
+        #[cfg(not(target_arch = "x86_64"))]
         let cut = Cut::of(gemm);
         let (length, across) = match cut {
             Cut::Rows => (gemm.m, gemm.n),
@@ -103,20 +118,45 @@ impl GemmKernel {
             panel,
             panels: length.div_ceil(panel),
             grain: u64::try_from(BLOCK_WORK.div_ceil(panel_work)).unwrap_or(u64::MAX),
+            #[cfg(target_arch = "x86_64")]
+            narrow: narrow.map(|(_, narrow)| narrow),
         }
+    }
+
+    /// The bytes of workspace that a launch on that many threads needs.
+    pub(super) fn workspace_bytes(&self, threads: usize) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(narrow) = &self.narrow {
+            return threads * narrow.packed() * size_of::<f32>();
+        }
+        let _ = threads;
+        0
     }
 
     /// Computes all products.
     ///
     /// # Safety
     /// Each buffer has room for every element that the product's strides reach, holds elements of its element type,
-    /// and the result shares no memory with the operands; nobody else writes any of the three or reads the result
-    /// meanwhile.
+    /// and the result shares no memory with the operands. The workspace has
+    /// [`workspace_bytes`](Self::workspace_bytes) of the team's threads, initialised and aligned for f32, in memory of
+    /// its own. Nobody else writes any of the four, or reads result and workspace, meanwhile.
     pub(super) unsafe fn run(&self, member: Member, buffers: GemmBuffers) {
         let blocks = self.products as u64 * self.panels as u64;
-        member.share(blocks, self.grain, &|_, range| {
+        member.share(blocks, self.grain, &|worker, range| {
             // The whole struct is shared, for its fields may not be.
             let buffers = &buffers;
+            #[cfg(target_arch = "x86_64")]
+            if let Some(narrow) = &self.narrow {
+                let packed = narrow.packed();
+                // SAFETY: the caller's promises; a worker makes one call at a time, and so has its part of the workspace
+                // to itself. Different blocks write different elements.
+                unsafe {
+                    let own = buffers.workspace.cast::<f32>().add(worker * packed);
+                    let own = slice::from_raw_parts_mut(own, packed);
+                    return self.narrow_blocks(narrow, range, buffers, own);
+                }
+            }
+            let _ = worker;
             // SAFETY: the caller's promises; different blocks write different elements, for validation found the
             // result's strides injective.
             unsafe {
@@ -140,25 +180,13 @@ impl GemmKernel {
     ) {
         let gemm = &self.gemm;
         for block in blocks {
-            let (product, panel) = (
-                (block / self.panels as u64) as usize,
-                (block % self.panels as u64) as usize,
-            );
-            let [mut lhs, mut rhs, mut result] = self.product_offsets(product);
-            let begin = panel * self.panel;
-            let (mut m, mut n) = (gemm.m, gemm.n);
-            match self.cut {
-                Cut::Rows => {
-                    m = self.panel.min(gemm.m - begin);
-                    lhs += begin * gemm.lhs.row_stride;
-                    result += begin * gemm.result.row_stride;
-                }
-                Cut::Columns => {
-                    n = self.panel.min(gemm.n - begin);
-                    rhs += begin * gemm.rhs.column_stride;
-                    result += begin * gemm.result.column_stride;
-                }
-            }
+            let Panel {
+                m,
+                n,
+                lhs,
+                rhs,
+                result,
+            } = self.panel(block);
             // SAFETY: the offsets and all that the strides reach from there lie inside the buffers. `read_dst` is
             // false, so the result's former contents are not read.
             unsafe {
@@ -187,6 +215,63 @@ impl GemmKernel {
         }
     }
 
+    /// # Safety
+    /// As for [`run`](Self::run), with a part of the workspace that nobody else uses meanwhile.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn narrow_blocks(
+        &self,
+        narrow: &narrow::Narrow,
+        blocks: Range<u64>,
+        buffers: &GemmBuffers,
+        packed: &mut [f32],
+    ) {
+        for block in blocks {
+            let panel = self.panel(block);
+            // SAFETY: the offsets and all that the strides reach from there lie inside the buffers. It pays, for there
+            // is a narrow product.
+            unsafe {
+                let lhs = buffers.lhs.cast::<f32>().add(panel.lhs);
+                let rhs = buffers.rhs.cast::<f32>().add(panel.rhs);
+                let result = buffers.result.cast::<f32>().add(panel.result);
+                match self.cut {
+                    Cut::Rows => narrow.multiply(panel.m, lhs, rhs, result, packed),
+                    Cut::Columns => narrow.multiply(panel.n, rhs, lhs, result, packed),
+                }
+            }
+        }
+    }
+
+    /// The part of the work that is one block's.
+    fn panel(&self, block: u64) -> Panel {
+        let gemm = &self.gemm;
+        let (product, panel) = (
+            (block / self.panels as u64) as usize,
+            (block % self.panels as u64) as usize,
+        );
+        let [mut lhs, mut rhs, mut result] = self.product_offsets(product);
+        let begin = panel * self.panel;
+        let (mut m, mut n) = (gemm.m, gemm.n);
+        match self.cut {
+            Cut::Rows => {
+                m = self.panel.min(gemm.m - begin);
+                lhs += begin * gemm.lhs.row_stride;
+                result += begin * gemm.result.row_stride;
+            }
+            Cut::Columns => {
+                n = self.panel.min(gemm.n - begin);
+                rhs += begin * gemm.rhs.column_stride;
+                result += begin * gemm.result.column_stride;
+            }
+        }
+        Panel {
+            m,
+            n,
+            lhs,
+            rhs,
+            result,
+        }
+    }
+
     /// The first elements of one product's matrices; products are counted with the last batch dimension fastest.
     fn product_offsets(&self, mut product: usize) -> [usize; 3] {
         let mut offsets = [0; 3];
@@ -198,6 +283,48 @@ impl GemmKernel {
             offsets[2] += index * dimension.result_stride;
         }
         offsets
+    }
+}
+
+/// A block's rows and columns, and its first elements.
+struct Panel {
+    m: usize,
+    n: usize,
+    lhs: usize,
+    rhs: usize,
+    result: usize,
+}
+
+/// The product as one by a small matrix, straight with a cut through its rows or transposed with one through its columns,
+/// if that pays.
+#[cfg(target_arch = "x86_64")]
+fn narrow(gemm: &Gemm) -> Option<(Cut, narrow::Narrow)> {
+    let transposed = |layout: MatrixLayout| MatrixLayout {
+        row_stride: layout.column_stride,
+        column_stride: layout.row_stride,
+    };
+    let straight = narrow::Narrow {
+        columns: gemm.n,
+        depth: gemm.k,
+        lhs: gemm.lhs,
+        rhs: gemm.rhs,
+        result_stride: gemm.result.row_stride,
+    };
+    let across = narrow::Narrow {
+        columns: gemm.m,
+        depth: gemm.k,
+        lhs: transposed(gemm.rhs),
+        rhs: transposed(gemm.lhs),
+        result_stride: gemm.result.column_stride,
+    };
+    if gemm.element_type != ElementType::F32 {
+        None
+    } else if gemm.result.column_stride == 1 && straight.pays(gemm.m) {
+        Some((Cut::Rows, straight))
+    } else if gemm.result.row_stride == 1 && across.pays(gemm.n) {
+        Some((Cut::Columns, across))
+    } else {
+        None
     }
 }
 
@@ -281,14 +408,17 @@ mod tests {
     }
 
     fn run(threads: usize, gemm: &Gemm, lhs: &[f32], rhs: &[f32], result: &mut [f32]) {
+        let kernel = GemmKernel::new(gemm);
+        let mut workspace = vec![0f32; kernel.workspace_bytes(threads) / size_of::<f32>()];
         let buffers = GemmBuffers {
             lhs: lhs.as_ptr().cast(),
             rhs: rhs.as_ptr().cast(),
             result: result.as_mut_ptr().cast(),
+            workspace: workspace.as_mut_ptr().cast(),
         };
         let team = Team::new(NonZeroUsize::new(threads)).unwrap();
-        // SAFETY: the tests' slices are as long as their strides reach, and the result is another slice.
-        team.enter(|member| unsafe { GemmKernel::new(gemm).run(member, buffers) });
+        // SAFETY: the tests' slices are as long as their strides reach, and the result and the workspace are others.
+        team.enter(|member| unsafe { kernel.run(member, buffers) });
     }
 
     /// The definition, in f64.
@@ -435,6 +565,47 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn products_by_small_matrices() {
+        // Whole tiles and parts of tiles; every way that operands and results may lie.
+        for (m, n, k) in [
+            (24, 32, 16),
+            (50, 30, 33),
+            (61, 60, 7),
+            (300, 32, 40),
+            (25, 250, 5),
+        ] {
+            let [straight, transposed] = [(k, 1), (1, m)].map(|(r, c)| layout(r, c));
+            for lhs in [straight, transposed, layout(2 * k, 2)] {
+                for rhs in [layout(n, 1), layout(1, k), layout(2 * n, 2)] {
+                    let gemm = Gemm {
+                        lhs,
+                        rhs,
+                        ..dense(m, n, k)
+                    };
+                    let is_narrow = GemmKernel::new(&gemm).narrow.is_some();
+                    assert_eq!(is_narrow, is_x86_feature_detected!("avx512f"), "{gemm:?}");
+                    check_exactly(&gemm, 2 * m * k, 2 * k * n, m * n);
+                    // The same product, transposed.
+                    let swap = |layout: MatrixLayout| MatrixLayout {
+                        row_stride: layout.column_stride,
+                        column_stride: layout.row_stride,
+                    };
+                    let gemm = Gemm {
+                        m: n,
+                        n: m,
+                        lhs: swap(rhs),
+                        rhs: swap(lhs),
+                        result: layout(1, n),
+                        ..gemm
+                    };
+                    check_exactly(&gemm, 2 * k * n, 2 * m * k, m * n);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn one_operand_for_the_whole_batch() {
         let (m, n, k) = (5, 6, 7);
         let gemm = Gemm {
@@ -502,6 +673,7 @@ mod tests {
             lhs: lhs.as_ptr().cast(),
             rhs: rhs.as_ptr().cast(),
             result: result.as_mut_ptr().cast(),
+            workspace: std::ptr::null_mut(),
         };
         let team = Team::new(NonZeroUsize::new(1)).unwrap();
         // SAFETY: three arrays of four elements each.
