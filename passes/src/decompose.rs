@@ -109,6 +109,7 @@ fn decomposition(kind: &OpKind, types: &[Type]) -> Result<Option<Graph>, OpError
         OpKind::Quantize { .. }
         | OpKind::Hadamard { .. }
         | OpKind::Dequantize { .. }
+        | OpKind::Relayout { .. }
         | OpKind::DotGeneral { .. }
         | OpKind::Orthonormalize {}
         | OpKind::Unary(_)
@@ -144,7 +145,7 @@ fn decomposition(kind: &OpKind, types: &[Type]) -> Result<Option<Graph>, OpError
 }
 
 /// Whether the runtime multiplies such tensors in integers.
-fn is_integer_product(lhs: &ScaledType, rhs: &ScaledType) -> bool {
+pub(crate) fn is_integer_product(lhs: &ScaledType, rhs: &ScaledType) -> bool {
     let is_linear = |scaled: &ScaledType| scaled.layout() == ScaleLayout::Linear;
     matches!(lhs.format(), Format::Nvfp4 | Format::Mxfp4)
         && lhs.format() == rhs.format()

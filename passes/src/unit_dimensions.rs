@@ -265,6 +265,7 @@ fn smaller(kind: &OpKind, operands: &[TensorType], result: &TensorType) -> Optio
         | OpKind::Call { .. }
         | OpKind::Quantize { .. }
         | OpKind::Dequantize { .. }
+        | OpKind::Relayout { .. }
         | OpKind::ScaledDot { .. }
         | OpKind::ColumnMean { .. }
         | OpKind::Hadamard { .. }

@@ -20,6 +20,7 @@ mod prefetch;
 mod profile;
 mod program;
 mod quantize;
+mod relayout;
 pub mod scaled_dot;
 mod schedule;
 mod team;

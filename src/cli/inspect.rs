@@ -123,6 +123,7 @@ fn code(kernel: &Kernel) -> String {
             format!("quantize {centred}{}", each.collect::<Vec<_>>().join("; "))
         }
         Code::Dequantize => "dequantize".to_owned(),
+        Code::Relayout => "relayout".to_owned(),
         Code::Hadamard(hadamard) => format!(
             "hadamard of {} along dimension {}",
             hadamard.negative.len(),

@@ -1,7 +1,9 @@
 //! What can go wrong when a graph is evaluated.
 
 use tessera_ir::{ElementType, Location, OpError, ScaledType, Symbol, Type};
-use tessera_numerics::{HadamardError, QuantizationError, QuantizeError, TensorError};
+use tessera_numerics::{
+    HadamardError, QuantizationError, QuantizeError, RelayoutError, TensorError,
+};
 
 /// Why a graph was not evaluated.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -79,6 +81,9 @@ pub enum OpFailure {
     /// Numbers could not be quantised.
     #[error(transparent)]
     Quantize(#[from] QuantizeError),
+    /// A scaled tensor's bytes have no such order.
+    #[error(transparent)]
+    Relayout(#[from] RelayoutError),
     /// Numbers could not be transformed.
     #[error(transparent)]
     Hadamard(#[from] HadamardError),

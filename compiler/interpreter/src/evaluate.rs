@@ -265,6 +265,10 @@ impl<'a> Scope<'a> {
                 return Ok(vec![Value::Scaled(one)]);
             }
             OpKind::Dequantize { element } => scaled::dequantize(*element, &scaled_operands[0]),
+            OpKind::Relayout { scaled_type } => {
+                let one = tessera_numerics::relayout(&scaled_operands[0], scaled_type)?;
+                return Ok(vec![Value::Scaled(one)]);
+            }
             OpKind::ScaledDot {
                 lhs_batching_dimensions,
                 rhs_batching_dimensions,

@@ -195,6 +195,9 @@ fn infer_unbounded(kind: &OpKind, rule: Rule, operands: &[&Type]) -> Result<Vec<
             scaled::quantize(rule, how, *site, scaled_type, &tensors?).map(|one| vec![one])
         }
         OpKind::Dequantize { element } => scaled::dequantize(rule, *element, operands).map(one),
+        OpKind::Relayout { scaled_type } => {
+            scaled::relayout(rule, scaled_type, operands).map(|one| vec![one])
+        }
         OpKind::ScaledDot {
             lhs_batching_dimensions,
             rhs_batching_dimensions,

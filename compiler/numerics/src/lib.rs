@@ -11,6 +11,7 @@ pub mod philox;
 mod quantization;
 mod quantize;
 mod quantizer;
+mod relayout;
 mod scaled;
 mod simd;
 mod tensor;
@@ -28,6 +29,7 @@ pub use quantizer::{
     Quantizer, QuantizerDraw, QuantizerError, QuantizerInput, QuantizerJob, QuantizerPart,
     largest_centred_magnitude, largest_magnitude,
 };
+pub use relayout::{RelayoutError, relayout};
 pub use scaled::{
     BlockShape, PART_ALIGNMENT, ScaleLayout, ScaledTensor, ScaledTensorError, ScaledType,
     ScaledTypeError,

@@ -115,7 +115,7 @@ pub fn dequantize(tensor: &ScaledTensor) -> Vec<f32> {
     let mut values = vec![0.0; scaled_type.rows() * scaled_type.columns()];
     for row in 0..scaled_type.rows() {
         for column in 0..scaled_type.columns() {
-            let code = element.decode(code_at(tensor, row, column));
+            let code = element.decode(tensor.code(row, column));
             let scale = block.map_or(1.0, |(length, format)| {
                 let position = scaled_type.scale_position(row, column / length);
                 format.decode(tensor.scales()[position])
@@ -124,16 +124,6 @@ pub fn dequantize(tensor: &ScaledTensor) -> Vec<f32> {
         }
     }
     values
-}
-
-/// The code of an element of storage.
-fn code_at(tensor: &ScaledTensor, row: usize, column: usize) -> u8 {
-    let scaled_type = tensor.scaled_type();
-    let row_codes = &tensor.codes()[row * scaled_type.row_bytes()..];
-    match scaled_type.format().element().elements_per_byte() {
-        1 => row_codes[column],
-        _ => row_codes[column / 2] >> (4 * (column % 2)) & 0xf,
-    }
 }
 
 /// The numbers in the order of storage, without the rows' padding.

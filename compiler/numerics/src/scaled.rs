@@ -387,6 +387,19 @@ impl ScaledTensor {
         &self.bytes[start..start + self.scaled_type.scale_bytes()]
     }
 
+    /// The code of an element at a place of storage.
+    ///
+    /// # Panics
+    /// There is no such row or column.
+    pub fn code(&self, row: usize, column: usize) -> u8 {
+        let per_byte = self.scaled_type.format.element().elements_per_byte();
+        let byte = self.codes()[row * self.scaled_type.row_bytes() + column / per_byte];
+        match per_byte {
+            1 => byte,
+            _ => byte >> (4 * (column % 2)) & 0xf,
+        }
+    }
+
     /// The number at a place of storage without the tensor scale, code times block scale, which f64 holds exactly. NaN
     /// where one of them is.
     ///
@@ -394,17 +407,11 @@ impl ScaledTensor {
     /// There is no such row or column.
     pub fn unscaled_value(&self, row: usize, column: usize) -> f64 {
         let kind = &self.scaled_type;
-        let element = kind.format.element();
-        let per_byte = element.elements_per_byte();
-        let byte = self.codes()[row * kind.row_bytes() + column / per_byte];
-        let code = match per_byte {
-            1 => byte,
-            _ => byte >> (4 * (column % 2)) & 0xf,
-        };
+        let code = self.code(row, column);
         let scale = kind.format.block().map_or(1.0, |(length, format)| {
             format.decode(self.scales()[kind.scale_position(row, column / length)])
         });
-        f64::from(element.decode(code)) * f64::from(scale)
+        f64::from(kind.format.element().decode(code)) * f64::from(scale)
     }
 
     /// The factor of all elements, 1 where the format has none: a number is its code's, times its block's scale, times

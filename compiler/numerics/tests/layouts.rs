@@ -1,8 +1,8 @@
 //! The order of block scales in memory.
 
 use tessera_numerics::{
-    BlockShape, Format, Quantization, Rounding, ScaleLayout, ScaleRule, ScaledTensor, ScaledType,
-    ScaledTypeError, dequantize, quantize,
+    BlockShape, Format, Quantization, RandomStream, RelayoutError, Rounding, ScaleLayout,
+    ScaleRule, ScaledTensor, ScaledType, ScaledTypeError, dequantize, quantize, relayout,
 };
 
 /// A tensor of nvfp4 with 130 × 5 blocks: two tiles of rows by two of columns, the last of each ragged.
@@ -71,4 +71,79 @@ fn a_format_without_block_scales_has_no_tiles() {
         tensor.with_layout(ScaleLayout::Tiled128x4),
         Err(ScaledTypeError::Layout { .. })
     ));
+}
+
+/// Quantisations with square blocks of a tensor of that shape along that axis, by every rule, to nearest.
+fn squares(shape: &[usize], axis: usize, layout: ScaleLayout) -> Vec<Quantization> {
+    let square = ScaledType::new(shape, Format::Nvfp4, axis, BlockShape::Square, layout).unwrap();
+    let rules = ScaleRule::ALL.into_iter();
+    let all: Vec<Quantization> = rules
+        .filter_map(|rule| Quantization::new(square.clone(), rule, Rounding::NearestEven).ok())
+        .collect();
+    assert!(!all.is_empty());
+    all
+}
+
+/// Numbers of several sizes, with signed zeros.
+fn numbers(count: usize) -> Vec<f32> {
+    let number = |index: usize| match index % 97 {
+        13 => -0.0,
+        14 => 0.0,
+        _ => ((index * 7919) % 2003) as f32 / 701.0 - 1.3,
+    };
+    (0..count).map(number).collect()
+}
+
+#[test]
+fn square_blocks_along_one_axis_are_those_along_the_other() {
+    for (shape, axes) in [
+        (&[32, 48][..], [0, 1]),
+        (&[33, 50], [0, 1]),
+        (&[3, 20, 17], [1, 2]),
+    ] {
+        let values = numbers(shape.iter().product());
+        for [from, to] in [axes, [axes[1], axes[0]]] {
+            for layout in ScaleLayout::ALL {
+                let from = squares(shape, from, ScaleLayout::Linear);
+                for (from, to) in from.iter().zip(squares(shape, to, layout)) {
+                    let known = quantize(&values, from, None, None).unwrap();
+                    let expected = quantize(&values, &to, None, None).unwrap();
+                    assert_eq!(relayout(&known, to.scaled_type()), Ok(expected));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn random_bits_go_by_the_place_in_memory() {
+    let values = numbers(32 * 48);
+    let stream = RandomStream {
+        seed: 1,
+        step: 2,
+        site: 3,
+    };
+    let [rows, columns] = [1, 0].map(|axis| {
+        let blocks = BlockShape::Square;
+        let square =
+            ScaledType::new([32, 48], Format::Nvfp4, axis, blocks, ScaleLayout::Linear).unwrap();
+        let how = Quantization::new(square, ScaleRule::Te, Rounding::Stochastic).unwrap();
+        quantize(&values, &how, None, Some(stream)).unwrap()
+    });
+    let turned = relayout(&rows, columns.scaled_type()).unwrap();
+    assert_ne!(turned.codes(), columns.codes());
+}
+
+#[test]
+fn vector_blocks_along_one_axis_are_not_those_along_the_other() {
+    let vector = |axis| {
+        let blocks = BlockShape::Vector;
+        ScaledType::new([32, 48], Format::Nvfp4, axis, blocks, ScaleLayout::Linear).unwrap()
+    };
+    let zeros = ScaledTensor::new(vector(1), vec![0; vector(1).byte_size()]).unwrap();
+    let error = RelayoutError::Types {
+        from: Box::new(vector(1)),
+        to: Box::new(vector(0)),
+    };
+    assert_eq!(relayout(&zeros, &vector(0)), Err(error));
 }

@@ -96,6 +96,7 @@ fn can_be_folded(kind: &OpKind) -> bool {
         | OpKind::Call { .. }
         | OpKind::Quantize { .. }
         | OpKind::Dequantize { .. }
+        | OpKind::Relayout { .. }
         | OpKind::ScaledDot { .. }
         | OpKind::ColumnMean { .. }
         | OpKind::Hadamard { .. }

@@ -269,6 +269,7 @@ impl Domain {
                     OpKind::DotGeneral { .. } => dot::check(graph, members, root, exports)?,
                     OpKind::ScaledDot { .. }
                     | OpKind::Dequantize { .. }
+                    | OpKind::Relayout { .. }
                     | OpKind::Hadamard { .. }
                     | OpKind::Orthonormalize {}
                         if members.len() > 1 =>
@@ -469,6 +470,7 @@ impl Domain {
             | OpKind::ScaledDot { .. }
             | OpKind::Quantize { .. }
             | OpKind::Dequantize { .. }
+            | OpKind::Relayout { .. }
             | OpKind::Hadamard { .. }
             | OpKind::Orthonormalize {} => free(count(shape)),
             OpKind::Sort { .. } | OpKind::TopK { .. } => Err("ops before a sort"),
@@ -517,9 +519,10 @@ fn root_family(kind: &OpKind) -> Result<Option<Family>, Refusal> {
         }
         OpKind::Sort { .. } | OpKind::TopK { .. } => Ok(Some(Family::Sort)),
         OpKind::ScaledDot { .. } => Ok(Some(Family::Dot)),
-        OpKind::Quantize { .. } | OpKind::Dequantize { .. } | OpKind::Hadamard { .. } => {
-            Ok(Some(Family::Quantize))
-        }
+        OpKind::Quantize { .. }
+        | OpKind::Dequantize { .. }
+        | OpKind::Relayout { .. }
+        | OpKind::Hadamard { .. } => Ok(Some(Family::Quantize)),
         OpKind::Orthonormalize {} => Ok(Some(Family::Solve)),
         OpKind::ColumnMean { .. } | OpKind::SubspaceIterate { .. } => {
             Err("an op that the pass 'decompose' makes simpler ones of")

@@ -82,6 +82,7 @@ pub(crate) fn weight(kind: &OpKind) -> u64 {
         | OpKind::Call { .. }
         | OpKind::Quantize { .. }
         | OpKind::Dequantize { .. }
+        | OpKind::Relayout { .. }
         | OpKind::ScaledDot { .. }
         | OpKind::ColumnMean { .. }
         | OpKind::Hadamard { .. }

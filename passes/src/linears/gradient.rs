@@ -123,6 +123,7 @@ fn carrying(flow: &Flow<'_>, node: Node) -> Vec<Node> {
         | OpKind::TopK { .. }
         | OpKind::Quantize { .. }
         | OpKind::Dequantize { .. }
+        | OpKind::Relayout { .. }
         | OpKind::ScaledDot { .. }
         | OpKind::ColumnMean { .. }
         | OpKind::Hadamard { .. }

@@ -325,6 +325,7 @@ impl Builder<'_> {
             | OpKind::Sort { .. }
             | OpKind::Quantize { .. }
             | OpKind::Dequantize { .. }
+            | OpKind::Relayout { .. }
             | OpKind::ScaledDot { .. }
             | OpKind::ColumnMean { .. }
             | OpKind::Hadamard { .. }

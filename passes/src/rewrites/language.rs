@@ -120,6 +120,7 @@ pub(super) fn is_opaque(kind: &OpKind) -> bool {
         | OpKind::DotGeneral { .. }
         | OpKind::Quantize { .. }
         | OpKind::Dequantize { .. }
+        | OpKind::Relayout { .. }
         | OpKind::ScaledDot { .. }
         | OpKind::ColumnMean { .. }
         | OpKind::Hadamard { .. }

@@ -187,6 +187,8 @@ pub enum Code {
     Quantize(Quantize),
     /// The numbers of a scaled tensor, as f32, that the runtime computes.
     Dequantize,
+    /// A scaled tensor in the order of bytes of another type, of the same shape, format and blocks, that the runtime makes.
+    Relayout,
     /// A Hadamard transform that the runtime computes.
     Hadamard(Hadamard),
     /// Orthonormal factors of matrices of f32, the last two dimensions, that the runtime computes: Q of A = Q R, R with
@@ -204,6 +206,7 @@ impl Code {
             | Self::ScaledDot(_)
             | Self::Quantize(_)
             | Self::Dequantize
+            | Self::Relayout
             | Self::Hadamard(_)
             | Self::Orthonormalize => None,
         }

@@ -292,6 +292,7 @@ impl Check<'_> {
                     self.quantize(quantize, kernel, &format!("{item}.quantize"))?;
                 }
                 Code::Dequantize => self.dequantize(kernel, &format!("{item}.dequantize"))?,
+                Code::Relayout => self.relayout(kernel, &format!("{item}.relayout"))?,
                 Code::Hadamard(hadamard) => {
                     self.hadamard(hadamard, kernel, &format!("{item}.hadamard"))?;
                 }

@@ -5,6 +5,7 @@ use super::gemm::{GemmBuffers, GemmKernel};
 use super::hadamard::HadamardKernel;
 use super::orthonormalize::OrthonormalizeKernel;
 use super::quantize::QuantizeKernel;
+use super::relayout::RelayoutKernel;
 use super::scaled_dot::{ScaledDot, ScaledDotBuffers, ScaledProduct};
 use super::team::Member;
 use crate::bundle::{self, Code, Kernel, ValueType};
@@ -16,6 +17,7 @@ pub(super) enum Builtin {
     ScaledDot(Box<ScaledDot>),
     Quantize(QuantizeKernel),
     Dequantize(DequantizeKernel),
+    Relayout(RelayoutKernel),
     Hadamard(HadamardKernel),
     Orthonormalize(OrthonormalizeKernel),
 }
@@ -42,6 +44,10 @@ impl Builtin {
             Code::Dequantize => {
                 Self::Dequantize(DequantizeKernel::new(scaled(&kernel.operands[0])))
             }
+            Code::Relayout => {
+                let (from, to) = (scaled(&kernel.operands[0]), scaled(&kernel.results[0]));
+                Self::Relayout(RelayoutKernel::new(from, to))
+            }
             Code::Hadamard(hadamard) => {
                 Self::Hadamard(HadamardKernel::new(hadamard, shape(&kernel.results[0])))
             }
@@ -57,7 +63,7 @@ impl Builtin {
             Self::Gemm(kernel) => kernel.workspace_bytes(threads),
             Self::ScaledDot(product) => product.workspace_bytes(threads),
             Self::Orthonormalize(kernel) => kernel.workspace_bytes(threads),
-            Self::Quantize(_) | Self::Dequantize(_) | Self::Hadamard(_) => 0,
+            Self::Quantize(_) | Self::Dequantize(_) | Self::Relayout(_) | Self::Hadamard(_) => 0,
         }
     }
 
@@ -93,6 +99,7 @@ impl Builtin {
                 ),
                 Self::Quantize(kernel) => kernel.run(member, buffers),
                 Self::Dequantize(kernel) => kernel.run(member, buffers[0], buffers[1].cast()),
+                Self::Relayout(kernel) => kernel.run(member, buffers[0], buffers[1]),
                 Self::Hadamard(kernel) => {
                     kernel.run(member, buffers[0].cast(), buffers[1].cast());
                 }

@@ -191,6 +191,31 @@ fn numbers_of_a_scaled_tensor_elsewhere() {
 }
 
 #[test]
+fn bytes_in_an_order_that_there_is_not() {
+    let square = |axis| {
+        let (blocks, layout) = (BlockShape::Square, ScaleLayout::Linear);
+        ScaledType::new([32, 48], Format::Nvfp4, axis, blocks, layout).unwrap()
+    };
+    let kernel = |from: ScaledType, to: ScaledType| Kernel {
+        name: "relayout".to_owned(),
+        family: Family::Quantize,
+        operands: vec![from.into()],
+        results: vec![to.into()],
+        code: Code::Relayout,
+    };
+    let mut manifest = step_manifest();
+    manifest.kernels.push(kernel(square(1), square(0)));
+    Sample::write(manifest);
+    assert_eq!(
+        refusal(|m| m
+            .kernels
+            .push(kernel(nvfp4([32, 48], 1), nvfp4([32, 48], 0)))),
+        "kernels[6].relayout.result: expected !tsr.scaled<32x48, nvfp4, axis = 1> along the same axis, or the other of the \
+         last two where blocks are square, found !tsr.scaled<32x48, nvfp4, axis = 0>"
+    );
+}
+
+#[test]
 fn transforms_of_blocks_that_there_are_not() {
     let kernel = |axis, signs: usize| Kernel {
         name: "hadamard".to_owned(),

@@ -368,6 +368,7 @@ impl<'c, 'g> Elemental<'c, 'g> {
             | OpKind::TopK { .. }
             | OpKind::Quantize { .. }
             | OpKind::Dequantize { .. }
+            | OpKind::Relayout { .. }
             | OpKind::ScaledDot { .. }
             | OpKind::ColumnMean { .. }
             | OpKind::Hadamard { .. }

@@ -233,6 +233,49 @@ fn dequantize_gives_the_interpreters_bits() {
     check(cases);
 }
 
+#[test]
+fn relayout_gives_the_interpreters_bits() {
+    let mut random = Random(7);
+    let mut cases = Vec::new();
+    for shape in [
+        &[33, 50][..],
+        &[3, 40, 17],
+        &[2, 3, 70, 130],
+        &[16, 0],
+        &[0, 16],
+        &[130],
+    ] {
+        for format in Format::ALL {
+            for from in types(shape, format) {
+                for to in types(shape, format) {
+                    if !from.can_be_laid_out_as(&to) {
+                        continue;
+                    }
+                    let bytes = quantized(&from, &special(&mut random, shape, &[f32::NAN]));
+                    let mut b = Builder::with_inputs("relayout", vec![Input::new(from.clone())]);
+                    let x = b.inputs()[0];
+                    let result = b.relayout(x, &to).unwrap();
+                    cases.push(Case::of(Family::Quantize, b.finish([result]), vec![bytes]));
+                }
+            }
+        }
+    }
+    check(cases);
+}
+
+/// Every scaled type of a format and shape.
+fn types(shape: &[usize], format: Format) -> Vec<ScaledType> {
+    let mut types = Vec::new();
+    for axis in 0..shape.len() {
+        for blocks in BlockShape::ALL {
+            for layout in ScaleLayout::ALL {
+                types.extend(ScaledType::new(shape, format, axis, blocks, layout));
+            }
+        }
+    }
+    types
+}
+
 /// A product of scaled tensors of these shapes and axes, with its operands' batching dimensions.
 struct Product {
     lhs: (&'static [usize], usize, &'static [usize]),

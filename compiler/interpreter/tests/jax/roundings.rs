@@ -119,6 +119,7 @@ fn of_operation(module: &Module, graph: &Graph, operation: &Operation) -> usize 
         | OpKind::OptimizationBarrier {} => 0,
         OpKind::Quantize { .. }
         | OpKind::Dequantize { .. }
+        | OpKind::Relayout { .. }
         | OpKind::ScaledDot { .. }
         | OpKind::ColumnMean { .. }
         | OpKind::Hadamard { .. }

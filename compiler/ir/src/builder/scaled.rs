@@ -3,7 +3,7 @@
 use super::Builder;
 use crate::rules::OpError;
 use crate::{OpKind, ValueId};
-use tessera_numerics::{ElementType, Quantization};
+use tessera_numerics::{ElementType, Quantization, ScaledType};
 
 /// What a quantisation takes beside its tensor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +44,15 @@ impl Builder {
     /// As [`push`](Self::push).
     pub fn dequantize(&mut self, x: ValueId, element: ElementType) -> Result<ValueId, OpError> {
         self.push_value(OpKind::Dequantize { element }, [x])
+    }
+
+    /// A scaled tensor in the order of bytes of another type.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn relayout(&mut self, x: ValueId, to: &ScaledType) -> Result<ValueId, OpError> {
+        let scaled_type = to.clone();
+        self.push_value(OpKind::Relayout { scaled_type }, [x])
     }
 
     /// The product of scaled tensors along their axes, without batching dimensions.

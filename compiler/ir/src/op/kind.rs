@@ -268,6 +268,13 @@ operations! {
         result { element: ElementType }
     }
 
+    /// A scaled tensor with its bytes in another order, that of the result's type: block scales in another layout, or codes
+    /// along the other of the last two dimensions where blocks are square. The numbers are the same, nothing is rounded:
+    /// [`tessera_numerics::relayout`].
+    Relayout = "relayout" {
+        result { scaled_type: ScaledType }
+    }
+
     /// The matrix product of two scaled tensors along their axes, in the terms of [`DotGeneral`](Self::DotGeneral):
     /// batching dimensions go together, the axis of each is summed over, sums are made in f32 or better and rounded to
     /// the result's element type.

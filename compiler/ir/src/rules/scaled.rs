@@ -88,6 +88,29 @@ pub(super) fn dequantize(
     Ok(TensorType::new(element, operand.shape()))
 }
 
+/// - (T1) the operand is a scaled tensor.
+/// - (T2) the result has its shape, format and blocks.
+/// - (T3) the result has its axis; or blocks are square and both axes are among the last two dimensions, between which
+///   blocks lie alike.
+pub(super) fn relayout(rule: Rule, to: &ScaledType, operands: &[&Type]) -> Result<Type, OpError> {
+    let [from] = scaled_operands(rule, operands)?;
+    require!(
+        rule,
+        "T2",
+        from.shape() == to.shape() && from.format() == to.format() && from.blocks() == to.blocks(),
+        "the result must have the operand's shape, format and blocks, those of {from}, found {to}"
+    );
+    require!(
+        rule,
+        "T3",
+        from.can_be_laid_out_as(to),
+        "the result must have the operand's axis, {}, or blocks of 16x16 and an axis that is one of the last two \
+         dimensions, as the operand's, found {to}",
+        from.axis()
+    );
+    Ok(to.clone().into())
+}
+
 /// - (T1) both operands are scaled tensors.
 /// - (T2) both have block scales, encoded alike and for as many elements, or neither has.
 /// - (T3) both have one layout of block scales.

@@ -183,6 +183,9 @@ fn kinds() -> Vec<BoxedStrategy<OpKind>> {
         element()
             .prop_map(|element| OpKind::Dequantize { element })
             .boxed(),
+        scaled_type()
+            .prop_map(|scaled_type| OpKind::Relayout { scaled_type })
+            .boxed(),
         (numbers(), numbers(), element())
             .prop_map(|(lhs, rhs, element)| OpKind::ScaledDot {
                 lhs_batching_dimensions: lhs,

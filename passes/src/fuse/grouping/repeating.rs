@@ -173,6 +173,7 @@ fn is_repeatable(kind: &OpKind) -> bool {
         | OpKind::Call { .. }
         | OpKind::Quantize { .. }
         | OpKind::Dequantize { .. }
+        | OpKind::Relayout { .. }
         | OpKind::ScaledDot { .. }
         | OpKind::ColumnMean { .. }
         | OpKind::Hadamard { .. }

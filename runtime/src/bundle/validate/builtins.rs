@@ -130,6 +130,21 @@ impl Check<'_> {
         )
     }
 
+    pub(super) fn relayout(&self, kernel: &Kernel, item: &str) -> Checked {
+        let ([scaled], result) = self.buffers_of(kernel, "one operand", item)?;
+        let from = self.scaled(scaled, &format!("{item}.operand"))?;
+        let item = format!("{item}.result");
+        let to = self.scaled(result, &item)?;
+        self.ensure(
+            from.can_be_laid_out_as(to),
+            item,
+            format!(
+                "{from} along the same axis, or the other of the last two where blocks are square"
+            ),
+            to,
+        )
+    }
+
     pub(super) fn hadamard(&self, hadamard: &Hadamard, kernel: &Kernel, item: &str) -> Checked {
         let ([x], result) = self.buffers_of(kernel, "one operand", item)?;
         let x_type = self.tensor_of(x, ElementType::F32, &format!("{item}.operand"))?;

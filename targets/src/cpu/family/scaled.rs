@@ -19,6 +19,7 @@ pub fn builtin(kernel: &Kernel) -> Option<Builtin> {
     };
     let code = match &operation.op.kind {
         OpKind::Dequantize { .. } => Code::Dequantize,
+        OpKind::Relayout { .. } => Code::Relayout,
         OpKind::Hadamard { axis, signs } => Code::Hadamard(Hadamard {
             axis: *axis,
             negative: signs.iter().map(|&sign| sign < 0).collect(),

@@ -82,6 +82,7 @@ pub fn instructions(kind: &OpKind) -> f64 {
         | OpKind::TopK { .. }
         | OpKind::Quantize { .. }
         | OpKind::Dequantize { .. }
+        | OpKind::Relayout { .. }
         | OpKind::ScaledDot { .. }
         | OpKind::ColumnMean { .. }
         | OpKind::Hadamard { .. }
