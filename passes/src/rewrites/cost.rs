@@ -2,6 +2,7 @@
 //!
 //! The numbers order programs that compute the same; nothing depends on their being exact.
 
+use crate::decompose::is_integer_product;
 use crate::fuse::cost::{LAUNCH, weight};
 use std::fmt;
 use std::ops::AddAssign;
@@ -150,6 +151,11 @@ impl CostModel for CpuCosts {
                 vector_operations: 2 * made,
                 ..Cost::default()
             },
+            // Squares of codes are turned in registers.
+            OpKind::Relayout { .. } => Cost {
+                vector_operations: made,
+                ..kernel
+            },
             OpKind::Reduce { .. } | OpKind::ColumnMean { .. } => Cost {
                 vector_operations: read,
                 ..kernel
@@ -175,10 +181,24 @@ impl CostModel for CpuCosts {
                 }
             }
             OpKind::ScaledDot { .. } => {
-                let depth = operands.first().and_then(|lhs| lhs.as_scaled());
+                let [Some(lhs), Some(rhs)] = [0, 1].map(|number| operands[number].as_scaled())
+                else {
+                    return kernel;
+                };
+                let multiply_adds = made * lhs.columns() as u64;
+                if is_integer_product(lhs, rhs) {
+                    return Cost {
+                        scaled_operations: multiply_adds,
+                        ..kernel
+                    };
+                }
+                // The product of what they stand for, written and read.
+                let numbers = (4 * (operands[0].len() + operands[1].len())) as u64;
                 Cost {
-                    scaled_operations: made * depth.map_or(0, |lhs| lhs.columns() as u64),
-                    ..kernel
+                    bytes: input + 2 * numbers + output,
+                    matrix_operations: multiply_adds,
+                    launches: 3,
+                    ..Cost::default()
                 }
             }
             OpKind::Orthonormalize {} => Cost {

@@ -69,8 +69,10 @@ pub(super) const EXAMPLES: &[(&str, Example)] = &[
     ("multiple of outer product", outer_products),
     ("stream of no randomness", streams),
     ("scaled product of transpose", scaled_products),
+    ("product of numbers", products_of_numbers),
     ("numbers of quantised transpose", quantised_transposes),
     ("numbers of square blocks", square_blocks),
+    ("quantisation in another order", other_orders),
 ];
 
 fn f32s(shape: &[usize]) -> Input {
@@ -465,5 +467,46 @@ fn square_blocks(random: &mut Random) -> Result<Graph, OpError> {
         let codes = quantize(&mut g, x, &scaled(&[l, m], axis, BlockShape::Square), 1)?;
         g.dequantize(codes, ElementType::F32)?;
     }
+    finish(g)
+}
+
+fn other_orders(random: &mut Random) -> Result<Graph, OpError> {
+    let [l, m] = [(); 2].map(|()| 14 + random.size());
+    let step = Input::new(TensorType::scalar(ElementType::Ui32));
+    let (mut g, [x, step]) = Builder::new("", [f32s(&[l, m]), step]);
+    let amax = Some(amax(&mut g, x)?);
+    for axis in 0..2 {
+        for layout in ScaleLayout::ALL {
+            let square =
+                ScaledType::new([l, m], Format::Nvfp4, axis, BlockShape::Square, layout).unwrap();
+            for (rounding, step) in [
+                (Rounding::NearestEven, None),
+                (Rounding::Stochastic, Some(step)),
+            ] {
+                let how = Quantization::new(square.clone(), ScaleRule::Te, rounding).unwrap();
+                g.quantize(x, QuantizeOperands { amax, step }, &how, (3, 1))?;
+            }
+        }
+    }
+    finish(g)
+}
+
+/// In a format that holds small integers as they are, so that both products are exact.
+fn products_of_numbers(random: &mut Random) -> Result<Graph, OpError> {
+    let [l, m, n] = [(); 3].map(|()| 30 + random.size());
+    let (mut g, [x, w, batch]) = Builder::new("", [f32s(&[l, m]), f32s(&[m, n]), f32s(&[2, n, m])]);
+    let mut numbers = |x: ValueId, shape: &[usize], axis: usize| {
+        let (blocks, layout) = (BlockShape::Vector, ScaleLayout::Linear);
+        let scaled = ScaledType::new(shape, Format::Mxfp4, axis, blocks, layout).unwrap();
+        let how = Quantization::new(scaled, ScaleRule::Rceil, Rounding::NearestEven).unwrap();
+        let codes = g.quantize(x, QuantizeOperands::default(), &how, (3, 1))?;
+        g.dequantize(codes, ElementType::F32)
+    };
+    let (x, w) = (numbers(x, &[l, m], 1)?, numbers(w, &[m, n], 0)?);
+    let batch = numbers(batch, &[2, n, m], 2)?;
+    dot(&mut g, (x, w), (&[], &[]), (&[1], &[0]))?;
+    dot(&mut g, (w, x), (&[], &[]), (&[0], &[1]))?;
+    dot(&mut g, (batch, batch), (&[0], &[0]), (&[2], &[2]))?;
+    dot(&mut g, (x, x), (&[], &[]), (&[0], &[0]))?;
     finish(g)
 }

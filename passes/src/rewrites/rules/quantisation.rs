@@ -1,14 +1,16 @@
 //! Rules of scaled tensors. None changes what is rounded, nor which random bits round it: codes and scales stay.
 //!
 //! A scaled tensor of square blocks along one axis has the numbers of one along the other, but not its bytes: codes are
-//! stored along the axis, and `scaled_dot` contracts the axis. No op turns one into the other, so a weight with square
-//! blocks is still quantised once for the forward product and once for dgrad.
+//! stored along the axis, and `scaled_dot` contracts the axis. `relayout` turns one into the other, where nothing random
+//! went by the place in memory; so a weight with square blocks need not be quantised for the forward product and again for
+//! dgrad. What is cheaper is the cost model's to say.
 
 use super::super::rule::{NumericClass, Rule, Terms};
+use super::contraction::Product;
 use super::layout::transpose_sources;
 use egg::Id;
-use tessera_ir::{Op, OpKind};
-use tessera_numerics::{BlockShape, ScaledType};
+use tessera_ir::{ElementType, Op, OpKind};
+use tessera_numerics::{BlockShape, ScaleLayout, ScaledType};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -26,6 +28,13 @@ pub(super) const RULES: &[Rule] = &[
         apply: scaled_product_of_transpose,
     },
     Rule {
+        name: "product of numbers",
+        numerics: NumericClass::Reassociating,
+        equality: "dot_general(dequantize a, dequantize b) = scaled_dot(a, b), where the axes are summed over",
+        heads: &["dot_general"],
+        apply: product_of_numbers,
+    },
+    Rule {
         name: "numbers of quantised transpose",
         numerics: NumericClass::Exact,
         equality: "dequantize(quantize(transpose x)) = transpose(dequantize(quantize x))",
@@ -38,6 +47,13 @@ pub(super) const RULES: &[Rule] = &[
         equality: "dequantize(quantize x along one axis) = dequantize(quantize x along the other) of square blocks, where both are there",
         heads: &["dequantize"],
         apply: numbers_of_square_blocks,
+    },
+    Rule {
+        name: "quantisation in another order",
+        numerics: NumericClass::Exact,
+        equality: "quantize x = relayout(quantize x along the other axis of square blocks, or with scales in another layout), where that is there",
+        heads: &["quantize"],
+        apply: quantisation_in_another_order,
     },
 ];
 
@@ -157,6 +173,41 @@ fn scaled_product_of_transpose(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec
     Some(equal)
 }
 
+/// The scaled tensors whose numbers, in f32, a value is.
+fn scaled_sources(terms: &Terms<'_>, id: Id) -> Vec<Id> {
+    let numbers = OpKind::Dequantize {
+        element: ElementType::F32,
+    };
+    terms.ops(id, |op| (op.kind == numbers).then(|| op.operands[0]))
+}
+
+fn product_of_numbers(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<Id>> {
+    let product = Product::of(op)?;
+    if product.accumulator != ElementType::F32 {
+        return None;
+    }
+    let [lhs, rhs] = &product.sides;
+    let mut equal = Vec::new();
+    for a in scaled_sources(terms, lhs.value) {
+        for b in scaled_sources(terms, rhs.value) {
+            let axis = |id: Id| terms.scaled(id).map(|scaled| vec![scaled.axis()]);
+            let sums_axes = axis(a).as_ref() == Some(&lhs.contracting)
+                && axis(b).as_ref() == Some(&rhs.contracting);
+            if !sums_axes {
+                continue;
+            }
+            // The rule of scaled_dot refuses blocks and scales that do not go together.
+            let kind = OpKind::ScaledDot {
+                lhs_batching_dimensions: lhs.batching.clone(),
+                rhs_batching_dimensions: rhs.batching.clone(),
+                element: product.element,
+            };
+            equal.extend(terms.add(kind, &[a, b]));
+        }
+    }
+    Some(equal)
+}
+
 fn numbers_of_transpose(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<Id>> {
     let mut equal = Vec::new();
     for quantize in quantisations(terms, op.operands[0]) {
@@ -194,6 +245,39 @@ fn numbers_of_square_blocks(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<Id
         let kind = quantize_to(&quantize.kind, other.clone())?;
         if let Some(value) = terms.known(kind, &quantize.operands) {
             equal.extend(terms.add(op.kind.clone(), &[value]));
+        }
+    }
+    Some(equal)
+}
+
+fn quantisation_in_another_order(terms: &mut Terms<'_>, op: &Op<Id>) -> Option<Vec<Id>> {
+    let OpKind::Quantize {
+        rounding,
+        scaled_type: to,
+        ..
+    } = &op.kind
+    else {
+        return None;
+    };
+    let mut equal = Vec::new();
+    for axis in 0..to.shape().len() {
+        // Random bits go by the place in memory, which is the same in both layouts of scales alone.
+        if rounding.is_random() && axis != to.axis() {
+            continue;
+        }
+        for layout in ScaleLayout::ALL {
+            let from = ScaledType::new(to.shape(), to.format(), axis, to.blocks(), layout);
+            let Some(from) = from.ok().filter(|from| from != to) else {
+                continue;
+            };
+            if !from.can_be_laid_out_as(to) {
+                continue;
+            }
+            let kind = quantize_to(&op.kind, from)?;
+            if let Some(value) = terms.known(kind, &op.operands) {
+                let scaled_type = to.clone();
+                equal.extend(terms.add(OpKind::Relayout { scaled_type }, &[value]));
+            }
         }
     }
     Some(equal)
