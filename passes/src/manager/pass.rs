@@ -61,6 +61,12 @@ pub enum OptionError {
         /// The value read.
         found: String,
     },
+    /// The option has such values, and this one is wrong in itself: a file that cannot be read, or not understood.
+    #[error("{reason}")]
+    Refused {
+        /// What is wrong, with its place.
+        reason: String,
+    },
 }
 
 /// Reads the value of an option that is an integer, 0 or more.

@@ -39,7 +39,9 @@ use crate::manager::{OptionError, OptionValue, Pass, PassFailure, Report};
 use decision::Decisions;
 use emitter::Sites;
 use rewrite::Rewriter;
+use std::path::Path;
 use tessera_ir::Module;
+use tessera_ir::diagnostic::{Diagnostic, line_and_column};
 
 /// How the terms of splits are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -169,14 +171,7 @@ impl Pass for ExpandRecipe {
         match (name, value) {
             ("name", "none") => self.recipe = None,
             ("name", _) => {
-                let recipe = match value.ends_with(".toml") {
-                    true => read(value),
-                    false => preset(value).ok(),
-                };
-                let recipe = recipe.ok_or_else(|| OptionError::Value {
-                    expected: "a preset or a TOML file that is a recipe",
-                    found: value.to_owned(),
-                })?;
+                let recipe = named(value).map_err(|reason| OptionError::Refused { reason })?;
                 self.recipe = Some((value.to_owned(), recipe));
             }
             ("form", "factored") => self.form = Form::Factored,
@@ -213,9 +208,20 @@ impl Pass for ExpandRecipe {
     }
 }
 
-/// The recipe of a file; `None` where there is none.
-fn read(path: &str) -> Option<Recipe> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let name = std::path::Path::new(path).file_stem()?.to_string_lossy();
-    Recipe::parse(&text, &name).ok()
+/// The preset of that name, or the recipe of a file of that name; else what is wrong.
+fn named(name: &str) -> Result<Recipe, String> {
+    let path = Path::new(name);
+    if path.extension().is_none_or(|extension| extension != "toml") {
+        return preset(name).map_err(|error| {
+            let names = error.names.join(", ");
+            format!("{error}; expected a TOML file, FILE.toml, or one of {names}")
+        });
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    Recipe::parse(&text, &stem).map_err(|error| {
+        let Diagnostic { message, span, .. } = error.diagnostic();
+        let (line, column) = line_and_column(&text, span.start);
+        format!("{name}:{line}:{column}: {message}")
+    })
 }

@@ -83,13 +83,33 @@ fn a_pipeline_names_the_recipe() {
     let text = "recipe{name=averis form=plain}";
     let pipeline: tessera_passes::Pipeline = text.parse().unwrap();
     assert_eq!(pipeline.to_string(), text);
-    let error = "recipe{name=avris}"
-        .parse::<tessera_passes::Pipeline>()
-        .unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("a preset or a TOML file that is a recipe"),
-        "{error}"
-    );
+}
+
+/// What is said of a pipeline that names that recipe.
+fn refusal(name: &str) -> String {
+    let text = format!("recipe{{name={name}}}");
+    let error = text.parse::<tessera_passes::Pipeline>().unwrap_err();
+    error.to_string()
+}
+
+#[test]
+fn a_recipe_that_there_is_not() {
+    let error = refusal("avris");
+    let expected = "option 'name': unknown recipe 'avris', did you mean 'averis'?; expected a TOML file, FILE.toml, \
+                    or one of bf16, ";
+    assert!(error.starts_with(expected), "{error}");
+}
+
+#[test]
+fn a_file_that_is_no_recipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("own.toml");
+    let path = path.to_str().unwrap();
+    let error = refusal(path);
+    let expected = format!("option 'name': {path}: No such file");
+    assert!(error.starts_with(&expected), "{error}");
+    std::fs::write(path, "extends = \"nvfp4\"\nseeds = 3\n").unwrap();
+    let error = refusal(path);
+    let expected = format!("option 'name': {path}:2:1: a recipe has no key 'seeds'");
+    assert!(error.starts_with(&expected), "{error}");
 }
