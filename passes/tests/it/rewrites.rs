@@ -4,6 +4,7 @@
 mod block;
 mod recipes;
 mod small;
+mod stages;
 mod steps;
 
 use crate::common::{program, run};
