@@ -88,6 +88,10 @@ pub struct PassArguments {
     /// Prints the graph to standard error after the named pass; may be repeated.
     #[arg(long, value_name = "PASS")]
     pub print_ir_after: Vec<String>,
+    /// Prints to standard error what passes say of their work: what a recipe made of each product, what saturation saved
+    /// and by which rules.
+    #[arg(long)]
+    pub remarks: bool,
     /// Prints the time of every stage to standard error.
     #[arg(long)]
     pub timing: bool,

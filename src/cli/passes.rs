@@ -5,8 +5,8 @@ use super::output::write_reproducer;
 use super::{notify, recipe};
 use crate::{Failure, Source};
 use std::time::Duration;
-use tessera_ir::Module;
 use tessera_ir::text::{self, PrintOptions};
+use tessera_ir::{Location, Module};
 use tessera_passes::manager::{Observer, PassRun};
 use tessera_passes::recipes::expand::ExpandRecipe;
 use tessera_passes::{PassError, Pipeline, default_pipeline};
@@ -85,10 +85,7 @@ pub(super) fn run(
 
 /// A failed pass as the user sees it. What the compiler did wrong is kept as a reproducer.
 pub(super) fn failure(error: &PassError, arguments: &PassArguments) -> Failure {
-    let place = match error.location().innermost() {
-        Some(range) => format!("{}:{}:{}: ", range.file, range.start.0, range.start.1),
-        None => String::new(),
-    };
+    let place = place(error.location());
     if !error.is_internal() {
         return Failure::Diagnosed(format!("{place}error: {error}"));
     }
@@ -108,7 +105,15 @@ pub(super) fn failure(error: &PassError, arguments: &PassArguments) -> Failure {
     }
 }
 
-/// Prints graphs and times while the pipeline runs.
+/// A place as it stands before a message.
+fn place(location: &Location) -> String {
+    match location.innermost() {
+        Some(range) => format!("{}:{}:{}: ", range.file, range.start.0, range.start.1),
+        None => String::new(),
+    }
+}
+
+/// Prints graphs, remarks and times while the pipeline runs.
 struct Watch<'a> {
     arguments: &'a PassArguments,
     total: Duration,
@@ -129,6 +134,16 @@ impl Observer for Watch<'_> {
                 run.name,
                 statistics.join(", ")
             );
+        }
+        if arguments.remarks {
+            for remark in run.report.remarks() {
+                notice!(
+                    "{}{}: {}",
+                    place(&remark.location),
+                    run.name,
+                    remark.message
+                );
+            }
         }
         if arguments.print_ir_after_all
             || arguments.print_ir_after.iter().any(|name| name == run.name)

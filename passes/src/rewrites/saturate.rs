@@ -309,18 +309,58 @@ fn report_savings(
     } else {
         used.join(", ")
     };
+    let mut changes: Vec<String> = Vec::new();
+    for (what, old, new) in [
+        ("ops", ops(before, |_| true), ops(after, |_| true)),
+        (
+            "quantisations",
+            ops(before, is_quantisation),
+            ops(after, is_quantisation),
+        ),
+        (
+            "dense products",
+            ops(before, is_dense),
+            ops(after, is_dense),
+        ),
+    ] {
+        if (old, new) != (0, 0) {
+            changes.push(format!("{what} {old} -> {new}"));
+        }
+    }
+    changes.push(format!("launches {} -> {}", old.launches, new.launches));
+    changes.push(format!(
+        "bytes {} -> {}",
+        bytes(old.bytes),
+        bytes(new.bytes)
+    ));
+    let [old, new] = [old, new].map(|cost| model.time(&cost) / 1_000_000);
     let message = format!(
-        "{} ops became {}; launches {} -> {}, bytes {} -> {}, estimated time {} us -> {} us; ops made by: {used}",
-        before.operations().len(),
-        after.operations().len(),
-        old.launches,
-        new.launches,
-        old.bytes,
-        new.bytes,
-        model.time(&old) / 1_000_000,
-        model.time(&new) / 1_000_000,
+        "{}, estimated time {old} us -> {new} us; ops made by: {used}",
+        changes.join(", ")
     );
     report.remark(&before.location, message);
+}
+
+fn ops(graph: &Graph, counts: fn(&OpKind) -> bool) -> usize {
+    let operations = graph.operations().iter();
+    operations.filter(|o| counts(&o.op.kind)).count()
+}
+
+fn is_quantisation(kind: &OpKind) -> bool {
+    matches!(kind, OpKind::Quantize { .. })
+}
+
+fn is_dense(kind: &OpKind) -> bool {
+    matches!(kind, OpKind::DotGeneral { .. })
+}
+
+/// A number of bytes with three digits or more.
+fn bytes(count: u64) -> String {
+    match count {
+        0..10_000 => format!("{count} B"),
+        10_000..10_000_000 => format!("{} kB", count / 1_000),
+        _ => format!("{} MB", count / 1_000_000),
+    }
 }
 
 /// A program on its way into a graph.

@@ -53,7 +53,7 @@ fn a_remark_says_what_was_saved_and_by_which_rules() {
     assert_eq!(
         remarks("saturate", &bias_row()),
         [
-            "2 ops became 2; launches 1 -> 1, bytes 57344 -> 8576, estimated time 11 us -> 2 us; ops made by: product of repeated rows (2)"
+            "ops 2 -> 2, dense products 1 -> 1, launches 1 -> 1, bytes 57 kB -> 8576 B, estimated time 11 us -> 2 us; ops made by: product of repeated rows (2)"
         ]
     );
 }
