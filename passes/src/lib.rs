@@ -38,19 +38,20 @@ pub use plan::{PlanOptions, plan};
 use canonicalise::Canonicalise;
 use inline::Inline;
 use recipes::expand::ExpandRecipe;
+use rewrites::Saturate;
 
 /// What is done to every module before it is planned.
 pub const DEFAULT_PIPELINE: &str =
     "inline,canonicalise,decompose,fold-unit-dimensions,canonicalise,drop-barriers,fuse";
 
-/// What comes before all else where a recipe is given: the step as the linears are found in, the recipe, and equal ops
-/// merged.
+/// What comes before all else where a recipe is given: the step as the linears are found in, the recipe, and of all that is
+/// equal to it the cheapest.
 pub fn recipe_pipeline(recipe: ExpandRecipe) -> Pipeline {
     let mut pipeline = Pipeline::default();
     pipeline.push(Box::new(Inline));
     pipeline.push(Box::<Canonicalise>::default());
     pipeline.push(Box::new(recipe));
-    pipeline.push(Box::<Canonicalise>::default());
+    pipeline.push(Box::<Saturate>::default());
     pipeline
 }
 
