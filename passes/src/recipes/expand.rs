@@ -16,7 +16,8 @@
 //! bits in each round is said in `scope`.
 //!
 //! A product that stays in high precision has a reason, and [`Expansion::rows`] tells of all. A product computed again in
-//! the backward of a checkpointed layer is another product: where its forward rounds at random, it has other random bits.
+//! the backward of a checkpointed layer has the random bits of the first, where both are in one round of the same loops; a
+//! loop of its own that computes layers again draws others.
 
 mod blocks;
 mod decision;

@@ -3,17 +3,22 @@
 use super::matrix::{Axis, Layout, MatrixProduct, matrix_product};
 use super::outcome::{Expanded, Kept, Outcome, Row, StayReason};
 use super::state::{StateId, StatePurpose, States};
-use crate::linears::{Linears, Place, Product, Side, rounds_of};
+use crate::linears::{LinearId, Linears, Place, Product, Role, Side, rounds_of};
 use crate::recipes::{
     HighPrecision, LinearProduct, MeanSplit, OperandRecipe, ProductRecipe, Recipe, Signs,
     SpectralSplit, Treatment,
 };
 use std::collections::HashMap;
-use tessera_ir::{ElementType, Graph, Module, OpKind, Operation, ValueId};
+use tessera_ir::{ElementType, Graph, Module, OpId, OpKind, Operation, ValueId};
+
+/// What products that compute the same have in common: the linear, the role, the graph and the way into its regions.
+type Repeated = (LinearId, Role, String, Vec<(OpId, usize)>);
 
 /// What becomes of every product of a step.
 pub(super) struct Decisions {
     by_place: HashMap<Place, Decision>,
+    /// The number of the first product of each linear and role in a graph or region.
+    first: HashMap<Repeated, usize>,
     /// What is said of the linears' products, in the order of [`crate::linears::explain`].
     pub rows: Vec<Row>,
     /// What the step gets to keep.
@@ -34,6 +39,8 @@ pub(super) enum Decision {
 pub(super) struct ScaledProduct {
     /// Its number among these, in the order of the program: what random signs are drawn for.
     pub number: usize,
+    /// The number of the product before it, in the same round of the same loops, that this one computes again.
+    pub repeats: Option<usize>,
     pub recipe: ProductRecipe,
     pub product: MatrixProduct,
     /// In the op's order.
@@ -81,6 +88,7 @@ impl Decisions {
     pub fn new(module: &Module, linears: &Linears, recipe: &Recipe) -> Self {
         let mut decisions = Self {
             by_place: HashMap::new(),
+            first: HashMap::new(),
             rows: Vec::new(),
             states: States::default(),
         };
@@ -251,8 +259,14 @@ impl Decisions {
                 basis,
             }
         });
+        let number = self.by_place.len();
+        let place = &product.place;
+        let (graph, regions) = (place.graph.clone(), place.regions.clone());
+        let same = (product.linear, product.role, graph, regions);
+        let first = *self.first.entry(same).or_insert(number);
         Ok(ScaledProduct {
-            number: self.by_place.len(),
+            number,
+            repeats: (product.is_recomputed && first != number).then_some(first),
             recipe: *recipe,
             product: matrices,
             operands,

@@ -13,11 +13,21 @@ use tessera_ir::{
 };
 use tessera_numerics::{Quantization, ScaleLayout, ScaledType};
 
-/// Numbers the random roundings of a step, in the order in which they are written.
+/// An operand of a product with scaled operands: the product's number, and which of the two it is.
+pub(super) type OperandId = (usize, usize);
+
+/// Numbers the random roundings of a step, in the order in which they are written. What is computed again is rounded at
+/// the sites of what it repeats.
 #[derive(Debug)]
 pub(super) struct Sites {
     seed: usize,
     next: usize,
+    /// The sites of each operand, in order.
+    taken: HashMap<OperandId, Vec<usize>>,
+    /// The operand that is being written.
+    current: OperandId,
+    /// The sites that it repeats and has not come to yet, the next one last.
+    repeated: Vec<usize>,
 }
 
 impl Sites {
@@ -26,7 +36,17 @@ impl Sites {
         Self {
             seed: seed as usize,
             next: 0,
+            taken: HashMap::new(),
+            current: (0, 0),
+            repeated: Vec::new(),
         }
+    }
+
+    /// Begins an operand, which may be another one computed again.
+    pub fn begin(&mut self, operand: OperandId, repeats: Option<OperandId>) {
+        self.current = operand;
+        let repeated = repeats.and_then(|first| self.taken.get(&first));
+        self.repeated = repeated.into_iter().flatten().rev().copied().collect();
     }
 
     pub fn count(&self) -> usize {
@@ -34,8 +54,11 @@ impl Sites {
     }
 
     fn take(&mut self) -> (usize, usize) {
-        let site = self.next;
-        self.next += 1;
+        let site = self.repeated.pop().unwrap_or_else(|| {
+            self.next += 1;
+            self.next - 1
+        });
+        self.taken.entry(self.current).or_default().push(site);
         (self.seed, site)
     }
 }

@@ -72,12 +72,18 @@ impl ProductWriter<'_> {
         tensors: [ValueId; 2],
     ) -> Result<ValueId, OpError> {
         let rotation = match product.recipe.hadamard() {
-            Some(recipe) => Some(Rotation::new(self.e, recipe, self.seed, product.number)?),
+            Some(recipe) => {
+                let first = product.repeats.unwrap_or(product.number);
+                Some(Rotation::new(self.e, recipe, self.seed, first)?)
+            }
             None => None,
         };
         let rotation = rotation.as_ref();
         let [left, right] = &product.operands;
+        let repeats = |number| product.repeats.map(|first| (first, number));
+        self.sites.begin((product.number, 0), repeats(0));
         let left = self.prepared(left, tensors[0], rotation)?;
+        self.sites.begin((product.number, 1), repeats(1));
         let right = self.prepared(right, tensors[1], rotation)?;
         let main = self.residuals(&left, &right)?;
         let sum = match self.form {

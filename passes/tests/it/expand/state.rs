@@ -223,3 +223,38 @@ fn rounds_of_a_loop_draw_other_bits() {
     let (first, second) = both.split_at(tokens * width);
     assert_ne!(first, second);
 }
+
+/// `H = X W, H' = X' W` with X' behind a barrier, as under checkpointing, and `dW = X'ᵀ H'`.
+fn checkpointed() -> Module {
+    let matrix = |rows, columns| TensorType::new(ElementType::F32, [rows, columns]);
+    let inputs = [
+        Input::new(matrix(48, 32)).named("w").donated_to(0),
+        Input::new(matrix(32, 48)).named("x"),
+    ];
+    let (mut b, [w, x]) = Builder::new("main", inputs);
+    let h = b.matmul(x, w).unwrap();
+    let again = b.push(OpKind::OptimizationBarrier {}, [x]).unwrap()[0];
+    let h_again = b.matmul(again, w).unwrap();
+    let numbers = DotDimensionNumbers {
+        lhs_contracting: &[0],
+        rhs_contracting: &[0],
+        ..Default::default()
+    };
+    let f32 = ElementType::F32;
+    let dw = b.dot_general(again, h_again, &numbers, f32, f32).unwrap();
+    let new = b.subtract(w, dw).unwrap();
+    let mut module = Module::new(None);
+    module.insert(b.finish([new, h]));
+    module
+}
+
+#[test]
+fn what_is_computed_again_has_the_random_bits_of_the_first() {
+    let text = "extends = \"nvfp4\"\n[activation]\nrounding = \"stochastic\"";
+    let expansion = expanded(&checkpointed(), &recipe(text), Form::Factored);
+    let mut found = Vec::new();
+    sites(expansion.module.entry().unwrap(), &mut found);
+    // X, X' again, X' along tokens, H' along tokens.
+    assert_eq!(found, [0, 0, 1, 2]);
+    assert_eq!(expansion.sites, 3);
+}
