@@ -140,7 +140,7 @@ pub enum Family {
     Index,
     /// One sort or top_k.
     Sort,
-    /// One dequantize or hadamard; or one or more quantize of one tensor, which may be less a mean: an input of the body
+    /// One dequantize, relayout or hadamard; or one or more quantize of one tensor, which may be less a mean: an input of the body
     /// or `subtract(x, broadcast_in_dim(mean))` of two inputs, the mean of f32 along the last dimension. Nothing else of
     /// the body is computed in it.
     Quantize,

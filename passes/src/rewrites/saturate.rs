@@ -437,3 +437,87 @@ impl Emitting<'_> {
         self.source.operations()[place].location.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::cost::{Cost, CpuCosts};
+    use super::*;
+    use tessera_ir::{Builder, ElementType, Input, QuantizeOperands, TensorType, Type};
+    use tessera_numerics::{
+        BlockShape, Format, Quantization, Rounding, ScaleLayout, ScaleRule, ScaledType,
+    };
+
+    /// `Q(X) Q(W)` and `Q(D) Q(W)ᵀ` with square blocks of W.
+    fn both_directions(rounding: Rounding) -> Graph {
+        let f32s = |shape: &[usize]| Input::new(TensorType::new(ElementType::F32, shape));
+        let step = Input::new(TensorType::scalar(ElementType::Ui32));
+        let amax = Input::new(TensorType::scalar(ElementType::F32));
+        let inputs = [
+            f32s(&[32, 64]),
+            f32s(&[64, 48]),
+            f32s(&[32, 48]),
+            amax,
+            step,
+        ];
+        let (mut b, [x, w, d, amax, step]) = Builder::new("main", inputs);
+        let mut quantised = |x, shape: [usize; 2], axis, blocks, rounding: Rounding| {
+            let layout = ScaleLayout::Linear;
+            let scaled = ScaledType::new(shape, Format::Nvfp4, axis, blocks, layout).unwrap();
+            let how = Quantization::new(scaled, ScaleRule::Te, rounding).unwrap();
+            let operands = QuantizeOperands {
+                amax: Some(amax),
+                step: rounding.is_random().then_some(step),
+            };
+            b.quantize(x, operands, &how, (1, 2)).unwrap()
+        };
+        let near = Rounding::NearestEven;
+        let x = quantised(x, [32, 64], 1, BlockShape::Vector, near);
+        let d = quantised(d, [32, 48], 1, BlockShape::Vector, near);
+        let forward = quantised(w, [64, 48], 0, BlockShape::Square, rounding);
+        let dgrad = quantised(w, [64, 48], 1, BlockShape::Square, rounding);
+        let y = b.scaled_dot(x, forward, ElementType::F32).unwrap();
+        let dx = b.scaled_dot(d, dgrad, ElementType::F32).unwrap();
+        b.finish([y, dx])
+    }
+
+    /// A target on which a quantisation is a kernel of its own, and `relayout` costs what it moves.
+    struct Moves;
+
+    impl CostModel for Moves {
+        fn cost(&self, kind: &OpKind, operands: &[&Type], results: &[Type]) -> Cost {
+            let cost = CpuCosts.cost(kind, operands, results);
+            match kind {
+                OpKind::Relayout { .. } => Cost {
+                    vector_operations: 0,
+                    ..cost
+                },
+                _ => cost,
+            }
+        }
+
+        fn time(&self, cost: &Cost) -> u64 {
+            CpuCosts.time(cost)
+        }
+    }
+
+    /// How many quantisations and relayouts the cheapest program has.
+    fn counts(rounding: Rounding, model: &dyn CostModel) -> (usize, usize) {
+        let graph = both_directions(rounding);
+        let mut report = Report::default();
+        let graph = saturated(&graph, &Settings::default(), model, &mut report).unwrap();
+        let is_relayout = |kind: &OpKind| matches!(kind, OpKind::Relayout { .. });
+        (ops(&graph, is_quantisation), ops(&graph, is_relayout))
+    }
+
+    #[test]
+    fn a_weight_of_square_blocks_is_quantised_once_where_that_is_cheaper() {
+        assert_eq!(counts(Rounding::NearestEven, &Moves), (3, 1));
+        // One kernel makes both there.
+        assert_eq!(counts(Rounding::NearestEven, &CpuCosts), (4, 0));
+    }
+
+    #[test]
+    fn what_is_rounded_at_random_has_bits_of_its_own_in_each_direction() {
+        assert_eq!(counts(Rounding::Stochastic, &Moves), (4, 0));
+    }
+}

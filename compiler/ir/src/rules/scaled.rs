@@ -372,6 +372,41 @@ mod tests {
     }
 
     #[test]
+    fn bytes_have_another_order_between_the_last_two_dimensions_of_square_blocks() {
+        let relayout = |shape: &[usize], blocks, from, to| {
+            let scaled = |axis| {
+                ScaledType::new(shape, Format::Nvfp4, axis, blocks, ScaleLayout::Linear).unwrap()
+            };
+            let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
+            let x = format!("{}xf32", sizes.join("x"));
+            outcome([x.as_str(), "f32"], |b, [x, largest]| {
+                let how = Quantization::new(scaled(from), ScaleRule::Te, Rounding::NearestEven);
+                let operands = QuantizeOperands {
+                    amax: Some(largest),
+                    step: None,
+                };
+                let codes = b.quantize(x, operands, &how.unwrap(), (0, 0))?;
+                b.relayout(codes, &scaled(to))
+            })
+        };
+        let (square, vector) = (BlockShape::Square, BlockShape::Vector);
+        assert_eq!(
+            relayout(&[3, 4, 32], square, 1, 2),
+            "!tsr.scaled<3x4x32, nvfp4, axis = 2, blocks = square>"
+        );
+        assert_eq!(
+            relayout(&[3, 4, 32], square, 0, 2),
+            "'tsr.relayout' (T3): the result must have the operand's axis, 0, or blocks of 16x16 and an axis that is one of \
+             the last two dimensions, as the operand's, found !tsr.scaled<3x4x32, nvfp4, axis = 2, blocks = square>"
+        );
+        assert_eq!(
+            relayout(&[4, 32], vector, 0, 1),
+            "'tsr.relayout' (T3): the result must have the operand's axis, 0, or blocks of 16x16 and an axis that is one of \
+             the last two dimensions, as the operand's, found !tsr.scaled<4x32, nvfp4, axis = 1>"
+        );
+    }
+
+    #[test]
     fn a_scaled_tensor_has_the_operands_shape() {
         assert_eq!(
             outcome(["4x32xf32"], |b, [x]| mxfp4(b, x, &[32, 4], 0)),
