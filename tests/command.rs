@@ -4,6 +4,8 @@
 mod analyze;
 #[path = "command/malformed.rs"]
 mod malformed;
+#[path = "command/presets.rs"]
+mod presets;
 #[path = "command/quantize.rs"]
 mod quantize;
 #[path = "command/recipes.rs"]

@@ -1,12 +1,15 @@
 """What each recipe costs in accuracy: `make recipes`, or `compare.py --recipes nvfp4 averis --steps 300 --seeds 3`.
 
-Three measures, each of recipes beside full precision (f32), all computed by `target/release/tessera`:
+Four measures, all computed by `target/release/tessera`, the first three beside full precision (f32):
 
-- the relative error of one linear's product, on activations with a strong mean and on ones without;
-- the relative error and the cosine of the gradients of a byte-level Llama, parameter by parameter, at checkpoints of one
-  f32 trajectory: steady, since the parameters are the same for all recipes;
-- the loss after some steps of training it, its mean over the last steps, for several seeds of parameters, data and random
-  rounding: single runs order nothing, which is why mean and spread are printed.
+- products: the relative error of one linear's product, on activations with a strong mean and on ones without;
+- gradients: the relative error and the cosine of the gradients of a byte-level Llama, parameter by parameter, at
+  checkpoints of one f32 trajectory: steady, since the parameters are the same for all recipes; and the mean's share of the
+  energy of the linears' activations there;
+- losses: the loss after some steps of training it, its mean over the last steps, for several seeds of parameters, data and
+  random rounding: single runs order nothing, which is why mean and spread are printed. The order is held against that of
+  the Averis paper (arXiv 2603.10444, Qwen3-0.6B);
+- presets: whether every preset trains, 50 steps of the Llama step and some of the mixture of experts.
 """
 
 import argparse
@@ -32,8 +35,11 @@ from safetensors.numpy import load_file, save_file
 import text as model
 
 TESSERA = ROOT / "target" / "release" / "tessera"
-RECIPES = ["bf16", "mxfp8", "nvfp4", "nvidia", "four-over-six", "averis", "averis-hadamard", "metis", "averis-metis"]
+RECIPES = ["bf16", "mxfp8", "mxfp4", "nvfp4", "nvidia", "four-over-six", "quartet2", "averis", "averis-gated",
+           "averis-hadamard", "metis", "averis-metis"]
 FULL = "f32"
+# By the gap to full precision, the smallest first: what the Averis paper reports.
+PAPER = ["bf16", "averis-hadamard", "averis", "nvfp4"]
 
 
 def tessera(step, recipe, *arguments):
@@ -118,6 +124,7 @@ def gradients(recipes, folder, text, checkpoints):
     first = len(jax.tree.leaves(state["opt_state"]))
     print(f"{'gradients against f32':24} " + " ".join(f"{f'after {n}':>22}" for n in checkpoints))
     found = {recipe: [] for recipe in recipes}
+    shares = []
     for steps in checkpoints:
         arguments = inputs(folder, 1, text, specs, state, batch)
         tessera(step, FULL, *arguments, "--steps", max(steps, 1), "--outputs", folder / "state.safetensors")
@@ -125,6 +132,9 @@ def gradients(recipes, folder, text, checkpoints):
         values = {f"arg{n}": saved[f"result{first + n}"] for n in range(count)}
         values |= {f"arg{count}": np.uint32(1), f"arg{count + 1}": np.int32(steps), f"arg{count + 2}": text}
         save_file({name: np.asarray(value) for name, value in values.items()}, folder / "probe.safetensors")
+        leaves = [values[f"arg{n}"] for n in range(count)]
+        tokens = model.pieces(text, np.uint32(steps), np.uint32(1), model.CONFIG)
+        shares.append(model.mean_shares(jax.tree.unflatten(jax.tree.structure(state["params"]), leaves), tokens))
         exact = None
         for recipe in [FULL, *recipes]:
             tessera(probe, recipe, "--inputs", folder / "probe.safetensors", "--outputs", folder / "g.safetensors")
@@ -139,7 +149,10 @@ def gradients(recipes, folder, text, checkpoints):
     for recipe in recipes:
         cells = [f"{error:9.2%} cosine {cosine:.3f}" for error, cosine in found[recipe]]
         print(f"  {recipe:22} " + " ".join(f"{cell:>22}" for cell in cells))
-    print("  (median over parameters of the relative error; the least cosine of a parameter)")
+    cells = [f"{statistics.median(own):.0%} (max {max(own):.0%})" for own in shares]
+    print(f"  {'share of the mean':22} " + " ".join(f"{cell:>22}" for cell in cells))
+    print("  (median over parameters of the relative error; the least cosine of a parameter; of the linears' activations the"
+          " mean's share of the energy, median)")
 
 
 def losses(recipes, folder, text, steps, seeds):
@@ -163,6 +176,27 @@ def losses(recipes, folder, text, steps, seeds):
         spread = statistics.stdev(gaps) if seeds > 1 else 0.0
         each = " ".join(f"{gap:+.4f}" for gap in gaps)
         print(f"  {recipe:22} {statistics.fmean(own):8.4f} {statistics.fmean(gaps):+11.4f} {spread:8.4f}   {each}")
+    compared = [recipe for recipe in PAPER if recipe in mean]
+    if len(compared) > 1:
+        own = sorted(compared, key=lambda recipe: statistics.fmean(mean[recipe]))
+        print(f"  order in the paper: {' < '.join(compared)}; here: {' < '.join(own)}")
+
+
+def presets(steps, folder):
+    """The first and last loss of every preset on the Llama step, and of three on the mixture of experts."""
+    listed = subprocess.run([TESSERA, "recipe", "list"], check=True, capture_output=True, text=True).stdout
+    names = [line.split()[0] for line in listed.splitlines() if line.strip()]
+    runs = [("llama", name) for name in [FULL, *names]] + [("moe", name) for name in [FULL, "averis", "metis", "nvidia"]]
+    print(f"{f'{steps} steps':8} {'recipe':18} {'first loss':>10} {'last loss':>10} {'s a step':>9}")
+    for step, recipe in runs:
+        fixture = ROOT / "tests" / "fixtures" / "steps" / step
+        report = folder / "report.json"
+        tessera(fixture / "step.mlir", recipe, "--inputs", fixture / "inputs.toml", "--steps", steps, "--report", report)
+        figures = json.loads(report.read_text())
+        losses = [scalars[-1] for scalars in figures["scalars"]]
+        seconds = statistics.median(figures["step_seconds"][1:])
+        trains = "" if losses[-1] < losses[0] else "   does not train"
+        print(f"{step:8} {recipe:18} {losses[0]:10.4f} {losses[-1]:10.4f} {seconds:9.3f}{trains}")
 
 
 def main():
@@ -171,9 +205,9 @@ def main():
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--checkpoints", type=int, nargs="+", default=[1, 100, 300])
-    parser.add_argument("--only", choices=["products", "gradients", "losses"])
+    parser.add_argument("--only", choices=["products", "gradients", "losses", "presets"])
     arguments = parser.parse_args()
-    text = model.read(ROOT)
+    text = model.read()
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         if arguments.only in (None, "products"):
@@ -182,6 +216,8 @@ def main():
             gradients(arguments.recipes, folder, text, arguments.checkpoints)
         if arguments.only in (None, "losses"):
             losses(arguments.recipes, folder, text, arguments.steps, arguments.seeds)
+        if arguments.only in (None, "presets"):
+            presets(50, folder)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,12 @@
-"""The models that recipes are compared on: a byte-level Llama that reads the project's own sources, and one linear.
+"""The models that recipes are compared on: a byte-level Llama that reads sources of JAX, and one linear.
+
+The text is that of a pinned release, so figures can be had again. The embedding begins with a mean as large as its spread,
+so that the activations of all layers have one from the first step on, as those of large trained models do.
 
 The text is an input of the step, and each step takes other pieces of it, by the optimizer's counter and a seed that is
 an input too: so one compiled step trains for any number of steps, on any draw of the data."""
+
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +21,10 @@ CONFIG = llama.Config(layers=4, width=192, heads=4, feed_forward=512, vocabulary
 LENGTH = 1 << 18
 
 
-def read(root):
-    """The first bytes of the project's documents and sources, in the order of their paths."""
-    paths = sorted(root.glob("*.md")) + sorted(root.glob("*/**/src/**/*.rs"))
-    text = b"".join(path.read_bytes() for path in paths)
+def read():
+    """The first bytes of the sources of jax.numpy, in the order of their paths."""
+    folder = pathlib.Path(jax.__file__).parent / "_src" / "numpy"
+    text = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
     if len(text) < LENGTH:
         raise RuntimeError(f"expected {LENGTH} bytes of text, found {len(text)}")
     return np.frombuffer(text[:LENGTH], np.uint8)
@@ -62,6 +67,19 @@ def linear_step(w, batch):
     return w - 0.1 * gradient, y
 
 
+def mean_shares(params, tokens):
+    """Of each linear's activations X: the mean's share of the energy, l |mean|^2 / ||X||^2."""
+    shares = []
+
+    def linear(x, w):
+        rows = x.reshape(-1, x.shape[-1])
+        shares.append(float(rows.shape[0] * jnp.sum(jnp.mean(rows, axis=0) ** 2) / jnp.sum(rows**2)))
+        return x @ w
+
+    llama.loss_fn(params, tokens, CONFIG, linear)
+    return shares
+
+
 def optimizer():
     return optax.adamw(CONFIG.learning_rate, b1=0.9, b2=0.95, weight_decay=0.1)
 
@@ -70,6 +88,7 @@ def shapes():
     """The state's and the batch's shapes, and the parameters' initialisers."""
     is_leaf = lambda x: isinstance(x, tuple) and len(x) == 2 and isinstance(x[1], str)
     parameters, _ = llama.inputs(CONFIG)
+    parameters["embedding"] = (parameters["embedding"][0], "normal(mean=0.02, std=0.02, seed=1)")
     params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf[0], np.float32), parameters, is_leaf=is_leaf)
     specs = [leaf[1] for leaf in jax.tree.leaves(parameters, is_leaf=is_leaf)]
     state = {"params": params, "opt_state": jax.eval_shape(optimizer().init, params)}
