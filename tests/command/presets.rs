@@ -13,9 +13,9 @@ fn losses(name: &str, arguments: &[&str]) -> Vec<f32> {
     outcome.stdout.lines().filter_map(loss).collect()
 }
 
-/// Compiled sums have another order, so that a number that lies between two codes may become the other one: with some
-/// thousand numbers a product, each weighing less than a thousandth of the loss, the losses stay within a thousandth. A
-/// block that is wrong moves them by percents.
+/// Compiled sums have another order, so that a number that lies between two codes may become the other one. Of most
+/// operands that is one number of some thousands; of a split's factor it is what sixteen tokens share, and in models this
+/// small moves a loss by up to two thousandths. A block that is wrong moves it by more than half a percent.
 fn check(name: &str, presets: &[&str]) {
     let full = losses(name, &[]);
     for preset in presets {
@@ -24,7 +24,7 @@ fn check(name: &str, presets: &[&str]) {
         assert_eq!(compiled.len(), 3, "{preset}");
         for (own, oracle) in compiled.iter().zip(&interpreted) {
             assert!(
-                (own - oracle).abs() <= 1e-3 * oracle,
+                (own - oracle).abs() <= 3e-3 * oracle,
                 "{preset}: {compiled:?}, interpreted {interpreted:?}"
             );
         }
