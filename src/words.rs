@@ -21,8 +21,15 @@ pub(crate) fn find<T: Copy>(
     })
 }
 
-/// `, did you mean 'x'?` with the nearest word, where one is near.
-pub(crate) fn suggestion<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> String {
+/// `, did you mean 'x'?` with the words that go on where it ends, or the nearest word, where one is near.
+pub(crate) fn suggestion<'a>(word: &str, words: impl Iterator<Item = &'a str> + Clone) -> String {
+    let longer = words
+        .clone()
+        .filter(|candidate| !word.is_empty() && candidate.starts_with(word));
+    let longer: Vec<String> = longer.map(|candidate| format!("'{candidate}'")).collect();
+    if (1..=3).contains(&longer.len()) {
+        return format!(", did you mean {}?", longer.join(" or "));
+    }
     let distances = words.map(|candidate| (edit_distance(word, candidate), candidate));
     let nearest = distances.min_by_key(|&(distance, _)| distance);
     match nearest.filter(|&(distance, _)| 2 * distance <= word.len()) {
@@ -46,6 +53,11 @@ mod tests {
                 "unknown format 'nvfp5', did you mean 'nvfp4'?\nnote: there are: nvfp4, mxfp4, mxfp6_e2m3, \
                  mxfp6_e3m2, mxfp8_e4m3, mxfp8_e5m2, fp8_e4m3, fp8_e5m2"
                     .to_owned()
+            )
+        );
+        assert!(
+            format("mxfp8").unwrap_err().starts_with(
+                "unknown format 'mxfp8', did you mean 'mxfp8_e4m3' or 'mxfp8_e5m2'?\n"
             )
         );
         assert!(

@@ -1,4 +1,4 @@
-//! The reports as a figure: a panel a tensor, all on one scale, as SVG that follows the reader's light or dark scheme.
+//! The reports as a figure: a panel a tensor, each on a scale of its own, as SVG that follows the reader's light or dark scheme.
 
 use super::{MethodError, Report};
 use std::fmt::Write;
@@ -46,13 +46,9 @@ text { fill: #1c2024; }
 }
 ";
 
-/// The figure, a whole SVG file. Bars of errors have one scale in all panels, up to the largest; bars of shares go to
-/// 100 %. Numbers stand beside the bars; the smallest error of a tensor is bold.
+/// The figure, a whole SVG file. Bars of errors go up to the tensor's largest, so that methods can be told apart however
+/// large another tensor's errors are; bars of shares go to 100 %. Numbers stand beside the bars; the smallest error of a tensor is bold.
 pub fn svg(reports: &[Report]) -> String {
-    let errors = reports.iter().flat_map(|report| &report.errors);
-    let largest = errors
-        .filter_map(|error| error.relative_error)
-        .fold(0.0, f64::max);
     let methods = reports
         .iter()
         .map(|report| report.errors.len())
@@ -79,7 +75,7 @@ pub fn svg(reports: &[Report]) -> String {
     let _ = write!(
         text,
         "<text class=\"title\" x=\"{left}\" y=\"{top}\">What quantising costs</text>\n\
-         <text class=\"quiet\" x=\"{left}\" y=\"{}\">Relative error by method, one scale for all tensors; shares of the \
+         <text class=\"quiet\" x=\"{left}\" y=\"{}\">Relative error by method, up to the tensor's largest; shares of the \
          energy up to 100 %</text>\n",
         top + 20
     );
@@ -87,7 +83,7 @@ pub fn svg(reports: &[Report]) -> String {
         let x = size::MARGIN + number % size::PANELS * (size::PANEL + size::GAP);
         let y = size::MARGIN + size::HEADER + number / size::PANELS * panel;
         let _ = writeln!(text, "<g transform=\"translate({x} {y})\">");
-        Panel::new(&mut text).report(report, largest);
+        Panel::new(&mut text).report(report);
         text.push_str("</g>\n");
     }
     text.push_str("</svg>\n");
@@ -106,7 +102,7 @@ impl<'t> Panel<'t> {
         Self { text, y: 0 }
     }
 
-    fn report(&mut self, report: &Report, largest: f64) {
+    fn report(&mut self, report: &Report) {
         let shape: Vec<String> = report.shape.iter().map(usize::to_string).collect();
         self.words("name", &shortened(&report.tensor), Some(&report.tensor));
         let shape = shape.join(" × ");
@@ -120,7 +116,9 @@ impl<'t> Panel<'t> {
             .errors
             .iter()
             .filter_map(|error| error.relative_error);
-        let least = found.fold(f64::INFINITY, f64::min);
+        let (least, largest) = found.fold((f64::INFINITY, 0.0_f64), |(least, largest), own| {
+            (least.min(own), largest.max(own))
+        });
         for error in &report.errors {
             self.error(error, largest, least);
         }
@@ -268,14 +266,15 @@ mod tests {
     }
 
     #[test]
-    fn bars_have_one_scale_and_the_least_error_is_bold() {
+    fn bars_go_up_to_the_tensors_largest_and_the_least_error_is_bold() {
         let reports = [
             report("a", &[("te", Some(0.05)), ("mx", Some(0.1))]),
             report("b", &[("te", Some(0.2)), ("mx", None)]),
         ];
         let text = svg(&reports);
-        let widths = [("32.5", 1), ("65.0", 3), ("130.0", 1)];
-        // Of 130 at most: ¼, ½ and 1 of the largest error; a mean's share of 50 % twice is 65, too.
+        // Of 130 at most: the first tensor's errors are ½ and 1 of its largest, the second's is its largest; a mean's share
+        // of 50 % twice is 65, too.
+        let widths = [("65.0", 3), ("130.0", 2)];
         for (width, count) in widths {
             let own = format!("width=\"{width}\"");
             assert_eq!(text.matches(&own).count(), count, "{width}: {text}");

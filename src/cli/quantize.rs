@@ -8,10 +8,19 @@ use crate::checkpoint::{Checkpoint, Loss, Outcome, Plan, Selection, Settings, Wa
 use crate::checkpoint::{dequantize, quantize as quantize_to, unheeded};
 use crate::{Failure, words};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::path::Path;
 use tessera_numerics::{BlockShape, Format, Rounding, ScaleLayout, ScaleRule};
 use tessera_passes::recipes::Scaling;
 
 pub(super) fn quantize(arguments: &QuantizeArguments) -> Result<(), Failure> {
+    let same = |path: &Path| path.canonicalize().ok();
+    if same(&arguments.input).is_some_and(|input| same(&arguments.output) == Some(input)) {
+        let message = "the output is the input: quantising would leave nothing of the original";
+        return Err(Failure::in_file(
+            &arguments.output.display().to_string(),
+            message,
+        ));
+    }
     if arguments.dequantize {
         return back(arguments);
     }

@@ -327,3 +327,21 @@ fn a_file_whose_parts_are_not_those_described_is_not_turned_back() {
     );
     assert!(!model.path("back.safetensors").exists());
 }
+
+#[test]
+fn a_checkpoint_is_not_replaced_by_what_is_left_of_it() {
+    let model = Model::new();
+    let before = std::fs::read(model.path("model.safetensors")).unwrap();
+    let flags = ["--format", "nvfp4"];
+    let outcome = model.run_on("model.safetensors", "./model.safetensors", &flags);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""));
+    assert!(
+        outcome.stderr.contains("the output is the input"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(
+        std::fs::read(model.path("model.safetensors")).unwrap(),
+        before
+    );
+}
