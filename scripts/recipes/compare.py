@@ -170,6 +170,7 @@ def losses(recipes, folder, text, steps, seeds):
             lines = [json.loads(line) for line in log.read_text().splitlines()]
             loss = f"result{len(jax.tree.leaves(state))}"
             mean[recipe].append(statistics.fmean(line[loss] for line in lines[-last:]))
+            print(f"seed {seed}, {recipe}: {mean[recipe][-1]:.4f}", file=sys.stderr)
     print(f"{f'loss, steps {steps - last + 1} to {steps}':24} {'mean':>8} {'gap to f32':>11} {'spread':>8}   by seed")
     for recipe, own in mean.items():
         gaps = [a - b for a, b in zip(own, mean[FULL])]
