@@ -7,6 +7,7 @@
 //! Results are the same bits for any number of threads: what a block of a kernel computes does not depend on the
 //! thread that does it, and the runtime's own matrix products are cut at places that only depend on their shape.
 
+mod axis_sums;
 mod builtin;
 mod dequantize;
 mod error;

@@ -2,6 +2,7 @@
 //!
 //! Every other crate speaks of numbers in these terms; nothing here knows of graphs, kernels or devices.
 
+mod axis_sums;
 pub mod codec;
 mod element;
 mod format;
@@ -16,6 +17,7 @@ mod scaled;
 mod simd;
 mod tensor;
 
+pub use axis_sums::AxisSums;
 pub use element::ElementType;
 pub use format::{ElementFormat, Format, ScaleFormat};
 pub use hadamard::{

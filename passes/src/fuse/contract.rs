@@ -8,7 +8,7 @@
 //! member may be a result. In any other space (`Free`) it is computed wherever an op that moves elements asks for it.
 
 use super::cost::weight;
-use super::{dot, quantize};
+use super::{axis_sums, dot, quantize};
 use std::collections::{BTreeMap, BTreeSet};
 use tessera_ir::plan::Family;
 use tessera_ir::{Definition, Graph, OpKind, Operation, ValueId};
@@ -261,6 +261,18 @@ impl Domain {
                     shape,
                     root: None,
                     missing: quantize::check(graph, members, &roots, exports)?,
+                })
+            }
+            [(dequantize, Family::Quantize), (reduce, Family::Row)] => {
+                axis_sums::check(graph, members, [dequantize, reduce], exports)?;
+                let result = graph.operations()[reduce].result();
+                let shape = graph.value_type(result).shape().to_vec();
+                Ok(Self {
+                    family: Family::Quantize,
+                    reduced: shape.clone(),
+                    shape,
+                    root: Some(reduce),
+                    missing: 0,
                 })
             }
             [(root, family)] if !matches!(family, Family::Row | Family::Column | Family::Loop) => {

@@ -676,6 +676,37 @@ fn a_mean_is_subtracted_where_its_difference_is_read() {
 }
 
 #[test]
+fn sums_along_a_scaled_tensors_axis_are_made_of_its_codes() {
+    let source = |dimension: usize, result: usize| {
+        format!(
+            "(%arg0: t<256x64xf32>, %arg1: t<f32>) -> t<{result}xf32> {{
+               {}
+               {}
+               return %s : t<{result}xf32>
+             }}",
+            quantized("%arg0", "%arg1"),
+            reduce(
+                "s",
+                "%d0",
+                "256x64xf32",
+                &format!("{result}xf32"),
+                &dimension.to_string(),
+                "add"
+            )
+        )
+    };
+    assert_eq!(
+        fused(&source(0, 64)),
+        ["Quantize: quantize", "Quantize: dequantize reduce"]
+    );
+    // Blocks run along dimension 0.
+    assert_eq!(
+        fused(&source(1, 256)),
+        ["Quantize: quantize", "Quantize: dequantize", "Row: reduce"]
+    );
+}
+
+#[test]
 fn the_maximum_of_a_tensor_is_made_where_the_tensor_is() {
     let source = format!(
         "(%arg0: t<256x64xf32>) -> (t<256x64xf32>, t<f32>) {{

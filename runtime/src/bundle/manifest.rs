@@ -189,6 +189,8 @@ pub enum Code {
     Dequantize,
     /// A scaled tensor in the order of bytes of another type, of the same shape, format and blocks, that the runtime makes.
     Relayout,
+    /// The sums of a scaled tensor's numbers along its axis, as f32, that the runtime computes.
+    AxisSums,
     /// A Hadamard transform that the runtime computes.
     Hadamard(Hadamard),
     /// Orthonormal factors of matrices of f32, the last two dimensions, that the runtime computes: Q of A = Q R, R with
@@ -207,6 +209,7 @@ impl Code {
             | Self::Quantize(_)
             | Self::Dequantize
             | Self::Relayout
+            | Self::AxisSums
             | Self::Hadamard(_)
             | Self::Orthonormalize => None,
         }

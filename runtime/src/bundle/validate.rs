@@ -293,6 +293,7 @@ impl Check<'_> {
                 }
                 Code::Dequantize => self.dequantize(kernel, &format!("{item}.dequantize"))?,
                 Code::Relayout => self.relayout(kernel, &format!("{item}.relayout"))?,
+                Code::AxisSums => self.axis_sums(kernel, &format!("{item}.axis_sums"))?,
                 Code::Hadamard(hadamard) => {
                     self.hadamard(hadamard, kernel, &format!("{item}.hadamard"))?;
                 }

@@ -1,5 +1,6 @@
 //! Kernels that the runtime computes itself, without a function of `kernels.so`.
 
+use super::axis_sums::AxisSumsKernel;
 use super::dequantize::DequantizeKernel;
 use super::gemm::{GemmBuffers, GemmKernel};
 use super::hadamard::HadamardKernel;
@@ -18,6 +19,7 @@ pub(super) enum Builtin {
     Quantize(QuantizeKernel),
     Dequantize(DequantizeKernel),
     Relayout(RelayoutKernel),
+    AxisSums(AxisSumsKernel),
     Hadamard(HadamardKernel),
     Orthonormalize(OrthonormalizeKernel),
 }
@@ -48,6 +50,7 @@ impl Builtin {
                 let (from, to) = (scaled(&kernel.operands[0]), scaled(&kernel.results[0]));
                 Self::Relayout(RelayoutKernel::new(from, to))
             }
+            Code::AxisSums => Self::AxisSums(AxisSumsKernel::new(scaled(&kernel.operands[0]))),
             Code::Hadamard(hadamard) => {
                 Self::Hadamard(HadamardKernel::new(hadamard, shape(&kernel.results[0])))
             }
@@ -63,7 +66,11 @@ impl Builtin {
             Self::Gemm(kernel) => kernel.workspace_bytes(threads),
             Self::ScaledDot(product) => product.workspace_bytes(threads),
             Self::Orthonormalize(kernel) => kernel.workspace_bytes(threads),
-            Self::Quantize(_) | Self::Dequantize(_) | Self::Relayout(_) | Self::Hadamard(_) => 0,
+            Self::Quantize(_)
+            | Self::Dequantize(_)
+            | Self::Relayout(_)
+            | Self::AxisSums(_)
+            | Self::Hadamard(_) => 0,
         }
     }
 
@@ -100,6 +107,7 @@ impl Builtin {
                 Self::Quantize(kernel) => kernel.run(member, buffers),
                 Self::Dequantize(kernel) => kernel.run(member, buffers[0], buffers[1].cast()),
                 Self::Relayout(kernel) => kernel.run(member, buffers[0], buffers[1]),
+                Self::AxisSums(kernel) => kernel.run(member, buffers[0], buffers[1].cast()),
                 Self::Hadamard(kernel) => {
                     kernel.run(member, buffers[0].cast(), buffers[1].cast());
                 }

@@ -216,6 +216,24 @@ fn bytes_in_an_order_that_there_is_not() {
 }
 
 #[test]
+fn sums_of_a_scaled_tensor_elsewhere() {
+    let kernel = |result: TensorType| Kernel {
+        name: "axis_sums".to_owned(),
+        family: Family::Quantize,
+        operands: vec![nvfp4([32, 48], 0).into()],
+        results: vec![result.into()],
+        code: Code::AxisSums,
+    };
+    let mut manifest = step_manifest();
+    manifest.kernels.push(kernel(ty(F32, [48])));
+    Sample::write(manifest);
+    assert_eq!(
+        refusal(|m| m.kernels.push(kernel(ty(F32, [32])))),
+        "kernels[6].axis_sums.result: expected tensor<48xf32>, found tensor<32xf32>"
+    );
+}
+
+#[test]
 fn transforms_of_blocks_that_there_are_not() {
     let kernel = |axis, signs: usize| Kernel {
         name: "hadamard".to_owned(),

@@ -276,6 +276,40 @@ fn types(shape: &[usize], format: Format) -> Vec<ScaledType> {
     types
 }
 
+#[test]
+fn sums_along_the_axis_are_within_their_roundings() {
+    let mut random = Random(13);
+    for (shape, axis) in [(&[300, 50][..], 0), (&[40, 700], 1), (&[3, 2, 70], 2)] {
+        for format in [Format::Nvfp4, Format::Mxfp4, Format::Mxfp8E4m3] {
+            let scaled = scaled(shape, format, axis);
+            let x = ordinary(&mut random, shape);
+            let bytes = vec![quantized(&scaled, &x)];
+            let mut b = Builder::with_inputs("sums", vec![Input::new(scaled.clone())]);
+            let numbers_of = b.dequantize(b.inputs()[0], ElementType::F32).unwrap();
+            let result = b.reduce_sum(numbers_of, &[axis]).unwrap();
+            let body = b.finish([result]);
+            let expected = numbers(&interpret(&body, &bytes)[0]);
+            let sizes = {
+                let mut b = Builder::with_inputs("sizes", vec![Input::new(scaled.clone())]);
+                let x = b.dequantize(b.inputs()[0], ElementType::F32).unwrap();
+                let x = b.abs(x).unwrap();
+                let result = b.reduce_sum(x, &[axis]).unwrap();
+                numbers(&interpret(&b.finish([result]), &bytes)[0])
+            };
+            let found = run(&[Case::of(Family::Quantize, body, bytes)]);
+            // The interpreter rounds once for each element, for it and for its place in the sum; we less often.
+            let roundings = 2.0 * (2 * shape[axis]) as f64;
+            for ((found, expected), size) in numbers(&found[0]).iter().zip(&expected).zip(&sizes) {
+                let bound = roundings * (2f64.powi(-24) * size * 1.001 + 2f64.powi(-140));
+                assert!(
+                    (found - expected).abs() <= bound,
+                    "{scaled}: {found}, expected {expected} ± {bound}"
+                );
+            }
+        }
+    }
+}
+
 /// A product of scaled tensors of these shapes and axes, with its operands' batching dimensions.
 struct Product {
     lhs: (&'static [usize], usize, &'static [usize]),

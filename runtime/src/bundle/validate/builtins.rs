@@ -145,6 +145,20 @@ impl Check<'_> {
         )
     }
 
+    pub(super) fn axis_sums(&self, kernel: &Kernel, item: &str) -> Checked {
+        let ([scaled], result) = self.buffers_of(kernel, "one operand", item)?;
+        let scaled = self.scaled(scaled, &format!("{item}.operand"))?;
+        let mut shape = scaled.shape().to_vec();
+        shape.remove(scaled.axis());
+        let expected = ValueType::from(TensorType::new(ElementType::F32, shape));
+        self.ensure(
+            *result == expected,
+            format!("{item}.result"),
+            &expected,
+            result,
+        )
+    }
+
     pub(super) fn hadamard(&self, hadamard: &Hadamard, kernel: &Kernel, item: &str) -> Checked {
         let ([x], result) = self.buffers_of(kernel, "one operand", item)?;
         let x_type = self.tensor_of(x, ElementType::F32, &format!("{item}.operand"))?;

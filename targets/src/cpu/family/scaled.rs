@@ -14,6 +14,9 @@ pub fn builtin(kernel: &Kernel) -> Option<Builtin> {
     if let Some(quantize) = quantize(body) {
         return Some(quantize);
     }
+    if let Some(sums) = axis_sums(body) {
+        return Some(sums);
+    }
     let [operation] = body.operations() else {
         return None;
     };
@@ -99,6 +102,23 @@ fn quantize(body: &Graph) -> Option<Builtin> {
     Some(Builtin {
         code: Code::Quantize(Quantize { centred, outputs }),
         operands,
+    })
+}
+
+/// A body that sums a scaled tensor's numbers along its axis; `None` where it is another. The kernel's contract says that
+/// a dequantize and a reduce are that.
+fn axis_sums(body: &Graph) -> Option<Builtin> {
+    let [result] = body.results() else {
+        return None;
+    };
+    let reduce = &body.defining_operation(result.value)?.op;
+    let dequantize = &body.defining_operation(*reduce.operands.first()?)?.op;
+    let is_sum = matches!(reduce.kind, OpKind::Reduce { .. })
+        && matches!(dequantize.kind, OpKind::Dequantize { .. });
+    is_sum.then_some(())?;
+    Some(Builtin {
+        code: Code::AxisSums,
+        operands: vec![input(body, dequantize.operands[0])?],
     })
 }
 
