@@ -159,11 +159,13 @@ impl DequantizeKernel {
                 for (entry, element) in table.iter_mut().zip(&self.elements) {
                     *entry = element * scale * tensor_scale;
                 }
-                for (pair, code) in block.chunks_mut(2).zip(&codes[column / 2..]) {
-                    pair[0] = table[usize::from(code & 0xf)];
-                    if let Some(second) = pair.get_mut(1) {
-                        *second = table[usize::from(code >> 4)];
-                    }
+                let codes = &codes[column / 2..];
+                let (pairs, last) = block.as_chunks_mut::<2>();
+                for (pair, code) in pairs.iter_mut().zip(codes) {
+                    *pair = [code & 0xf, code >> 4].map(|code| table[usize::from(code)]);
+                }
+                if let [last] = last {
+                    *last = table[usize::from(codes[pairs.len()] & 0xf)];
                 }
             } else {
                 for (number, &code) in block.iter_mut().zip(&codes[column..]) {
