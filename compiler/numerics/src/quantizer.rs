@@ -15,7 +15,7 @@ mod kernel;
 mod lanes;
 mod largest;
 mod sink;
-mod tile;
+mod source;
 mod vector;
 
 pub use largest::{largest_centred_magnitude, largest_magnitude};
@@ -23,10 +23,13 @@ pub use largest::{largest_centred_magnitude, largest_magnitude};
 use crate::quantize::{QuantizeError, TensorScale, check, quantize};
 use crate::simd::SimdLevel;
 use crate::{BlockShape, Format, Quantization, RandomStream, Rounding, ScaleLayout, ScaleRule};
-use kernel::{Direction, Encoding, ScaleMaker, Source, quantize_tile};
+use kernel::{Direction, Encoding, ScaleMaker, quantize_tile};
 use sink::Sink;
+use source::{Ahead, Place, Source, TILE_COLUMNS, TILE_ROWS};
 use std::ops::Range;
-use tile::{Ahead, Place, TILE, Tile};
+
+/// The elements of a stripe of whole rows.
+const STRIPE: usize = 1 << 14;
 
 /// Several quantisations of one input.
 #[derive(Clone, Debug)]
@@ -38,13 +41,14 @@ pub struct Quantizer {
     level: SimdLevel,
 }
 
-/// The input as `count` matrices of `rows` × `columns`, cut into tiles of the given height.
+/// The input as `count` matrices of `rows` × `columns`, cut into tiles of the given size.
 #[derive(Clone, Copy, Debug)]
 struct View {
     count: usize,
     rows: usize,
     columns: usize,
     tile_rows: usize,
+    tile_columns: usize,
 }
 
 /// What one execution takes.
@@ -280,25 +284,20 @@ fn view(shape: &[usize], quantizations: &[Quantization]) -> (View, Vec<Option<Di
                 .then_some(Direction::Columns)
         }
     });
-    // Tiles of 128 × 128 write whole cache lines in both directions; rows alone are read whole as far as they fit.
+    // Tiles that are as high as may be write whole cache lines in both directions; rows alone are read whole.
     let has_square = types.clone().any(|one| one.blocks() == BlockShape::Square);
-    let tile_rows = if needs_columns {
-        128
+    let (tile_rows, tile_columns) = if needs_columns || has_square {
+        (TILE_ROWS, TILE_COLUMNS)
     } else {
-        let least = if has_square { 16 } else { 1 };
-        // A tile holds whole blocks of a row, however short the row is.
-        let block = types
-            .filter_map(|one| one.format().block())
-            .map(|(size, _)| size)
-            .max();
-        let narrowest = block.unwrap_or(16).max(16);
-        (TILE / columns.next_power_of_two().clamp(narrowest, TILE)).clamp(least, TILE / narrowest)
+        let rows = STRIPE / columns.max(1);
+        (rows.clamp(1, TILE_ROWS), columns.max(1))
     };
     let view = View {
         count,
         rows,
         columns,
         tile_rows,
+        tile_columns,
     };
     (view, directions.collect())
 }
@@ -469,43 +468,42 @@ impl View {
         stripes: Range<usize>,
         level: SimdLevel,
     ) {
-        let width = TILE / self.tile_rows;
-        let mut tile = Tile::new(self.tile_rows, width);
+        // Repeated, where a row is several times as long as there are means.
+        let padding = std::iter::repeat_n(0.0, TILE_COLUMNS);
+        let mean: Option<Vec<f32>> = input.mean.map(|mean| {
+            let mean = mean.iter().copied().cycle();
+            mean.take(self.columns).chain(padding).collect()
+        });
         let per_matrix = self.rows.div_ceil(self.tile_rows);
         for stripe in stripes {
             let (matrix, row) = (stripe / per_matrix, stripe % per_matrix * self.tile_rows);
             let source = Source {
                 matrix: &input.values[matrix * self.rows * self.columns..],
                 pitch: self.columns,
-                mean: input.mean,
+                mean: mean.as_deref(),
                 rows_before: matrix * self.rows,
                 columns_before: matrix * self.columns,
             };
-            for column in (0..self.columns).step_by(width) {
+            for column in (0..self.columns).step_by(self.tile_columns) {
                 let place = Place {
                     row,
                     column,
                     rows: self.tile_rows.min(self.rows - row),
-                    columns: width.min(self.columns - column),
+                    columns: self.tile_columns.min(self.columns - column),
                 };
-                let ahead = self.ahead(source.matrix, row, column, width);
-                quantize_tile(level, &mut tile, source, place, ahead, outputs);
+                let ahead = self.ahead(source.matrix, row, column);
+                quantize_tile(level, source, place, ahead, outputs);
             }
         }
     }
 
-    /// What is fetched during a tile: its share of the next few tiles of the stripe, or of the next stripe's first.
-    fn ahead(self, matrix: &[f32], row: usize, column: usize, width: usize) -> Ahead<'_> {
-        /// The tiles that are fetched as one.
-        const TOGETHER: usize = 4;
-        let step = column / width % TOGETHER;
-        let next = column - step * width + TOGETHER * width;
-        let (row, column) = if next < self.columns {
-            (row, next)
+    /// What is fetched during a tile: the next one of the stripe, or the next stripe's first.
+    fn ahead(self, matrix: &[f32], row: usize, column: usize) -> Ahead<'_> {
+        let next = column + self.tile_columns;
+        if next < self.columns {
+            Ahead::new(matrix, self.columns, row, next)
         } else {
-            (row + self.tile_rows, 0)
-        };
-        let row = row + step * self.tile_rows / TOGETHER;
-        Ahead::new(matrix, self.columns, row, column, TOGETHER * width)
+            Ahead::new(matrix, self.columns, row + self.tile_rows, 0)
+        }
     }
 }

@@ -253,27 +253,38 @@ unsafe impl Vector for Avx2 {
     }
 
     #[inline(always)]
-    fn mul_wide(self, other: u32) -> (Self, Self) {
-        /// The odd 32-bit lanes.
-        const ODD: i32 = 0xaa;
-        let other = Self::splat(other);
-        let even = each!(|a = self, b = other| _mm256_mul_epu32(a, b));
-        let odd = each!(|a = self, b = other| _mm256_mul_epu32(_mm256_srli_epi64::<32>(a), b));
-        let high = each!(|a = even, b = odd| {
-            _mm256_blend_epi32::<ODD>(_mm256_srli_epi64::<32>(a), b)
-        });
-        let low = each!(|a = even, b = odd| {
-            _mm256_blend_epi32::<ODD>(a, _mm256_slli_epi64::<32>(b))
-        });
-        (high, low)
+    fn exchange<const DISTANCE: usize>(self) -> Self {
+        match DISTANCE {
+            1 => each!(|a = self| _mm256_shuffle_epi32::<0b10_11_00_01>(a)),
+            2 => each!(|a = self| _mm256_shuffle_epi32::<0b01_00_11_10>(a)),
+            4 => each!(|a = self| _mm256_permute2x128_si256::<1>(a, a)),
+            _ => Self([self.0[1], self.0[0]]),
+        }
     }
 
     #[inline(always)]
-    fn largest_magnitudes(groups: &[Floats; LANES]) -> Self {
+    fn mul_even(self, other: u32) -> Self {
+        let other = Self::splat(other);
+        each!(|a = self, b = other| _mm256_mul_epu32(a, b))
+    }
+
+    #[inline(always)]
+    fn upper_halves(self) -> Self {
+        each!(|a = self| _mm256_srli_epi64::<32>(a))
+    }
+
+    #[inline(always)]
+    fn with_odd(self, odd: Self) -> Self {
+        /// The odd lanes.
+        const ODD: i32 = 0xaa;
+        each!(|a = self, b = odd| _mm256_blend_epi32::<ODD>(a, _mm256_slli_epi64::<32>(b)))
+    }
+
+    #[inline(always)]
+    fn largest_magnitudes(groups: &[Self; LANES]) -> Self {
         let mut words = [0; LANES];
         for (word, group) in words.iter_mut().zip(groups) {
-            let magnitudes = Self::load(group).and(Self::splat(MAGNITUDE));
-            *word = magnitudes.largest();
+            *word = group.and(Self::splat(MAGNITUDE)).largest();
         }
         Self::of_words(&words)
     }

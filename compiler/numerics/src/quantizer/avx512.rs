@@ -185,21 +185,41 @@ unsafe impl Vector for Avx512 {
     }
 
     #[inline(always)]
-    fn mul_wide(self, other: u32) -> (Self, Self) {
-        /// The odd 32-bit lanes.
-        const ODD: u16 = 0xaaaa;
-        avx512! {
-            let other = _mm512_set1_epi32(other as i32);
-            let even = _mm512_mul_epu32(self.0, other);
-            let odd = _mm512_mul_epu32(_mm512_srli_epi64::<32>(self.0), other);
-            let high = _mm512_mask_blend_epi32(ODD, _mm512_srli_epi64::<32>(even), odd);
-            let low = _mm512_mask_blend_epi32(ODD, even, _mm512_slli_epi64::<32>(odd));
-            (Self(high), Self(low))
-        }
+    fn exchange<const DISTANCE: usize>(self) -> Self {
+        Self(avx512! {
+            match DISTANCE {
+                1 => _mm512_shuffle_epi32::<0b10_11_00_01>(self.0),
+                2 => _mm512_shuffle_epi32::<0b01_00_11_10>(self.0),
+                4 => _mm512_shuffle_i32x4::<0b10_11_00_01>(self.0, self.0),
+                _ => _mm512_shuffle_i32x4::<0b01_00_11_10>(self.0, self.0),
+            }
+        })
     }
 
     #[inline(always)]
-    fn largest_magnitudes(groups: &[Floats; LANES]) -> Self {
+    fn mul_even(self, other: u32) -> Self {
+        Self(avx512!(_mm512_mul_epu32(
+            self.0,
+            _mm512_set1_epi32(other as i32)
+        )))
+    }
+
+    #[inline(always)]
+    fn upper_halves(self) -> Self {
+        Self(avx512!(_mm512_srli_epi64::<32>(self.0)))
+    }
+
+    #[inline(always)]
+    fn with_odd(self, odd: Self) -> Self {
+        /// The odd lanes.
+        const ODD: u16 = 0xaaaa;
+        Self(avx512! {
+            _mm512_mask_blend_epi32(ODD, self.0, _mm512_slli_epi64::<32>(odd.0))
+        })
+    }
+
+    #[inline(always)]
+    fn largest_magnitudes(groups: &[Self; LANES]) -> Self {
         // Each step puts the numbers of two vectors side by side and keeps the larger: of a, b with two numbers each, then
         // of a, b, c, d with one in every 128 bits, then with the 128 bits of two and of four such vectors.
         avx512! {
@@ -209,8 +229,8 @@ unsafe impl Vector for Avx512 {
                 for (half, two) in twos.iter_mut().enumerate() {
                     let first = 4 * number + 2 * half;
                     let magnitude = _mm512_set1_epi32(MAGNITUDE as i32);
-                    let a = _mm512_and_si512(Self::load(&groups[first]).0, magnitude);
-                    let b = _mm512_and_si512(Self::load(&groups[first + 1]).0, magnitude);
+                    let a = _mm512_and_si512(groups[first].0, magnitude);
+                    let b = _mm512_and_si512(groups[first + 1].0, magnitude);
                     let (low, high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
                     *two = _mm512_max_epu32(low, high);
                 }

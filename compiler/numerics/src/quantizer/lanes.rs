@@ -129,32 +129,64 @@ impl Scales for Rceil {
     }
 }
 
+/// A stream's keys of every round.
+#[derive(Clone, Copy)]
+pub(super) struct Keys([[u32; 2]; ROUNDS]);
+
+impl Keys {
+    pub fn new(seed: u64) -> Self {
+        let mut keys = [[0; 2]; ROUNDS];
+        let mut key = [seed as u32, (seed >> 32) as u32];
+        for place in &mut keys {
+            *place = key;
+            for (key, increment) in key.iter_mut().zip(KEY_INCREMENTS) {
+                *key = key.wrapping_add(increment);
+            }
+        }
+        Self(keys)
+    }
+}
+
 /// The four random words of each of sixteen blocks of elements: [`RandomStream::words`].
+///
+/// Products are of the even lanes, 64 bits each, so that the odd lanes' words take turns of their own; what is in the upper
+/// halves of a state does not matter.
 #[inline(always)]
-pub(super) fn random_words<V: Vector>(stream: RandomStream, blocks: &[u64; LANES]) -> [V; 4] {
+pub(super) fn random_words<V: Vector>(
+    stream: RandomStream,
+    keys: &Keys,
+    blocks: &[u64; LANES],
+) -> [V; 4] {
     let [mut low, mut high] = [[0; LANES]; 2];
     for lane in 0..LANES {
         low[lane] = blocks[lane] as u32;
         high[lane] = (blocks[lane] >> 32) as u32;
     }
-    let mut state = [
-        V::of_words(&low),
-        V::of_words(&high),
-        V::splat(stream.step),
-        V::splat(stream.site),
-    ];
-    let mut keys = [stream.seed as u32, (stream.seed >> 32) as u32];
-    for _ in 0..ROUNDS {
-        let (high0, low0) = state[0].mul_wide(MULTIPLIERS[0]);
-        let (high1, low1) = state[2].mul_wide(MULTIPLIERS[1]);
-        state = [
-            high1.xor(state[1]).xor(V::splat(keys[0])),
-            low1,
-            high0.xor(state[3]).xor(V::splat(keys[1])),
-            low0,
-        ];
-        keys[0] = keys[0].wrapping_add(KEY_INCREMENTS[0]);
-        keys[1] = keys[1].wrapping_add(KEY_INCREMENTS[1]);
+    let (low, high) = (V::of_words(&low), V::of_words(&high));
+    let (step, site) = (V::splat(stream.step), V::splat(stream.site));
+    let mut even = [low, high, step, site];
+    let mut odd = [low.upper_halves(), high.upper_halves(), step, site];
+    for key in &keys.0 {
+        even = V::philox_round(even, *key);
+        odd = V::philox_round(odd, *key);
     }
-    state
+    [
+        even[0].with_odd(odd[0]),
+        even[1].with_odd(odd[1]),
+        even[2].with_odd(odd[2]),
+        even[3].with_odd(odd[3]),
+    ]
+}
+
+/// A round of Philox-4x32 on the even lanes.
+#[inline(always)]
+pub(super) fn philox_round<V: Vector>(state: [V; 4], key: [u32; 2]) -> [V; 4] {
+    let first = state[0].mul_even(MULTIPLIERS[0]);
+    let second = state[2].mul_even(MULTIPLIERS[1]);
+    [
+        second.upper_halves().xor(state[1]).xor(V::splat(key[0])),
+        second,
+        first.upper_halves().xor(state[3]).xor(V::splat(key[1])),
+        first,
+    ]
 }

@@ -3,6 +3,8 @@
 //! A vector is bits; each operation says what it takes them for. All implementations give the same bits, which the
 //! portable one spells out lane by lane.
 
+use super::lanes;
+
 /// The lanes of a vector; also the elements that share a block of random words.
 pub(super) const LANES: usize = 16;
 
@@ -56,11 +58,35 @@ pub(super) unsafe trait Vector: Copy {
     fn shift_right_signed<const BITS: i32>(self) -> Self;
     /// The lanes of `then` where `self` is less than `limit`, both below 2^31, else of `other`.
     fn if_less(self, limit: Self, then: Self, other: Self) -> Self;
-    /// The upper and the lower halves of products of unsigned words.
-    fn mul_wide(self, other: u32) -> (Self, Self);
+    /// Each lane's place taken by the lane whose number has another bit of `DISTANCE`, which is 1, 2, 4 or 8.
+    fn exchange<const DISTANCE: usize>(self) -> Self;
+    /// The products of the even lanes with an unsigned word; the odd lanes are their upper halves.
+    fn mul_even(self, other: u32) -> Self;
+    /// The odd lanes in the places of the even ones, and zeros in theirs.
+    fn upper_halves(self) -> Self;
+    /// The even lanes, and for odd ones the even lanes of another.
+    fn with_odd(self, odd: Self) -> Self;
+
+    // What is called in many places is a function of its own where no instructions stand against it.
+
+    /// [`lanes::encode_nearest`].
+    #[inline(always)]
+    fn encode_nearest(self) -> Self {
+        lanes::encode_nearest(self)
+    }
+    /// [`lanes::encode_stochastic`].
+    #[inline(always)]
+    fn encode_stochastic(self, random: Self) -> Self {
+        lanes::encode_stochastic(self, random)
+    }
+    /// [`lanes::philox_round`].
+    #[inline(always)]
+    fn philox_round(state: [Self; 4], key: [u32; 2]) -> [Self; 4] {
+        lanes::philox_round(state, key)
+    }
 
     /// The bits of the largest magnitude of each of sixteen groups of numbers.
-    fn largest_magnitudes(groups: &[Floats; LANES]) -> Self;
+    fn largest_magnitudes(groups: &[Self; LANES]) -> Self;
     /// The lowest four bits of the lanes of each vector, which are all that they have, the first in the lowest.
     fn pack(vectors: &[Self; LANES]) -> [[u8; 8]; LANES];
 }
@@ -129,7 +155,7 @@ unsafe impl Vector for Portable {
         Self(bytes)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn interleave(vectors: &[Self; 4]) -> [[u32; 4]; LANES] {
         let mut words = [[0; 4]; LANES];
         for lane in 0..LANES {
@@ -253,26 +279,69 @@ unsafe impl Vector for Portable {
     }
 
     #[inline(always)]
-    fn mul_wide(self, other: u32) -> (Self, Self) {
-        let product = |word| u64::from(word) * u64::from(other);
-        (
-            self.map(|word| (product(word) >> 32) as u32),
-            self.map(|word| product(word) as u32),
-        )
+    fn exchange<const DISTANCE: usize>(self) -> Self {
+        let mut words = self.0;
+        for (lane, word) in words.iter_mut().enumerate() {
+            *word = self.0[lane ^ DISTANCE];
+        }
+        Self(words)
     }
 
     #[inline(always)]
-    fn largest_magnitudes(groups: &[Floats; LANES]) -> Self {
+    fn mul_even(self, other: u32) -> Self {
+        let mut words = self.0;
+        for pair in words.chunks_exact_mut(2) {
+            let product = u64::from(pair[0]) * u64::from(other);
+            (pair[0], pair[1]) = (product as u32, (product >> 32) as u32);
+        }
+        Self(words)
+    }
+
+    #[inline(always)]
+    fn upper_halves(self) -> Self {
+        let mut words = self.0;
+        for pair in words.chunks_exact_mut(2) {
+            (pair[0], pair[1]) = (pair[1], 0);
+        }
+        Self(words)
+    }
+
+    #[inline(always)]
+    fn with_odd(self, odd: Self) -> Self {
+        let mut words = self.0;
+        for (pair, odd) in words.chunks_exact_mut(2).zip(odd.0.chunks_exact(2)) {
+            pair[1] = odd[0];
+        }
+        Self(words)
+    }
+
+    #[inline(never)]
+    fn encode_nearest(self) -> Self {
+        lanes::encode_nearest(self)
+    }
+
+    #[inline(never)]
+    fn encode_stochastic(self, random: Self) -> Self {
+        lanes::encode_stochastic(self, random)
+    }
+
+    #[inline(never)]
+    fn philox_round(state: [Self; 4], key: [u32; 2]) -> [Self; 4] {
+        lanes::philox_round(state, key)
+    }
+
+    #[inline(never)]
+    fn largest_magnitudes(groups: &[Self; LANES]) -> Self {
         let mut largest = [0; LANES];
         for (largest, group) in largest.iter_mut().zip(groups) {
-            for value in group {
-                *largest = (*largest).max(value.to_bits() & MAGNITUDE);
+            for word in group.0 {
+                *largest = (*largest).max(word & MAGNITUDE);
             }
         }
         Self(largest)
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn pack(vectors: &[Self; LANES]) -> [[u8; 8]; LANES] {
         let mut packed = [[0; 8]; LANES];
         for (packed, vector) in packed.iter_mut().zip(vectors) {
