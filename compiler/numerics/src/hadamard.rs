@@ -102,7 +102,7 @@ fn check(values: &[f32], size: usize, signs: &[bool]) -> Result<(), HadamardErro
     Ok(())
 }
 
-fn check_size(size: usize) -> Result<(), HadamardError> {
+pub(crate) fn check_size(size: usize) -> Result<(), HadamardError> {
     if HADAMARD_SIZES.contains(&size) {
         Ok(())
     } else {

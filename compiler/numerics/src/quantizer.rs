@@ -14,11 +14,13 @@ mod avx512;
 mod kernel;
 mod lanes;
 mod largest;
+mod rotation;
 mod sink;
 mod source;
 mod vector;
 
 pub use largest::{largest_centred_magnitude, largest_magnitude};
+pub use rotation::HadamardTransform;
 
 use crate::quantize::{QuantizeError, TensorScale, check, quantize};
 use crate::simd::SimdLevel;

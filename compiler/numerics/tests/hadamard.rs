@@ -1,8 +1,9 @@
 //! The Hadamard transform against its matrix.
 
+use tessera_numerics::philox::philox_4x32_10;
 use tessera_numerics::{
-    HADAMARD_SIZES, HadamardError, hadamard, inverse_hadamard, random_signs,
-    transformer_engine_signs,
+    HADAMARD_SIZES, HadamardError, HadamardTransform, SimdLevel, hadamard, inverse_hadamard,
+    random_signs, transformer_engine_signs,
 };
 
 /// Small integers, whose sums are exact in f32.
@@ -95,4 +96,47 @@ fn what_does_not_fit_is_refused() {
         })
     );
     assert_eq!(random_signs(8, 0, 0), Err(HadamardError::Size { found: 8 }));
+}
+
+/// Numbers of many sizes.
+fn numbers(count: usize) -> Vec<f32> {
+    let number = |index: usize| {
+        let [a, b, ..] = philox_4x32_10([index as u32, 0, 0, 0], [5, 6]);
+        a as i32 as f32 / 2f32.powi((b % 64) as i32)
+    };
+    (0..count).map(number).collect()
+}
+
+#[test]
+fn the_fast_transform_gives_the_same_bits_on_every_level() {
+    let bits =
+        |values: &[f32]| -> Vec<u32> { values.iter().map(|value| value.to_bits()).collect() };
+    for size in HADAMARD_SIZES {
+        let signs = random_signs(size, 9, 2).unwrap();
+        let values = numbers(5 * size);
+        let mut expected = values.clone();
+        hadamard(&mut expected, size, &signs).unwrap();
+        // The same blocks side by side.
+        let place = |index: usize| index % size * 5 + index / size;
+        let mut rows = vec![0.0; values.len()];
+        for (index, value) in values.iter().enumerate() {
+            rows[place(index)] = *value;
+        }
+        for level in SimdLevel::available() {
+            let transform = HadamardTransform::new(&signs).unwrap().with_level(level);
+            let mut found = vec![0.0; values.len()];
+            transform.along(&values, &mut found);
+            assert_eq!(bits(&found), bits(&expected), "{size} {level:?}");
+            let mut across = rows.clone();
+            transform.across(&mut across);
+            let found: Vec<f32> = (0..across.len())
+                .map(|index| across[place(index)])
+                .collect();
+            assert_eq!(bits(&found), bits(&expected), "{size} {level:?}, across");
+        }
+    }
+    assert_eq!(
+        HadamardTransform::new(&[false; 8]).unwrap_err(),
+        HadamardError::Size { found: 8 }
+    );
 }

@@ -20,7 +20,7 @@ pub(super) enum Builtin {
     Dequantize(DequantizeKernel),
     Relayout(RelayoutKernel),
     AxisSums(AxisSumsKernel),
-    Hadamard(HadamardKernel),
+    Hadamard(Box<HadamardKernel>),
     Orthonormalize(OrthonormalizeKernel),
 }
 
@@ -52,7 +52,8 @@ impl Builtin {
             }
             Code::AxisSums => Self::AxisSums(AxisSumsKernel::new(scaled(&kernel.operands[0]))),
             Code::Hadamard(hadamard) => {
-                Self::Hadamard(HadamardKernel::new(hadamard, shape(&kernel.results[0])))
+                let kernel = HadamardKernel::new(hadamard, shape(&kernel.results[0]));
+                Self::Hadamard(Box::new(kernel))
             }
             Code::Orthonormalize => {
                 Self::Orthonormalize(OrthonormalizeKernel::new(shape(&kernel.results[0])))

@@ -1,10 +1,11 @@
-//! Hadamard transforms along any axis, with the bits of [`tessera_numerics::hadamard()`].
+//! Hadamard transforms along any axis, with [`tessera_numerics::HadamardTransform`].
 //!
 //! Blocks along the last axis are transformed where they lie. Along another axis, as many blocks as there are elements
 //! behind it lie side by side, and stretches of them are transformed together, row by row.
 
 use super::team::Member;
 use crate::bundle::Hadamard;
+use tessera_numerics::HadamardTransform;
 
 /// The elements that are worth a thread of their own.
 const GRAIN_ELEMENTS: usize = 1 << 15;
@@ -20,7 +21,7 @@ const MOST: usize = 128;
 
 /// The transforms of a tensor's blocks.
 pub(super) struct HadamardKernel {
-    negative: Vec<bool>,
+    transform: HadamardTransform,
     /// Blocks that lie one after the other.
     blocks: usize,
     /// Blocks that lie side by side.
@@ -42,7 +43,8 @@ impl HadamardKernel {
         let size = hadamard.negative.len();
         let before: usize = shape[..hadamard.axis].iter().product();
         Self {
-            negative: hadamard.negative.clone(),
+            transform: HadamardTransform::new(&hadamard.negative)
+                .expect("validation found the size to be one"),
             blocks: before * (shape[hadamard.axis] / size),
             neighbours: shape[hadamard.axis + 1..].iter().product(),
         }
@@ -54,7 +56,7 @@ impl HadamardKernel {
     /// Both have the tensor's elements, apart from each other; nobody else writes either or reads the result meanwhile.
     pub(super) unsafe fn run(&self, member: Member, x: *const f32, result: *mut f32) {
         let buffers = Buffers { x, result };
-        let size = self.negative.len();
+        let size = self.transform.size();
         if self.neighbours == 1 {
             let chunk = CHUNK / size;
             let chunks = self.blocks.div_ceil(chunk) as u64;
@@ -95,9 +97,7 @@ impl HadamardKernel {
                 std::slice::from_raw_parts_mut(buffers.result.add(begin), length),
             )
         };
-        result.copy_from_slice(x);
-        tessera_numerics::hadamard(result, self.negative.len(), &self.negative)
-            .expect("validation found the size to be one, and chunks are whole blocks");
+        self.transform.along(x, result);
     }
 
     /// Transforms neighbouring blocks from number `begin` on.
@@ -105,32 +105,18 @@ impl HadamardKernel {
     /// # Safety
     /// As for [`run`](Self::run); nobody else uses these elements of the result meanwhile.
     unsafe fn stretch(&self, buffers: &Buffers, block: usize, begin: usize) {
-        let size = self.negative.len();
+        let size = self.transform.size();
         let width = WIDTH.min(self.neighbours - begin);
         let place = |row: usize| (block * size + row) * self.neighbours + begin;
         let mut rows = [[0f32; WIDTH]; MOST];
         let rows = &mut rows[..size];
-        for (index, (row, &negative)) in rows.iter_mut().zip(&self.negative).enumerate() {
+        for (index, row) in rows.iter_mut().enumerate() {
             // SAFETY: the caller's promises.
             let x = unsafe { std::slice::from_raw_parts(buffers.x.add(place(index)), width) };
             row[..width].copy_from_slice(x);
-            if negative {
-                row.iter_mut().for_each(|value| *value = -*value);
-            }
         }
-        let mut distance = 1;
-        while distance < size {
-            for pairs in rows.chunks_exact_mut(2 * distance) {
-                let (first, second) = pairs.split_at_mut(distance);
-                for (a, b) in first.iter_mut().flatten().zip(second.iter_mut().flatten()) {
-                    (*a, *b) = (*a + *b, *a - *b);
-                }
-            }
-            distance *= 2;
-        }
-        let norm = (1.0 / (size as f64).sqrt()) as f32;
-        for (index, row) in rows.iter_mut().enumerate() {
-            row.iter_mut().for_each(|value| *value *= norm);
+        self.transform.across(rows.as_flattened_mut());
+        for (index, row) in rows.iter().enumerate() {
             // SAFETY: the caller's promises.
             let result =
                 unsafe { std::slice::from_raw_parts_mut(buffers.result.add(place(index)), width) };
