@@ -1,4 +1,5 @@
-"""Step and compile times of Tessera beside XLA's on the CPU, in one run; then steps under recipes, and 4-bit products.
+"""Step and compile times of Tessera beside XLA's on the CPU, in one run; then steps under recipes, 4-bit
+products, and quantisation.
 
 Both sides take the same StableHLO text and the same inputs, use every core, and feed the state back. They take turns,
 round by round, since a shared machine's speed drifts: a ratio is made of figures of one round, and the median of the
@@ -119,6 +120,51 @@ def products():
         print(f"{m}x{n}x{k}   numpy's f32 {min(seconds) * 1e3:8.2f} ms, {m * n * k / min(seconds) * 1e-9:6.1f} G multiply-adds/s")
 
 
+def quantisation():
+    """Centring and quantising beside a copy of the same tensor, one thread, as `cargo bench` times them."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            ["cargo", "bench", "--locked", "--quiet", "-p", "tessera-numerics", "--bench", "quantize", "--",
+             "memcpy|centred", "--noplot", "--measurement-time", "2", "--warm-up-time", "1"],
+            cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "CRITERION_HOME": folder})
+        rates = {}
+        for case in pathlib.Path(folder, "quantize").iterdir():
+            seconds = json.load(open(case / "new" / "estimates.json"))["median"]["point_estimate"] * 1e-9
+            rates[case.name] = json.load(open(case / "new" / "benchmark.json"))["throughput"]["Bytes"] / seconds
+    copy = rates["memcpy"]
+    print(f"copy of 4096x4096 f32   {copy * 1e-9:6.1f} GB/s read and written, one thread")
+    for direction in ("rows", "columns", "both"):
+        rate = rates[f"nvfp4 {direction} centred"]
+        print(f"centre and quantise, {direction:8}{rate * 1e-9:6.1f} GB/s read and written, {rate / copy:4.0%} of the copy")
+
+
+def extraction(rows=2048, columns=2048, steps=9):
+    """The mean that Averis extracts of a tensor, beside the Hadamard transform of the same."""
+    signs = [1, 1, 1, -1, 1, -1, -1, -1, -1, -1, -1, 1, -1, 1, -1, -1]
+    tensor, mean = f"tensor<{rows}x{columns}xf32>", f"tensor<{columns}xf32>"
+    text = f"""module @extraction {{
+  func.func public @main(%arg0: {tensor}) -> ({mean}, {tensor}) {{
+    %0 = tsr.column_mean %arg0 {{dimensions = [0]}} : ({tensor}) -> {mean}
+    %1 = tsr.hadamard %arg0 {{axis = 1, signs = {signs}}} : {tensor}
+    return %0, %1 : {mean}, {tensor}
+  }}
+}}
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        step, inputs = pathlib.Path(folder, "step.mlir"), pathlib.Path(folder, "inputs.toml")
+        step.write_text(text)
+        inputs.write_text('arg0 = "normal(std=1, seed=1)"\n')
+        run = subprocess.run(
+            [ROOT / "target" / "release" / "tessera", "run", step, "--inputs", inputs, "--steps", str(steps), "--profile"],
+            check=True, capture_output=True, text=True)
+    # A line of the profile: the kernel's name, its launches, milliseconds, a share.
+    lines = [line.split() for line in (run.stdout + run.stderr).splitlines()]
+    milliseconds = {words[0]: float(words[2]) for words in lines if len(words) == 4 and words[3].endswith("%")}
+    figure = lambda word: sum(time for name, time in milliseconds.items() if word in name)
+    mean, hadamard = figure("column"), figure("hadamard")
+    print(f"{rows}x{columns}: mean {mean:.2f} ms, Hadamard transform of 16 {hadamard:.2f} ms, {hadamard / mean:.1f} times as long")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=10, help="steps a round; the first is not counted")
@@ -139,6 +185,8 @@ def main():
     if not arguments.full_precision:
         recipes("llama", arguments.steps, arguments.rounds)
         products()
+        quantisation()
+        extraction()
 
 
 if __name__ == "__main__":
