@@ -79,6 +79,26 @@ fn locations_change_nothing_but_names() {
 }
 
 #[test]
+fn a_function_gives_back_nothing_with_or_without_a_location() {
+    let text = |location: &str| {
+        format!(
+            "module @m {{\n\
+             func.func public @main(%arg0: tensor<2xf32>) -> tensor<2xf32> {{\n\
+             call @nothing() : () -> () {location}\n\
+             return %arg0 : tensor<2xf32> {location}\n}}\n\
+             func.func private @nothing() {{\n\
+             return {location}\n}} {location}\n}}\n"
+        )
+    };
+    let plain = import(&text(""), "step.mlir").unwrap();
+    for location in ["loc(unknown)", "loc(\"silu\"(\"model.py\":3:4))"] {
+        let located = import(&text(location), "step.mlir").unwrap();
+        assert_eq!(located.graphs().len(), 2);
+        assert_eq!(located.to_string(), plain.to_string(), "{location}");
+    }
+}
+
+#[test]
 fn what_is_not_supported_is_refused_by_name_and_place() {
     for path in texts("refused") {
         let source = fs::read_to_string(&path).unwrap();

@@ -51,6 +51,10 @@ impl<'s> Reader<'s> {
         loop {
             match self.cursor.peek().kind {
                 TokenKind::Value => op.operands.push(self.cursor.value_use()?),
+                // `return loc(#loc)`: nothing is given back.
+                TokenKind::Bare if op.operands.is_empty() && self.cursor.peek().text == "loc" => {
+                    return Ok(());
+                }
                 TokenKind::Bare => self.clause(op)?,
                 _ if op.operands.is_empty() => return Ok(()),
                 _ => return Err(self.cursor.unexpected("an operand")),
