@@ -9,9 +9,9 @@ use std::fmt;
 pub struct LinearProduct<'a> {
     /// The linear's name: its weight's.
     pub name: &'a str,
-    /// Which of the step's linears it is, in the order of the forward pass, from 0.
+    /// Which of the model's linears it is, in the order of the forward pass, from 0: microbatches of one step count once.
     pub index: usize,
-    /// How many linears the step has.
+    /// How many linears the model has.
     pub count: usize,
     /// The block of layers it lies in, where that is known; the head and what else stands outside has none.
     pub block: Option<Block>,

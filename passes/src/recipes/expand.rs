@@ -24,6 +24,7 @@ mod decision;
 mod emitter;
 mod matrix;
 mod outcome;
+mod positions;
 mod product;
 mod rewrite;
 mod rotation;

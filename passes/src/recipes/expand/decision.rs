@@ -93,13 +93,14 @@ impl Decisions {
             states: States::default(),
         };
         let blocks = super::blocks::blocks(linears);
+        let positions = super::positions::positions(linears);
         let mut outcomes: HashMap<&Place, Outcome> = HashMap::new();
         for product in &linears.products {
             let linear = linears.linear(product.linear);
             let asked = LinearProduct {
                 name: &linear.name,
-                index: product.linear.0,
-                count: linears.linears.len(),
+                index: positions[product.linear.0].index,
+                count: positions[product.linear.0].count,
                 block: blocks[product.linear.0],
                 role: product.role,
                 sizes: product.dimensions,

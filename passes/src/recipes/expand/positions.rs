@@ -1,0 +1,93 @@
+//! Where in the order of the forward pass a linear stands, each parameter counted once: a step that runs several
+//! microbatches, one after another, has several linears of one parameter, and they stand at one position.
+
+use crate::linears::{Linear, Linears};
+use std::collections::HashMap;
+
+/// Which linear of a model it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    /// From 0, in the order of the forward pass.
+    pub index: usize,
+    /// How many there are.
+    pub count: usize,
+}
+
+/// The position of each linear.
+///
+/// A step of k microbatches uses every parameter k times as often as one microbatch does: k is the greatest number that
+/// divides how often each is used. Within a microbatch each use of a tied parameter has its own position, in the order of
+/// the uses: an autoencoder's matrix is its first linear as encoder and its last as decoder.
+pub(super) fn positions(linears: &Linears) -> Vec<Position> {
+    let mut uses: HashMap<_, usize> = HashMap::new();
+    for linear in &linears.linears {
+        *uses.entry(part(linear)).or_default() += 1;
+    }
+    let microbatches = uses.values().copied().fold(0, greatest_common_divisor);
+    let mut seen: HashMap<_, usize> = HashMap::new();
+    let mut known: HashMap<_, usize> = HashMap::new();
+    let indices = linears.linears.iter().map(|linear| {
+        let part = part(linear);
+        let number = seen.entry(part).or_default();
+        let within = *number % (uses[&part] / microbatches);
+        *number += 1;
+        let next = known.len();
+        *known.entry((part, within)).or_insert(next)
+    });
+    let indices: Vec<usize> = indices.collect();
+    let count = known.len();
+    let position = |index| Position { index, count };
+    indices.into_iter().map(position).collect()
+}
+
+/// What W is made of: the parameters, and the part of a stacked one.
+fn part(linear: &Linear) -> (&[crate::linears::Parameter], Option<usize>) {
+    (&linear.parameters, linear.index)
+}
+
+fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 {
+        a
+    } else {
+        greatest_common_divisor(b, a % b)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linears::Parameter;
+    use tessera_ir::Location;
+
+    /// The positions of linears of these parameters, and how many there are.
+    fn of(inputs: &[usize]) -> (Vec<usize>, usize) {
+        let linears = inputs.iter().map(|&input| Linear {
+            name: String::new(),
+            parameters: vec![Parameter {
+                input,
+                name: format!("arg{input}"),
+            }],
+            index: None,
+            location: Location::Unknown,
+            products: Vec::new(),
+        });
+        let linears = Linears {
+            linears: linears.collect(),
+            ..Linears::default()
+        };
+        let positions = positions(&linears);
+        let count = positions[0].count;
+        (positions.iter().map(|own| own.index).collect(), count)
+    }
+
+    #[test]
+    fn microbatches_share_their_positions() {
+        assert_eq!(of(&[5, 3, 5, 3, 5, 3]), (vec![0, 1, 0, 1, 0, 1], 2));
+    }
+
+    #[test]
+    fn the_uses_of_a_tied_parameter_stand_each_at_its_own() {
+        assert_eq!(of(&[5, 3, 5]), (vec![0, 1, 2], 3));
+        assert_eq!(of(&[5, 3, 5, 5, 3, 5]), (vec![0, 1, 2, 0, 1, 2], 3));
+    }
+}
