@@ -159,7 +159,13 @@ impl Inputs {
 }
 
 impl Slot {
+    /// Whether a name or pattern is this slot's. What begins by itself is a recipe's state: a pattern for the step's own
+    /// inputs does not reach it.
     fn answers_to(&self, number: usize, pattern: &str) -> bool {
+        let is_state = self.initialiser.is_some();
+        if is_state && pattern.contains('*') && !pattern.starts_with("recipe.") {
+            return false;
+        }
         matches(pattern, &format!("arg{number}"))
             || self
                 .name
@@ -279,6 +285,26 @@ mod tests {
         inputs.add_value("arg1=splat(3)").unwrap();
         let tensors = inputs.resolve(&slots).unwrap();
         assert_eq!(tensors[1].values::<i32>(), Some(vec![3, 3]));
+    }
+
+    #[test]
+    fn a_pattern_reaches_a_recipes_state_by_its_own_name_alone() {
+        let mut slots = slots();
+        slots[1].initialiser = Some(Initialiser::Ones);
+        slots[1].name = Some("recipe.step".to_owned());
+        let resolved = |values: &[&str]| {
+            let mut inputs = Inputs::default();
+            for value in values {
+                inputs.add_value(value).unwrap();
+            }
+            let tensors = inputs.resolve(&slots).unwrap();
+            tensors[1].values::<i32>().unwrap()
+        };
+        // A normal distribution makes floats, which an i32 does not take.
+        assert_eq!(resolved(&["arg*=normal(std=0.02)"]), [1, 1]);
+        assert_eq!(resolved(&["*=zeros"]), [1, 1]);
+        assert_eq!(resolved(&["arg*=zeros", "recipe.*=splat(3)"]), [3, 3]);
+        assert_eq!(resolved(&["arg*=zeros", "recipe.step=splat(4)"]), [4, 4]);
     }
 
     #[test]
