@@ -27,8 +27,8 @@ mod reason;
 mod roles;
 mod state;
 
-pub(crate) use explain::rounds_of;
 pub use explain::{Row, Subject, explain};
+pub(crate) use explain::{integer, rounds_of, step_of};
 
 use std::fmt;
 use tessera_ir::{Graph, Location, Module, OpId, OpKind, Operation};
@@ -262,12 +262,18 @@ pub struct Place {
 impl Place {
     /// The op at this place, or `None` where the module has none there.
     pub fn find<'m>(&self, module: &'m Module) -> Option<&'m Operation> {
+        let graph = self.graph_of(module)?;
+        graph.operations().get(self.operation.index())
+    }
+
+    /// The graph or region that the op stands in, or `None` where the module has none there.
+    pub(crate) fn graph_of<'m>(&self, module: &'m Module) -> Option<&'m Graph> {
         let mut graph: &Graph = module.graph(&self.graph)?;
         for &(holder, region) in &self.regions {
             let holder = graph.operations().get(holder.index())?;
             graph = holder.op.kind.regions().into_iter().nth(region)?;
         }
-        graph.operations().get(self.operation.index())
+        Some(graph)
     }
 }
 

@@ -40,7 +40,9 @@ pub(super) fn pipeline(
 
 /// The passes up to a recipe's expansion.
 pub(super) fn recipe_pipeline(name: &str) -> Result<Pipeline, Failure> {
-    let pass = ExpandRecipe::named(name, recipe::find(name)?);
+    let found = recipe::find(name)?;
+    recipe::remark(&found);
+    let pass = ExpandRecipe::named(name, found);
     Ok(tessera_passes::recipe_pipeline(pass))
 }
 
@@ -123,6 +125,9 @@ impl Observer for Watch<'_> {
     fn after_pass(&mut self, run: &PassRun<'_>) {
         let arguments = self.arguments;
         self.total += run.duration + run.verification;
+        for warning in run.report.warnings() {
+            notice!("warning: {warning}");
+        }
         if arguments.timing {
             let milliseconds = (run.duration + run.verification).as_secs_f64() * 1e3;
             let statistics = run.report.statistics().iter();

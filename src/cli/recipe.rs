@@ -8,7 +8,7 @@ use std::path::Path;
 use tessera_passes::Pipeline;
 use tessera_passes::linears::Subject;
 use tessera_passes::manager::Silent;
-use tessera_passes::recipes::expand::{Expansion, Form, Row, State, expand};
+use tessera_passes::recipes::expand::{Expansion, Form, Outcome, Row, State, expand};
 use tessera_passes::recipes::{self, Recipe};
 
 pub(super) fn recipe(command: &RecipeCommand) -> Result<(), Failure> {
@@ -16,23 +16,32 @@ pub(super) fn recipe(command: &RecipeCommand) -> Result<(), Failure> {
         RecipeCommand::List => print(&list()?),
         RecipeCommand::Show { recipe } => {
             let recipe = find(recipe)?;
-            for remark in recipe.remarks() {
-                notice!("note: {remark}");
-            }
+            remark(&recipe);
             print(&recipe.to_string())
         }
         RecipeCommand::Explain { input, recipe } => explain(input, recipe),
     }
 }
 
+/// Says what is seldom meant.
+pub(super) fn remark(recipe: &Recipe) {
+    for remark in recipe.remarks() {
+        notice!("note: {remark}");
+    }
+}
+
 /// What a recipe makes of a step, by the decisions that the pass itself takes.
 fn explain(input: &str, recipe: &str) -> Result<(), Failure> {
     let recipe = find(recipe)?;
+    remark(&recipe);
     let source = Source::read(input)?;
     let module = source.module()?;
     let prepared: Pipeline = "inline,canonicalise".parse().map_err(Failure::error)?;
     let module = prepared.run(&module, &mut Silent).map_err(Failure::error)?;
     let expansion = expand(&module, &recipe, Form::default()).map_err(Failure::error)?;
+    for note in &expansion.notes {
+        notice!("warning: {note}");
+    }
     print(&explanation(&recipe, &expansion))
 }
 
@@ -65,6 +74,7 @@ fn explanation(recipe: &Recipe, expansion: &Expansion) -> String {
             row.outcome
         );
     }
+    text.push_str(&dequantised(expansion));
     if !expansion.others.is_empty() {
         let _ = writeln!(text, "\nproducts of no linear, which stay as they are");
         for (row, count) in counted(expansion) {
@@ -88,6 +98,27 @@ fn explanation(recipe: &Recipe, expansion: &Expansion) -> String {
         }
     }
     text
+}
+
+/// What there is to say of products that have no kernel of 4 bits.
+fn dequantised(expansion: &Expansion) -> String {
+    let mut pairs: Vec<&str> = Vec::new();
+    for row in &expansion.rows {
+        if let Outcome::Scaled(expanded) = &row.outcome
+            && let Some(formats) = expanded.dequantised.as_deref()
+            && !pairs.contains(&formats)
+        {
+            pairs.push(formats);
+        }
+    }
+    match pairs.as_slice() {
+        [] => String::new(),
+        pairs => format!(
+            "\nthe CPU multiplies {} in f32, on the numbers that the operands stand for: with the recipe's rounding, without \
+             its speed\n",
+            pairs.join(", ")
+        ),
+    }
 }
 
 fn linear(row: &Row) -> &str {

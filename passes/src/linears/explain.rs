@@ -151,7 +151,7 @@ fn rounds(graph: &Graph, operation: &Operation, condition: &Graph, body: &Graph)
         Definition::Result { .. } => integer(condition, comparison.operands[1])?,
     };
     let start = integer(graph, operation.op.operands[counter])?;
-    let step = step(body, counter)?;
+    let step = step_of(body, counter)?;
     let (distance, step) = match direction {
         ComparisonDirection::Lt => (bound - start, step),
         ComparisonDirection::Le => (bound - start + 1, step),
@@ -164,7 +164,7 @@ fn rounds(graph: &Graph, operation: &Operation, condition: &Graph, body: &Graph)
 }
 
 /// What a body adds to a counter that it carries.
-fn step(body: &Graph, counter: usize) -> Option<i128> {
+pub(crate) fn step_of(body: &Graph, counter: usize) -> Option<i128> {
     let result = body.results().get(counter)?.value;
     let op = &body.defining_operation(result)?.op;
     let input = body.input_value(counter)?;
@@ -177,7 +177,7 @@ fn step(body: &Graph, counter: usize) -> Option<i128> {
 }
 
 /// The number that a value is, if it is a constant integer scalar.
-fn integer(graph: &Graph, value: ValueId) -> Option<i128> {
+pub(crate) fn integer(graph: &Graph, value: ValueId) -> Option<i128> {
     let OpKind::Constant { value } = &graph.defining_operation(value)?.op.kind else {
         return None;
     };

@@ -85,6 +85,7 @@ pub fn integer_option<T: FromStr>(value: &str) -> Result<T, OptionError> {
 pub struct Report {
     statistics: Vec<(&'static str, usize)>,
     remarks: Vec<Remark>,
+    warnings: Vec<String>,
 }
 
 /// What a pass tells the user about one place.
@@ -111,6 +112,16 @@ impl Report {
             location: location.clone(),
             message: message.into(),
         });
+    }
+
+    /// Tells the user what asks for attention, of the whole program.
+    pub fn warn(&mut self, message: impl Into<String>) {
+        self.warnings.push(message.into());
+    }
+
+    /// The warnings, in order.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// What was counted, in the order of the first counts.

@@ -153,6 +153,18 @@ pub enum Refusal {
         /// The second's.
         right: HighPrecision,
     },
+    /// Two formats of 4 bits whose blocks differ.
+    #[error(
+        "the operands of {role} are in {left} and in {right}, whose blocks differ: no kernel multiplies the two in 4 bits"
+    )]
+    NoKernel {
+        /// The role.
+        role: Role,
+        /// The first operand's format.
+        left: Format,
+        /// The second's.
+        right: Format,
+    },
     /// MS-EDEN corrects the scales of rotated groups.
     #[error(
         "rounding {} needs a Hadamard transform of size 128 on the product, found {} in {role}",

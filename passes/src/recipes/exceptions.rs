@@ -15,6 +15,10 @@ pub struct LinearProduct<'a> {
     pub count: usize,
     /// The block of layers it lies in, where that is known; the head and what else stands outside has none.
     pub block: Option<Block>,
+    /// How many blocks of layers the model has, as far as names tell; 0 where they do not.
+    pub block_count: usize,
+    /// Whether its activation is a one-hot, so that it looks up rows of its weight: an embedding.
+    pub is_lookup: bool,
     /// Which of the linear's products.
     pub role: Role,
     /// The linear's sizes.
@@ -41,6 +45,8 @@ pub struct Keep {
     pub first: Depth,
     /// The last ones.
     pub last: Depth,
+    /// Whether shares are of blocks of layers where names tell blocks.
+    pub whole_blocks: bool,
     /// Those one of whose three sizes is smaller: there a block is mostly padding.
     pub smallest_dimension: usize,
 }
@@ -52,7 +58,7 @@ pub struct Depth {
     pub linears: usize,
     /// All linears of so many blocks.
     pub blocks: usize,
-    /// This share of all linears, to the nearest.
+    /// This share of all linears, to the nearest; of all blocks, where whole blocks are kept and names tell them.
     pub fraction: Fraction,
 }
 
@@ -65,10 +71,19 @@ impl Depth {
     };
 
     /// Whether the linear with `distance` others between it and the end is among them.
-    fn reaches(&self, end: End, linear: &LinearProduct<'_>) -> Option<KeptReason> {
+    fn reaches(
+        &self,
+        end: End,
+        whole_blocks: bool,
+        linear: &LinearProduct<'_>,
+    ) -> Option<KeptReason> {
         let distance = end.distance(linear.index, linear.count);
         let (place, count) = (linear.index + 1, linear.count);
-        let linears = self.linears.max(self.fraction.of(count));
+        let (share, blocks) = match whole_blocks && linear.block_count > 0 {
+            true => (0, self.fraction.of(linear.block_count)),
+            false => (self.fraction.of(count), 0),
+        };
+        let linears = self.linears.max(share);
         if distance < linears {
             return Some(KeptReason::Linears {
                 end,
@@ -78,7 +93,7 @@ impl Depth {
             });
         }
         let block = linear.block?;
-        let blocks = self.blocks;
+        let blocks = self.blocks.max(blocks);
         let kept = end.distance(block.index, block.count) < blocks;
         kept.then_some(KeptReason::Blocks {
             end,
@@ -126,9 +141,11 @@ impl Keep {
             let (smallest, least) = (l.min(m).min(n), self.smallest_dimension);
             (smallest < least).then_some(KeptReason::Size { smallest, least })
         };
+        let by_lookup = linear.is_lookup.then_some(KeptReason::Lookup);
         by_name()
-            .or_else(|| self.first.reaches(End::First, linear))
-            .or_else(|| self.last.reaches(End::Last, linear))
+            .or(by_lookup)
+            .or_else(|| self.first.reaches(End::First, self.whole_blocks, linear))
+            .or_else(|| self.last.reaches(End::Last, self.whole_blocks, linear))
             .or_else(by_size)
     }
 
@@ -145,6 +162,8 @@ pub enum KeptReason {
     Role(Role),
     /// The linear's name fits this pattern of `keep`.
     Name(Pattern),
+    /// Its activation is a one-hot.
+    Lookup,
     /// The linear's name fits this pattern of an override that keeps its linears.
     Override(Pattern),
     /// It is one of the first or last linears.
@@ -191,6 +210,9 @@ impl fmt::Display for KeptReason {
         match self {
             Self::Role(role) => write!(f, "the recipe does not quantise {role}"),
             Self::Name(pattern) => write!(f, "its name fits '{pattern}'"),
+            Self::Lookup => f.write_str(
+                "its activation is a one-hot: an embedding, which looks up rows of the weight",
+            ),
             Self::Override(pattern) => write!(f, "the override for '{pattern}' keeps it"),
             Self::Linears {
                 end,

@@ -22,7 +22,10 @@
 mod blocks;
 mod decision;
 mod emitter;
+mod lookup;
+mod loops;
 mod matrix;
+mod notes;
 mod outcome;
 mod positions;
 mod product;
@@ -32,6 +35,7 @@ mod scope;
 mod split;
 mod state;
 
+pub use notes::Note;
 pub use outcome::{Expanded, Kept, Outcome, Row, StayReason};
 pub use state::State;
 
@@ -68,6 +72,8 @@ pub struct Expansion {
     pub states: Vec<State>,
     /// How many random roundings there are.
     pub sites: usize,
+    /// What the recipe asks of the step in vain.
+    pub notes: Vec<Note>,
 }
 
 /// Writes a step by a recipe.
@@ -106,6 +112,7 @@ pub fn expand(module: &Module, recipe: &Recipe, form: Form) -> Result<Expansion,
         states,
         sites,
         rows: decisions.rows,
+        notes: decisions.notes,
     })
 }
 
@@ -203,6 +210,9 @@ impl Pass for ExpandRecipe {
             };
             report.count(what, 1);
             report.remark(&row.location, format!("{row}: {outcome}"));
+        }
+        for note in &expansion.notes {
+            report.warn(note.to_string());
         }
         report.count("random roundings", expansion.sites);
         report.count("states added", expansion.states.len());

@@ -100,6 +100,7 @@ fn keep(f: &mut Formatter<'_>, keep: &Keep) -> fmt::Result {
         names,
         first,
         last,
+        whole_blocks,
         smallest_dimension,
     } = keep;
     writeln!(f, "\n[keep]\nprecision = \"{precision}\"")?;
@@ -114,6 +115,7 @@ fn keep(f: &mut Formatter<'_>, keep: &Keep) -> fmt::Result {
         writeln!(f, "{end}_blocks = {blocks}")?;
         writeln!(f, "{end}_fraction = {}", share(*fraction))?;
     }
+    writeln!(f, "whole_blocks = {whole_blocks}")?;
     writeln!(f, "smallest_dimension = {smallest_dimension}")
 }
 

@@ -236,7 +236,7 @@ impl ProductRecipe {
     /// one stands for.
     ///
     /// # Errors
-    /// The operands' precisions do not go together, or the transform does not go with them.
+    /// The operands' precisions do not go together: two high ones, or two of 4 bits that no kernel multiplies; or the transform does not go with them.
     pub fn new(
         role: Role,
         operands: [OperandRecipe; 2],
@@ -251,6 +251,15 @@ impl ProductRecipe {
                 let (key, precision) = ("hadamard", left);
                 return Err(Refusal::NotQuantised { key, precision });
             }
+        }
+        let formats = operands.map(|operand| operand.precision.scaling().map(Scaling::format));
+        if let [Some(left), Some(right)] = formats
+            && [left, right]
+                .iter()
+                .all(|format| format.element().bits() == 4)
+            && left.block() != right.block()
+        {
+            return Err(Refusal::NoKernel { role, left, right });
         }
         let is_eden = |operand: &OperandRecipe| {
             let rounding = operand.precision.scaling().map(Scaling::rounding);

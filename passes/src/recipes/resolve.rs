@@ -98,6 +98,7 @@ fn keep(settings: KeepSettings) -> Keep {
             blocks: count(settings.last_blocks),
             fraction: share(settings.last_fraction),
         },
+        whole_blocks: settings.whole_blocks.is_some_and(|own| own.value),
         smallest_dimension: count(settings.smallest_dimension),
     }
 }

@@ -148,6 +148,7 @@ pub(super) struct KeepSettings {
     pub last_blocks: Option<Setting<usize>>,
     pub first_fraction: Option<Setting<Fraction>>,
     pub last_fraction: Option<Setting<Fraction>>,
+    pub whole_blocks: Option<Setting<bool>>,
     pub smallest_dimension: Option<Setting<usize>>,
 }
 
@@ -288,6 +289,7 @@ impl KeepSettings {
             last_blocks,
             first_fraction,
             last_fraction,
+            whole_blocks,
             smallest_dimension,
         } = later;
         put(&mut self.precision, precision);
@@ -298,6 +300,7 @@ impl KeepSettings {
         put(&mut self.last_blocks, last_blocks);
         put(&mut self.first_fraction, first_fraction);
         put(&mut self.last_fraction, last_fraction);
+        put(&mut self.whole_blocks, whole_blocks);
         put(&mut self.smallest_dimension, smallest_dimension);
     }
 }

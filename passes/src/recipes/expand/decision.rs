@@ -1,6 +1,7 @@
 //! What becomes of each product of a step, decided before anything is rewritten; the pass and `recipe explain` share it.
 
 use super::matrix::{Axis, Layout, MatrixProduct, matrix_product};
+use super::notes::{Note, notes};
 use super::outcome::{Expanded, Kept, Outcome, Row, StayReason};
 use super::state::{StateId, StatePurpose, States};
 use crate::linears::{LinearId, Linears, Place, Product, Role, Side, rounds_of};
@@ -23,6 +24,8 @@ pub(super) struct Decisions {
     pub rows: Vec<Row>,
     /// What the step gets to keep.
     pub states: States,
+    /// What the recipe asks for in vain.
+    pub notes: Vec<Note>,
 }
 
 /// What becomes of a product.
@@ -91,8 +94,12 @@ impl Decisions {
             first: HashMap::new(),
             rows: Vec::new(),
             states: States::default(),
+            notes: Vec::new(),
         };
         let blocks = super::blocks::blocks(linears);
+        decisions.notes = notes(module, linears, recipe, &blocks);
+        let block_count = blocks.iter().flatten().map(|own| own.count).max();
+        let lookups = super::lookup::lookups(module, linears);
         let positions = super::positions::positions(linears);
         let mut outcomes: HashMap<&Place, Outcome> = HashMap::new();
         for product in &linears.products {
@@ -102,6 +109,8 @@ impl Decisions {
                 index: positions[product.linear.0].index,
                 count: positions[product.linear.0].count,
                 block: blocks[product.linear.0],
+                block_count: block_count.unwrap_or(0),
+                is_lookup: lookups[product.linear.0],
                 role: product.role,
                 sizes: product.dimensions,
             };

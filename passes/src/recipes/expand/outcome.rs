@@ -33,6 +33,8 @@ pub struct Expanded {
     pub operands: [(linears::Side, String); 2],
     /// The transform of both, if there is one.
     pub transform: Option<String>,
+    /// The precisions of both, `a × b`, where no kernel multiplies them in 4 bits: the numbers that they stand for are.
+    pub dequantised: Option<String>,
 }
 
 /// Why a product stays in high precision, and in which.
@@ -86,8 +88,22 @@ impl Expanded {
             transform: recipe
                 .hadamard()
                 .map(|own| format!("hadamard {} ({} signs)", own.size(), own.signs())),
+            dequantised: dequantised(recipe),
         }
     }
+}
+
+/// Both precisions, unless both are the same of 4 bits.
+fn dequantised(recipe: &ProductRecipe) -> Option<String> {
+    let precisions = recipe.operands().map(|(_, own)| own.precision());
+    let formats = precisions.map(|own| own.scaling().map(Scaling::format));
+    let is_fast =
+        formats[0] == formats[1] && formats[0].is_some_and(|format| format.element().bits() == 4);
+    let [left, right] = precisions.map(|own| match own {
+        OperandPrecision::High(precision) => precision.to_string(),
+        OperandPrecision::Scaled(scaling) => scaling.format().to_string(),
+    });
+    (!is_fast).then(|| format!("{left} × {right}"))
 }
 
 /// `mean bf16 + nvfp4 16x16 stochastic`.
@@ -130,6 +146,7 @@ impl fmt::Display for Outcome {
             Self::Scaled(Expanded {
                 operands: [(left, left_text), (right, right_text)],
                 transform,
+                dequantised: _,
             }) => {
                 write!(f, "{left}: {left_text}; {right}: {right_text}")?;
                 match transform {

@@ -113,3 +113,50 @@ fn a_file_that_is_no_recipe() {
     let expected = format!("option 'name': {path}:2:1: a recipe has no key 'seeds'");
     assert!(error.starts_with(&expected), "{error}");
 }
+
+/// The notes of a recipe for a step, as they are shown.
+fn notes(module: &Module, text: &str) -> Vec<String> {
+    let recipe = Recipe::parse(text, "test").unwrap_or_else(|e| panic!("{e}"));
+    let expansion = expanded(module, &recipe, Form::Factored);
+    expansion.notes.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn patterns_that_fit_no_linear_are_noted() {
+    let text = "extends = \"nvfp4\"\n[keep]\nnames = [\"w1\", \"*lm_head*\", \"w3\"]\n\
+                [[override]]\nnames = [\"w2\", \"head\"]\nkeep = \"bf16\"\n";
+    let names = "names are those that JAX's as_text(debug_info=True) gives, or arg0, arg1, …";
+    assert_eq!(
+        notes(&step(), text),
+        [
+            format!("[keep] names: 'w3' fits no linear; {names}"),
+            format!("[[override]] names: 'head' fits no linear; {names}"),
+        ]
+    );
+    assert_eq!(
+        notes(
+            &step(),
+            "extends = \"nvfp4\"\n[keep]\nfirst_blocks = 1\nlast_blocks = 1\n"
+        ),
+        [format!(
+            "[keep] first_blocks, last_blocks: no linear's name tells its block; {names}"
+        )]
+    );
+    assert!(notes(&step(), "extends = \"nvfp4\"\n").is_empty());
+}
+
+#[test]
+fn layers_in_a_loop_are_noted_where_some_of_them_are_to_be_kept() {
+    let module = run(
+        "inline,canonicalise",
+        &crate::common::import_step("moe_tiny"),
+    );
+    assert_eq!(
+        notes(&module, "extends = \"nvidia\"\n"),
+        [
+            "6 linears run in a loop over 2 layers, each of them one for all layers: the first and last layers cannot be \
+             kept in high precision there"
+        ]
+    );
+    assert!(notes(&module, "extends = \"nvfp4\"\n").is_empty());
+}

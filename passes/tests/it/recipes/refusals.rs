@@ -42,6 +42,17 @@ fn unknown_keys_are_placed_and_the_nearest_is_suggested() {
 }
 
 #[test]
+fn formats_that_no_kernel_multiplies_in_4_bits() {
+    refused(
+        "extends = \"nvfp4\"\n[weight]\nprecision = \"mxfp4\"\n",
+        "3:13: error: the operands of forward are in nvfp4 and in mxfp4, whose blocks differ: no kernel multiplies the \
+         two in 4 bits",
+    );
+    let mixed = "extends = \"nvfp4\"\n[weight]\nprecision = \"mxfp8_e4m3\"\n";
+    assert!(Recipe::parse(mixed, "test").is_ok());
+}
+
+#[test]
 fn a_refusal_shows_the_line_and_the_words_there_are() {
     let text = "[weight]\nprecision = \"nvfp5\"\n";
     let error = Recipe::parse(text, "test").unwrap_err();

@@ -1,0 +1,111 @@
+//! What a recipe asks of a step in vain.
+
+use super::loops::Surroundings;
+use crate::linears::{LinearId, Linears, Role, Side};
+use crate::recipes::{Block, Fraction, Pattern, Recipe, names, preset};
+use std::fmt;
+use tessera_ir::Module;
+
+/// Something that a recipe says and that no linear of the step answers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A pattern of `keep` fits no linear.
+    Keep(Pattern),
+    /// A pattern of an override fits no linear.
+    Override(Pattern),
+    /// The first or last blocks of layers are kept, and no name tells blocks.
+    Blocks,
+    /// The first or last layers are kept, and some linears are one for all layers.
+    Loop {
+        /// How many linears.
+        linears: usize,
+        /// Of how many layers.
+        rounds: usize,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unnamed = "names are those that JAX's as_text(debug_info=True) gives, or arg0, arg1, …";
+        match self {
+            Self::Keep(pattern) => {
+                write!(f, "[keep] names: '{pattern}' fits no linear; {unnamed}")
+            }
+            Self::Override(pattern) => {
+                write!(
+                    f,
+                    "[[override]] names: '{pattern}' fits no linear; {unnamed}"
+                )
+            }
+            Self::Blocks => write!(
+                f,
+                "[keep] first_blocks, last_blocks: no linear's name tells its block; {unnamed}"
+            ),
+            Self::Loop { linears, rounds } => write!(
+                f,
+                "{linears} linears run in a loop over {rounds} layers, each of them one for all layers: the first and \
+                 last layers cannot be kept in high precision there"
+            ),
+        }
+    }
+}
+
+/// What there is to say. Patterns that presets have are for models of all kinds, and need fit nothing.
+pub(super) fn notes(
+    module: &Module,
+    linears: &Linears,
+    recipe: &Recipe,
+    blocks: &[Option<Block>],
+) -> Vec<Note> {
+    let mut notes = Vec::new();
+    let fits = |pattern: &Pattern| {
+        let mut linears = linears.linears.iter();
+        linears.any(|linear| pattern.matches(&linear.name))
+    };
+    let keep = recipe.keep();
+    let own = keep.names.iter().filter(|pattern| !is_presets(pattern));
+    let unmet = own.filter(|pattern| !fits(pattern));
+    notes.extend(unmet.cloned().map(Note::Keep));
+    let overrides = recipe.overrides().iter().flat_map(|own| &own.names);
+    let unmet = overrides.filter(|pattern| !fits(pattern));
+    notes.extend(unmet.cloned().map(Note::Override));
+    if keep.asks_for_blocks() && blocks.iter().all(Option::is_none) {
+        notes.push(Note::Blocks);
+    }
+    let ends = [keep.first, keep.last];
+    // The head alone is no layer.
+    let asks = ends
+        .iter()
+        .any(|end| end.fraction > Fraction::ZERO || end.blocks > 0);
+    if asks {
+        notes.extend(looped(module, linears));
+    }
+    notes
+}
+
+/// The linears whose weight is another one in each round of a loop; those of the longest loop, if there are several.
+fn looped(module: &Module, linears: &Linears) -> Option<Note> {
+    let ids = (0..linears.linears.len()).map(LinearId);
+    let rounds = ids.filter_map(|id| {
+        let mut products = linears.products_of(id);
+        let forward = products.find(|product| product.role == Role::Forward)?;
+        let number = usize::from(forward.rhs == Side::Weight);
+        let weight = forward.place.find(module)?.op.operands[number];
+        let around = Surroundings::of(module, &forward.place)?;
+        let loops = around.loops.iter().enumerate();
+        let varying = loops.filter(|&(number, _)| around.varies(weight, number));
+        varying.map(|(_, own)| own.rounds).max()
+    });
+    let rounds: Vec<usize> = rounds.filter(|&rounds| rounds > 1).collect();
+    let longest = rounds.iter().copied().max()?;
+    Some(Note::Loop {
+        linears: rounds.len(),
+        rounds: longest,
+    })
+}
+
+fn is_presets(pattern: &Pattern) -> bool {
+    let presets = names().filter_map(|name| preset(name).ok());
+    let mut kept = presets.flat_map(|preset| preset.keep().names.clone());
+    kept.any(|own| own == *pattern)
+}
