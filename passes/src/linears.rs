@@ -104,9 +104,16 @@ pub struct Product {
     pub lhs: Side,
     /// What the second operand is.
     pub rhs: Side,
+    /// What the first and the second operand have in common with other products' operands.
+    pub values: [ValueClass; 2],
     /// The sizes.
     pub dimensions: Dimensions,
 }
+
+/// Operands of one class are the same value in another layout or element type, computed again, or, in loops, at the parts
+/// of one stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ValueClass(pub(super) usize);
 
 /// What a product of a linear computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

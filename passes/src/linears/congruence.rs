@@ -3,6 +3,7 @@
 //! A backward pass meets the forward's values in other clothes: transposed, converted, out of a stack that a loop wrote
 //! and another reads, or computed a second time. All of these have one [`Key`].
 
+use super::ValueClass;
 use super::flow::{Flow, Node, Site};
 use indexmap::IndexSet;
 use std::collections::{HashMap, HashSet};
@@ -27,6 +28,13 @@ enum Expression<'a> {
 pub(super) struct Congruence<'a> {
     of: Vec<Key>,
     expressions: IndexSet<Expression<'a>>,
+}
+
+impl Key {
+    /// The key as other passes see it.
+    pub(super) fn class(self) -> ValueClass {
+        ValueClass(self.0)
+    }
 }
 
 impl<'a> Congruence<'a> {

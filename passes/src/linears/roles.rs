@@ -213,6 +213,8 @@ impl<'s, 'a> Roles<'s, 'a> {
             is_recomputed: self.is_recomputed(number),
             lhs: *lhs,
             rhs: *rhs,
+            values: (self.step.dots[number].operands)
+                .map(|node| self.step.congruence.key(node).class()),
             dimensions: dimensions(&self.step.dots[number], *role, *lhs),
         };
         Some((product, linears.iter().copied()))

@@ -15,6 +15,12 @@
 //! after the step's own, each with an initialiser. `recipe.step` counts the steps, modulo 2³². How loops draw other random
 //! bits in each round is said in `scope`.
 //!
+//! An operand has one state of a kind, wherever it stands: in the forward loop over layers, in the backward loop that
+//! goes through them from the last to the first, computed again under checkpointing, in every microbatch that uses the
+//! same weight. What comes first in the step improves it when that is due, and all that comes later reads it. Activations
+//! of several microbatches are several operands. In a branch state is the branch's own, and so it is in a loop that is
+//! not at the parts of stacks one after another.
+//!
 //! A product that stays in high precision has a reason, and [`Expansion::rows`] tells of all. A product computed again in
 //! the backward of a checkpointed layer has the random bits of the first, where both are in one round of the same loops; a
 //! loop of its own that computes layers again draws others.
@@ -86,7 +92,6 @@ pub fn expand(module: &Module, recipe: &Recipe, form: Form) -> Result<Expansion,
     let others = linears::explain(module, &found).into_iter();
     let others = others.filter(|row| matches!(row.subject, Subject::Other { .. }));
     let mut rewriter = Rewriter {
-        module,
         decisions: &decisions,
         sites: Sites::new(recipe.seed()),
         seed: recipe.seed(),

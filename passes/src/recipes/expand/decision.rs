@@ -1,10 +1,11 @@
 //! What becomes of each product of a step, decided before anything is rewritten; the pass and `recipe explain` share it.
 
+use super::loops::{Order, Surroundings};
 use super::matrix::{Axis, Layout, MatrixProduct, matrix_product};
 use super::notes::{Note, notes};
 use super::outcome::{Expanded, Kept, Outcome, Row, StayReason};
-use super::state::{StateId, StatePurpose, States};
-use crate::linears::{LinearId, Linears, Place, Product, Role, Side, rounds_of};
+use super::state::{Owner, Rounds, StateId, StatePurpose, StateUse, States, Subject};
+use crate::linears::{LinearId, Linears, Place, Product, Role, Side, ValueClass};
 use crate::recipes::{
     HighPrecision, LinearProduct, MeanSplit, OperandRecipe, ProductRecipe, Recipe, Signs,
     SpectralSplit, Treatment,
@@ -26,6 +27,8 @@ pub(super) struct Decisions {
     pub states: States,
     /// What the recipe asks for in vain.
     pub notes: Vec<Note>,
+    /// Of activations and gradients the first that is the same.
+    same: HashMap<ValueClass, ValueClass>,
 }
 
 /// What becomes of a product.
@@ -59,9 +62,9 @@ pub(super) struct ScaledOperand {
     /// The dimension summed over.
     pub contracted: Axis,
     /// The switch of a gated mean.
-    pub gate: Option<StateId>,
+    pub gate: Option<StateUse>,
     /// The basis of a spectral split.
-    pub basis: Option<StateId>,
+    pub basis: Option<StateUse>,
 }
 
 impl ScaledProduct {
@@ -82,7 +85,10 @@ impl ScaledOperand {
     }
 
     fn states(&self) -> impl Iterator<Item = StateId> {
-        [self.gate, self.basis].into_iter().flatten()
+        [&self.gate, &self.basis]
+            .into_iter()
+            .flatten()
+            .map(|state| state.id)
     }
 }
 
@@ -95,10 +101,12 @@ impl Decisions {
             rows: Vec::new(),
             states: States::default(),
             notes: Vec::new(),
+            same: HashMap::new(),
         };
         let blocks = super::blocks::blocks(linears);
         decisions.notes = notes(module, linears, recipe, &blocks);
         let block_count = blocks.iter().flatten().map(|own| own.count).max();
+        decisions.same = same(linears);
         let lookups = super::lookup::lookups(module, linears);
         let positions = super::positions::positions(linears);
         let mut outcomes: HashMap<&Place, Outcome> = HashMap::new();
@@ -227,10 +235,9 @@ impl Decisions {
         let keeps_state = |own: &OperandRecipe| {
             own.spectral().is_some() || own.mean().is_some_and(|mean| mean.gate.is_some())
         };
-        // The rounds of the loops around it: each has state of its own.
-        let rounds = match recipes.iter().any(keeps_state) {
-            true => rounds_of(module, &product.place).ok_or(StayReason::Rounds)?,
-            false => Vec::new(),
+        let around = match recipes.iter().any(keeps_state) {
+            true => Some(Surroundings::of(module, &product.place).ok_or(StayReason::Rounds)?),
+            false => None,
         };
         for number in [0, 1] {
             let layout = &matrices.operands[number];
@@ -251,16 +258,32 @@ impl Decisions {
             let own = recipes[number];
             let layout = matrices.operands[number].clone();
             let shape = layout.shape(graph.value_type(layout.tensor).shape());
+            let met = around.as_ref().map(|around| {
+                let subject = match sides[number] {
+                    Side::Weight => Subject::Weight(asked.index),
+                    Side::Activation | Side::Gradient => {
+                        let own = product.values[number];
+                        Subject::Value(*self.same.get(&own).unwrap_or(&own))
+                    }
+                };
+                owner(subject, module, &product.place, around, layout.tensor)
+            });
             let mut state = |purpose: StatePurpose| {
+                let (owner, parts) = met.as_ref()?;
                 let name = format!("{}.{}", asked.name, sides[number]);
-                let region = (&product.place, &rounds[..]);
-                self.states.get(region, &layout, &shape, purpose, &name)
+                let (id, refreshes) = self.states.get(owner, &shape, purpose, &name);
+                let parts = parts.clone();
+                Some(StateUse {
+                    id,
+                    parts,
+                    refreshes,
+                })
             };
             let gated: Option<MeanSplit> = own.mean().copied().filter(|mean| mean.gate.is_some());
             let spectral: Option<SpectralSplit> = own.spectral().copied();
-            let gate = gated.map(|mean| state(StatePurpose::Gate(mean)));
+            let gate = gated.and_then(|mean| state(StatePurpose::Gate(mean)));
             let mean = own.mean().copied();
-            let basis = spectral.map(|split| state(StatePurpose::Basis(mean, split)));
+            let basis = spectral.and_then(|split| state(StatePurpose::Basis(mean, split)));
             ScaledOperand {
                 recipe: own,
                 layout,
@@ -283,6 +306,68 @@ impl Decisions {
             element,
         })
     }
+}
+
+/// Of the classes of activations and gradients the first that stands for the same operand of a linear: a layer that is
+/// computed again may compute its activation in another loop, which then is another value as far as can be told.
+fn same(linears: &Linears) -> HashMap<ValueClass, ValueClass> {
+    let mut same: HashMap<ValueClass, ValueClass> = HashMap::new();
+    let mut firsts: HashMap<(LinearId, Side), ValueClass> = HashMap::new();
+    for product in &linears.products {
+        for (own, side) in product.values.into_iter().zip([product.lhs, product.rhs]) {
+            if side == Side::Weight {
+                continue;
+            }
+            let own = *same.entry(own).or_insert(own);
+            let first = *firsts.entry((product.linear, side)).or_insert(own);
+            let first = same[&first];
+            for class in same.values_mut().filter(|class| **class == own) {
+                *class = first;
+            }
+        }
+    }
+    same
+}
+
+/// Which operand it is that may have state, and which part of its stack each loop around is at.
+fn owner(
+    subject: Subject,
+    module: &Module,
+    place: &Place,
+    around: &Surroundings,
+    tensor: ValueId,
+) -> (Owner, Vec<Option<(usize, Order)>>) {
+    let regions = &place.regions;
+    let is_branch = |depth: &usize| {
+        let mut holder = place.clone();
+        (holder.operation, _) = regions[*depth];
+        holder.regions.truncate(*depth);
+        let holder = holder.find(module);
+        holder.is_some_and(|holder| matches!(holder.op.kind, OpKind::Case { .. }))
+    };
+    let branches: Vec<usize> = (0..regions.len()).filter(is_branch).collect();
+    let bodies = (0..regions.len()).filter(|depth| !branches.contains(depth));
+    let mut rounds = Vec::new();
+    let mut parts = Vec::new();
+    for (loop_number, (own, depth)) in around.loops.iter().zip(bodies).enumerate() {
+        if !around.varies(tensor, loop_number) {
+            parts.push(None);
+            continue;
+        }
+        rounds.push(match own.order {
+            Some(_) => Rounds::Parts(own.rounds),
+            None => Rounds::Own(regions[..=depth].to_vec(), own.rounds),
+        });
+        parts.push(Some((own.rounds, own.order.unwrap_or(Order::Ascending))));
+    }
+    let owner = Owner {
+        subject,
+        rounds,
+        branch: branches
+            .last()
+            .map_or_else(Vec::new, |&last| regions[..=last].to_vec()),
+    };
+    (owner, parts)
 }
 
 /// The graph that an op stands in, and the op.

@@ -203,3 +203,41 @@ impl Counter<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linears::{Role, Side, find};
+    use crate::manager::Silent;
+    use std::path::Path;
+
+    #[test]
+    fn the_backward_loop_is_at_the_layers_from_the_last_to_the_first() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/steps");
+        let source = std::fs::read_to_string(fixtures.join("moe_tiny/step.mlir")).unwrap();
+        let module = tessera_import::import(&source, "step.mlir").unwrap();
+        let prepared: crate::Pipeline = "inline,canonicalise".parse().unwrap();
+        let module = prepared.run(&module, &mut Silent).unwrap();
+        let mut seen = 0;
+        for product in find(&module).unwrap().products {
+            let around = Surroundings::of(&module, &product.place).unwrap();
+            let [own] = around.loops[..] else {
+                continue;
+            };
+            let order = match product.role {
+                Role::Forward => Order::Ascending,
+                Role::Dgrad | Role::Wgrad => Order::Descending,
+            };
+            assert_eq!((own.rounds, own.order), (2, Some(order)));
+            let operands = &product.place.find(&module).unwrap().op.operands;
+            assert!(
+                [0, 1]
+                    .iter()
+                    .all(|&number| around.varies(operands[number], 0))
+            );
+            assert_ne!(product.lhs, product.rhs, "{}", Side::Weight);
+            seen += 1;
+        }
+        assert!(seen >= 18, "{seen}");
+    }
+}

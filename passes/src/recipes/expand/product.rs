@@ -111,7 +111,9 @@ impl ProductWriter<'_> {
         let mut pieces = Vec::new();
         if let Some(split) = recipe.mean() {
             let part = recipe.part(split.precision);
-            let mean = self.e.mean(rest, split, part, operand.gate, self.sites)?;
+            let mean = self
+                .e
+                .mean(rest, split, part, operand.gate.as_ref(), self.sites)?;
             rest = mean.residual;
             let column = [&self.e.shape(mean.mean)[..], &[1]].concat();
             let tall = Part::Tall(Factor {
@@ -120,7 +122,7 @@ impl ProductWriter<'_> {
             });
             pieces.push(Piece::new(operand.contracted, Part::Ones(rows), None, tall));
         }
-        if let (Some(split), Some(basis)) = (recipe.spectral(), operand.basis) {
+        if let (Some(split), Some(basis)) = (recipe.spectral(), &operand.basis) {
             let part = recipe.part(split.factors());
             let spectral = self.e.spectral(rest, split, part, basis, self.sites)?;
             rest = spectral.residual;

@@ -8,18 +8,17 @@ use super::Form;
 use super::decision::{Decision, Decisions};
 use super::emitter::{Emitter, Sites};
 use super::product::ProductWriter;
-use super::scope::{Scope, round_counter, round_number};
+use super::scope::{Scope, round_counter};
 use super::state::{State, StateId};
-use crate::linears::{Place, rounds_of};
+use crate::linears::Place;
 use crate::manager::PassFailure;
 use tessera_ir::{
-    Builder, Definition, ElementType, Graph, GraphResult, Input, Location, Module, OpError, OpKind,
+    Builder, Definition, ElementType, Graph, GraphResult, Input, Location, OpError, OpKind,
     Operation, Region, Tensor, Type, ValueId,
 };
 
 /// Writes a graph anew.
 pub(super) struct Rewriter<'a> {
-    pub module: &'a Module,
     pub decisions: &'a Decisions,
     pub sites: Sites,
     pub seed: u64,
@@ -207,12 +206,7 @@ impl Rewriter<'_> {
             let outside = scope.counter();
             scope.counter = Some(round_counter(&mut b, outside, count)?);
             if !states.is_empty() {
-                let rounds = rounds_of(self.module, &inside);
-                let rounds = rounds.and_then(|rounds| rounds.last().copied());
-                let rounds = rounds.ok_or_else(|| {
-                    PassFailure::internal("a loop with state runs an unknown number of times")
-                })?;
-                scope.round = Some(round_number(&mut b, scope.round, rounds, count)?);
+                scope.rounds.push(b.convert(count, ElementType::I32)?);
             }
         }
         let (mut e_body, mut results) =
@@ -280,7 +274,7 @@ impl Rewriter<'_> {
 struct Added {
     step: Option<ValueId>,
     counter: Option<ValueId>,
-    round: Option<ValueId>,
+    rounds: Vec<ValueId>,
     states: Vec<ValueId>,
 }
 
@@ -289,15 +283,18 @@ impl Added {
         Self {
             step: e.scope.step.filter(|_| uses_step),
             counter: e.scope.counter.filter(|_| uses_step),
-            round: e.scope.round.filter(|_| !states.is_empty()),
+            rounds: match states {
+                [] => Vec::new(),
+                _ => e.scope.rounds.clone(),
+            },
             states: states.iter().map(|state| e.scope.states[state]).collect(),
         }
     }
 
     /// What stays the same within the region.
     fn captured(&self) -> Vec<ValueId> {
-        let all = [self.step, self.counter, self.round];
-        all.into_iter().flatten().collect()
+        let all = [self.step, self.counter].into_iter().flatten();
+        all.chain(self.rounds.iter().copied()).collect()
     }
 
     /// Finds these among a region's inputs, and gives the inputs after them.
@@ -311,7 +308,8 @@ impl Added {
         };
         scope.step = next(self.step);
         scope.counter = next(self.counter);
-        scope.round = next(self.round);
+        let (rounds, rest) = rest.split_at(self.rounds.len());
+        scope.rounds = rounds.to_vec();
         rest
     }
 }

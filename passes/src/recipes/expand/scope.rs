@@ -8,9 +8,10 @@
 //! and near 2³² divided by the golden ratio, whose multiples lie apart: over n steps no two rounds of one loop share a
 //! counter as long as it has fewer than about 2³² / (2.6 n) rounds; for loops in loops it is applied again.
 
-use super::state::StateId;
+use super::loops::Order;
+use super::state::{StateId, StateUse};
 use std::collections::BTreeMap;
-use tessera_ir::{Builder, ElementType, OpError, Tensor, ValueId};
+use tessera_ir::{Builder, OpError, Tensor, ValueId};
 
 /// 2³² over the golden ratio, odd.
 const GOLDEN: u32 = 2_654_435_761;
@@ -22,9 +23,9 @@ pub(super) struct Scope {
     pub step: Option<ValueId>,
     /// The counter of random bits, as often.
     pub counter: Option<ValueId>,
-    /// Which round of all rounds of the loops around, an i32; `None` outside of loops and where nothing asks.
-    pub round: Option<ValueId>,
-    /// State, the rounds' states stacked.
+    /// The rounds of the loops around, the outermost first, each an i32; empty where nothing asks.
+    pub rounds: Vec<ValueId>,
+    /// State, what there is for each round stacked.
     pub states: BTreeMap<StateId, ValueId>,
 }
 
@@ -42,9 +43,9 @@ impl Scope {
     }
 
     /// The state of this round.
-    pub fn load(&self, b: &mut Builder, state: StateId) -> Result<ValueId, OpError> {
-        let stack = self.states[&state];
-        let Some(round) = self.round else {
+    pub fn load(&self, b: &mut Builder, state: &StateUse) -> Result<ValueId, OpError> {
+        let stack = self.states[&state.id];
+        let Some(round) = self.part(b, state)? else {
             return Ok(stack);
         };
         let shape = b.graph().value_type(stack).shape().to_vec();
@@ -55,27 +56,74 @@ impl Scope {
     }
 
     /// Puts a new state of this round in place of the old one.
-    pub fn store(&mut self, b: &mut Builder, state: StateId, new: ValueId) -> Result<(), OpError> {
-        let stored = match self.round {
+    pub fn store(
+        &mut self,
+        b: &mut Builder,
+        state: &StateUse,
+        new: ValueId,
+    ) -> Result<(), OpError> {
+        let stored = match self.part(b, state)? {
             None => new,
             Some(round) => {
-                let stack = self.states[&state];
+                let stack = self.states[&state.id];
                 let shape = b.graph().value_type(new).shape().to_vec();
                 let slice = b.reshape(new, &[&[1], &shape[..]].concat())?;
                 let starts = starts(b, round, shape.len() + 1)?;
                 b.dynamic_update_slice(stack, slice, &starts)?
             }
         };
-        self.states.insert(state, stored);
+        self.states.insert(state.id, stored);
         Ok(())
     }
 
-    /// Whether this is a step, or a round of one, at which what is refreshed every `stride` steps is refreshed.
-    pub fn is_due(&self, b: &mut Builder, stride: u32) -> Result<ValueId, OpError> {
+    /// Which part of a state's stack this round has; `None` where the state is no stack.
+    fn part(&self, b: &mut Builder, state: &StateUse) -> Result<Option<ValueId>, OpError> {
+        let mut part: Option<ValueId> = None;
+        for (&round, own) in self.rounds.iter().zip(&state.parts) {
+            let &Some((count, order)) = own else {
+                continue;
+            };
+            // A state of more than 2³¹ rounds has no place in memory.
+            let count = i32::try_from(count).unwrap_or(i32::MAX);
+            let own = match order {
+                Order::Ascending => round,
+                Order::Descending => {
+                    let last = b.constant(Tensor::scalar(count - 1))?;
+                    b.subtract(last, round)?
+                }
+            };
+            part = Some(match part {
+                None => own,
+                Some(outer) => {
+                    let count = b.constant(Tensor::scalar(count))?;
+                    let before = b.multiply(outer, count)?;
+                    b.add(before, own)?
+                }
+            });
+        }
+        Ok(part)
+    }
+
+    /// Whether this is a step, or a round of one, at which what is refreshed every `stride` steps is refreshed. A state that
+    /// several rounds share is refreshed in the first of them.
+    pub fn is_due(
+        &self,
+        b: &mut Builder,
+        state: &StateUse,
+        stride: u32,
+    ) -> Result<ValueId, OpError> {
         let stride = b.constant(Tensor::scalar(stride))?;
         let left = b.remainder(self.step(), stride)?;
         let zero = b.constant(Tensor::scalar(0u32))?;
-        b.compare(left, zero, tessera_ir::ComparisonDirection::Eq)
+        let mut due = b.compare(left, zero, tessera_ir::ComparisonDirection::Eq)?;
+        for (&round, own) in self.rounds.iter().zip(&state.parts) {
+            if own.is_none() {
+                let zero = b.constant(Tensor::scalar(0i32))?;
+                let first = b.compare(round, zero, tessera_ir::ComparisonDirection::Eq)?;
+                due = b.and(due, first)?;
+            }
+        }
+        Ok(due)
     }
 }
 
@@ -88,24 +136,6 @@ pub(super) fn round_counter(
     let factor = b.constant(Tensor::scalar(GOLDEN))?;
     let apart = b.multiply(outside, factor)?;
     b.add(apart, iteration)
-}
-
-/// Which of all rounds of the loops around it an iteration of a loop of `rounds` is.
-pub(super) fn round_number(
-    b: &mut Builder,
-    outside: Option<ValueId>,
-    rounds: usize,
-    iteration: ValueId,
-) -> Result<ValueId, OpError> {
-    let own = b.convert(iteration, ElementType::I32)?;
-    let Some(outside) = outside else {
-        return Ok(own);
-    };
-    // A state of more than 2³¹ rounds has no place in memory.
-    let rounds = i32::try_from(rounds).unwrap_or(i32::MAX);
-    let rounds = b.constant(Tensor::scalar(rounds))?;
-    let before = b.multiply(outside, rounds)?;
-    b.add(before, own)
 }
 
 /// A start at a position along the first dimension.

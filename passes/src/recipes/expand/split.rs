@@ -2,7 +2,7 @@
 
 use super::emitter::{Emitter, Sites};
 use super::matrix::reshape;
-use super::state::StateId;
+use super::state::StateUse;
 use crate::recipes::{Gate, MeanSplit, OperandPrecision, SpectralSplit};
 use tessera_ir::{Builder, ComparisonDirection, ElementType, OpError, Tensor, ValueId};
 
@@ -46,10 +46,10 @@ impl Emitter {
         x: ValueId,
         split: &MeanSplit,
         part: OperandPrecision,
-        gate: Option<StateId>,
+        gate: Option<&StateUse>,
         sites: &mut Sites,
     ) -> Result<Mean, OpError> {
-        let key = (x, *split, part, gate);
+        let key = (x, *split, part, gate.map(|gate| gate.id));
         if let Some((_, made)) = self.made.means.iter().find(|(known, _)| *known == key) {
             return Ok(*made);
         }
@@ -93,10 +93,13 @@ impl Emitter {
         x: ValueId,
         mean: ValueId,
         recipe: &Gate,
-        state: StateId,
+        state: &StateUse,
     ) -> Result<ValueId, OpError> {
-        let due = self.scope.is_due(&mut self.b, recipe.refresh().get())?;
         let old = self.scope.load(&mut self.b, state)?;
+        if !state.refreshes {
+            return Ok(old);
+        }
+        let due = (self.scope).is_due(&mut self.b, state, recipe.refresh().get())?;
         let threshold = recipe.threshold().get();
         let new = self.b.if_else(
             due,
@@ -115,10 +118,10 @@ impl Emitter {
         x: ValueId,
         split: &SpectralSplit,
         part: OperandPrecision,
-        basis: StateId,
+        basis: &StateUse,
         sites: &mut Sites,
     ) -> Result<Spectral, OpError> {
-        let key = (x, *split, part, basis);
+        let key = (x, *split, part, basis.id);
         if let Some((_, made)) = self.made.spectra.iter().find(|(known, _)| *known == key) {
             return Ok(*made);
         }
@@ -178,11 +181,14 @@ impl Emitter {
         &mut self,
         x: ValueId,
         split: &SpectralSplit,
-        state: StateId,
+        state: &StateUse,
     ) -> Result<ValueId, OpError> {
-        let stride = split.refresh().get();
-        let due = self.scope.is_due(&mut self.b, stride)?;
         let old = self.scope.load(&mut self.b, state)?;
+        if !state.refreshes {
+            return Ok(old);
+        }
+        let stride = split.refresh().get();
+        let due = self.scope.is_due(&mut self.b, state, stride)?;
         let step = self.scope.step();
         let new = self.b.if_else(
             due,

@@ -1,7 +1,7 @@
 //! What a recipe keeps from step to step: the number of the step, switches of gated means, bases of spectral splits.
 
-use super::matrix::Layout;
-use crate::linears::Place;
+use super::loops::Order;
+use crate::linears::ValueClass;
 use crate::recipes::{MeanSplit, SpectralSplit};
 use std::collections::HashMap;
 use tessera_ir::{ElementType, Graph, OpId, TensorType};
@@ -45,13 +45,59 @@ pub(super) enum StatePurpose {
     Basis(Option<MeanSplit>, SpectralSplit),
 }
 
+/// What an operand is, wherever it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// The weight of the linear at a position, in all microbatches and all roles.
+    Weight(usize),
+    /// An activation or gradient: the value, computed once or several times, kept or read out of what was kept.
+    Value(ValueClass),
+}
+
+/// A loop in which an operand is another one in each round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Rounds {
+    /// Its rounds are at the parts of stacks: other loops meet the same parts.
+    Parts(usize),
+    /// Its rounds are its own: the loop is the body at that place.
+    Own(Vec<(OpId, usize)>, usize),
+}
+
+impl Rounds {
+    const fn count(&self) -> usize {
+        match self {
+            Self::Parts(count) | Self::Own(_, count) => *count,
+        }
+    }
+}
+
+/// Which operand a state is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub subject: Subject,
+    /// The loops in which it is another one in each round.
+    pub rounds: Vec<Rounds>,
+    /// The way into the innermost branch around it: what runs only at times shares nothing with the rest.
+    pub branch: Vec<(OpId, usize)>,
+}
+
 /// One operand has one state for each purpose, in however many products it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
-    graph: String,
-    regions: Vec<(OpId, usize)>,
-    layout: Layout,
+    owner: Owner,
+    matrix: Vec<usize>,
     purpose: StatePurpose,
+}
+
+/// How a product meets a state: which part of it, and whether it looks at it anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StateUse {
+    pub id: StateId,
+    /// Of each loop around, the outermost first, whether the state has a part for each of its rounds, and in which order.
+    pub parts: Vec<Option<(usize, Order)>>,
+    /// Whether this is where the state is improved, when that is due: the first use in a step, in the first round of the
+    /// loops that it has no parts for.
+    pub refreshes: bool,
 }
 
 /// The states of a step, in the order of their first uses.
@@ -63,25 +109,24 @@ pub(super) struct States {
 }
 
 impl States {
-    /// The state for a purpose of an operand, which is declared where there is none yet.
+    /// The state for a purpose of an operand, and whether it is declared here, where there was none yet.
     ///
-    /// An operand in loops has as many as the loops have `rounds`, stacked along dimensions in front.
+    /// An operand that is another one in each round of loops has as many as these have rounds, stacked along a dimension in
+    /// front.
     pub fn get(
         &mut self,
-        (place, rounds): (&Place, &[usize]),
-        layout: &Layout,
+        owner: &Owner,
         matrix: &[usize],
         purpose: StatePurpose,
         operand: &str,
-    ) -> StateId {
+    ) -> (StateId, bool) {
         let key = Key {
-            graph: place.graph.clone(),
-            regions: place.regions.clone(),
-            layout: layout.clone(),
+            owner: owner.clone(),
+            matrix: matrix.to_vec(),
             purpose,
         };
         if let Some(number) = self.keys.iter().position(|known| *known == key) {
-            return StateId(number);
+            return (StateId(number), false);
         }
         let (word, own, initialiser) = match purpose {
             StatePurpose::Gate(_) => ("gate", Vec::new(), Initialiser::Zeros),
@@ -100,7 +145,8 @@ impl States {
                 ("basis", shape, normal)
             }
         };
-        let stack = (!rounds.is_empty()).then(|| rounds.iter().product());
+        let rounds = &owner.rounds;
+        let stack = (!rounds.is_empty()).then(|| rounds.iter().map(Rounds::count).product());
         let shape: Vec<usize> = stack.into_iter().chain(own).collect();
         let name = self.distinct(format!("recipe.{word}.{operand}"));
         self.keys.push(key);
@@ -109,7 +155,7 @@ impl States {
             tensor_type: TensorType::new(ElementType::F32, shape),
             initialiser,
         });
-        StateId(self.keys.len() - 1)
+        (StateId(self.keys.len() - 1), true)
     }
 
     pub fn state(&self, id: StateId) -> &State {

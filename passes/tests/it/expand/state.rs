@@ -258,3 +258,86 @@ fn what_is_computed_again_has_the_random_bits_of_the_first() {
     assert_eq!(found, [0, 0, 1, 2]);
     assert_eq!(expansion.sites, 3);
 }
+
+/// The bases of Metis for one of the small steps or whole models: name and type.
+fn bases(module: &Module) -> Vec<(String, String)> {
+    let expansion = expanded(module, &recipe("extends = \"metis\""), Form::Factored);
+    let states = expansion.states.iter();
+    let bases = states.filter(|state| state.name.starts_with("recipe.basis."));
+    bases
+        .map(|state| (state.name.clone(), state.tensor_type.to_string()))
+        .collect()
+}
+
+fn small_step(name: &str) -> Module {
+    let path = format!(
+        "{}/tests/fixtures/linears/{name}.mlir",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let source = std::fs::read_to_string(path).unwrap();
+    tessera_import::import(&source, "step.mlir").unwrap()
+}
+
+fn prepared(module: &Module) -> Module {
+    crate::common::run("inline,canonicalise", module)
+}
+
+#[test]
+fn the_loops_of_forward_and_backward_share_the_state_of_an_operand() {
+    let steps = ["moe_tiny", "moe_tiny_checkpoint"].map(crate::common::import_step);
+    for module in steps.into_iter().chain([small_step("checkpointed_loops")]) {
+        let bases = bases(&prepared(&module));
+        assert!(!bases.is_empty());
+        // A second state of the same name would be '#2'.
+        assert!(
+            bases.iter().all(|(name, _)| !name.contains('#')),
+            "{bases:#?}"
+        );
+    }
+}
+
+#[test]
+fn microbatches_share_the_state_of_a_weight() {
+    let bases = bases(&prepared(&small_step("accumulation")));
+    let weights: Vec<_> = bases
+        .iter()
+        .filter(|(name, _)| name.ends_with("weight"))
+        .map(|(name, tensor_type)| (name.as_str(), tensor_type.as_str()))
+        .collect();
+    assert_eq!(
+        weights,
+        [
+            ("recipe.basis.state['a'].weight", "tensor<12x1xf32>"),
+            ("recipe.basis.state['b'].weight", "tensor<5x1xf32>"),
+        ]
+    );
+    // What the batch makes is another one in each of the three rounds.
+    assert!(bases.contains(&(
+        "recipe.basis.state['a'].activation".to_owned(),
+        "tensor<3x8x1xf32>".to_owned()
+    )));
+}
+
+/// How many ops of a kind a graph and all graphs in it have.
+fn count(graph: &Graph, is_counted: fn(&OpKind) -> bool) -> usize {
+    let operations = graph.operations().iter();
+    operations
+        .map(|operation| {
+            let kind = &operation.op.kind;
+            let inside = kind.regions().into_iter();
+            let inside: usize = inside.map(|region| count(region, is_counted)).sum();
+            usize::from(is_counted(kind)) + inside
+        })
+        .sum()
+}
+
+#[test]
+fn a_basis_is_improved_in_one_place() {
+    for name in ["accumulation", "checkpointed_loops", "checkpointed"] {
+        let module = prepared(&small_step(name));
+        let expansion = expanded(&module, &recipe("extends = \"metis\""), Form::Factored);
+        let graph = expansion.module.entry().unwrap();
+        let improvements = count(graph, |kind| matches!(kind, OpKind::SubspaceIterate { .. }));
+        assert_eq!(improvements, bases(&module).len(), "{name}");
+    }
+}
