@@ -62,6 +62,47 @@ fn explain_gives_each_product_a_line() {
 }
 
 #[test]
+fn what_a_recipe_asks_for_in_vain_is_a_warning() {
+    let (step, inputs) = super::step("llama_tiny");
+    let text = b"extends = \"fp8\"\n[[override]]\nnames = [\"nobody\"]\nkeep = \"bf16\"\n\
+                 [forward.weight]\nrounding = \"stochastic\"\n";
+    let explain = ["recipe", "explain", &step, "--recipe", "-"];
+    let run = [
+        "run",
+        &step,
+        "--inputs",
+        &inputs,
+        "--recipe",
+        "-",
+        "--quiet",
+        "--interpret",
+    ];
+    for arguments in [&explain[..], &run] {
+        let outcome = tessera_reading(arguments, text);
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        let lines: Vec<&str> = outcome.stderr.lines().collect();
+        let [remark, warning] = lines[..] else {
+            panic!("{}", outcome.stderr);
+        };
+        assert!(
+            remark.starts_with("note: forward rounds the weight stochastically"),
+            "{remark}"
+        );
+        assert!(
+            warning.starts_with("warning: [[override]] names: 'nobody' fits no linear"),
+            "{warning}"
+        );
+    }
+    let explained = tessera_reading(explain, text).stdout;
+    assert!(
+        explained.contains(
+            "\nthe CPU multiplies fp8_e4m3 × fp8_e4m3, fp8_e5m2 × fp8_e4m3, fp8_e4m3 × fp8_e5m2 in f32, "
+        ),
+        "{explained}"
+    );
+}
+
+#[test]
 fn a_step_runs_under_a_recipe() {
     let (step, inputs) = super::step("llama_tiny");
     let arguments = [
