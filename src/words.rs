@@ -22,15 +22,17 @@ pub(crate) fn find<T: Copy>(
 }
 
 /// `, did you mean 'x'?` with the words that go on where it ends, or the nearest word, where one is near.
-pub(crate) fn suggestion<'a>(word: &str, words: impl Iterator<Item = &'a str> + Clone) -> String {
-    let longer = words
-        .clone()
-        .filter(|candidate| !word.is_empty() && candidate.starts_with(word));
+pub(crate) fn suggestion<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> String {
+    let words: Vec<&str> = words.collect();
+    let goes_on = |candidate: &&&str| !word.is_empty() && candidate.starts_with(word);
+    let longer = words.iter().filter(goes_on);
     let longer: Vec<String> = longer.map(|candidate| format!("'{candidate}'")).collect();
     if (1..=3).contains(&longer.len()) {
         return format!(", did you mean {}?", longer.join(" or "));
     }
-    let distances = words.map(|candidate| (edit_distance(word, candidate), candidate));
+    let distances = words
+        .iter()
+        .map(|&candidate| (edit_distance(word, candidate), candidate));
     let nearest = distances.min_by_key(|&(distance, _)| distance);
     match nearest.filter(|&(distance, _)| 2 * distance <= word.len()) {
         Some((_, nearest)) => format!(", did you mean '{nearest}'?"),
