@@ -5,8 +5,10 @@
 //! | column_mean | a sum, times 1 / count |
 //! | subspace_iterate | products, orthonormalize, norms, a division, unrolled |
 //! | scaled_dot, but of two nvfp4 or two mxfp4 operands with linear scales | dequantize and dot_general |
+//! | grouped_scaled_dot, likewise | dequantize and grouped_dot |
+//! | grouped_dot of elements other than those of its sums | the same of these, f32 or f64 |
 //! | dot_general of f16 or bf16 that gives f32 | the same of f32 |
-//! | quantize, hadamard, dequantize, scaled_dot of f16 or bf16 | the same of f32 |
+//! | quantize, hadamard, dequantize, scaled_dot, grouped_scaled_dot of f16 or bf16 | the same of f32 |
 //!
 //! f32 holds every f16 and bf16, and the product of any two, so that the converts added change no number. A pass that
 //! merges equal ops should follow: several quantisations of one tensor then share its convert.
@@ -84,6 +86,43 @@ fn decomposition(kind: &OpKind, types: &[Type]) -> Result<Option<Graph>, OpError
             }
             _ => return Ok(None),
         },
+        OpKind::GroupedScaledDot { element } => match (&types[0], &types[1]) {
+            (Type::Scaled(lhs), Type::Scaled(rhs)) if !is_integer_product(lhs, rhs) => {
+                let [left, right] = [0, 1].map(|n| b.dequantize(operands[n], ElementType::F32));
+                let axes = [lhs.axis(), rhs.axis()];
+                let product = b.grouped_dot(left?, right?, operands[2], axes, ElementType::F32)?;
+                vec![converted(&mut b, product, *element)?]
+            }
+            _ if *element != ElementType::F32 => {
+                let [lhs, rhs, sizes] = [operands[0], operands[1], operands[2]];
+                let product = b.grouped_scaled_dot(lhs, rhs, sizes, ElementType::F32)?;
+                vec![b.convert(product, *element)?]
+            }
+            _ => return Ok(None),
+        },
+        OpKind::GroupedDot {
+            lhs_contracting_dimension,
+            rhs_contracting_dimension,
+            accumulator,
+            element,
+        } => {
+            let wide = match accumulator {
+                ElementType::F64 => ElementType::F64,
+                _ => ElementType::F32,
+            };
+            if *element == wide && b.graph().tensor_type(operands[0]).element == wide {
+                return Ok(None);
+            }
+            let [lhs, rhs] = [0, 1].map(|n| converted(&mut b, operands[n], wide));
+            let kind = OpKind::GroupedDot {
+                lhs_contracting_dimension: *lhs_contracting_dimension,
+                rhs_contracting_dimension: *rhs_contracting_dimension,
+                accumulator: wide,
+                element: wide,
+            };
+            let product = b.push(kind, [lhs?, rhs?, operands[2]])?;
+            vec![converted(&mut b, product[0], *element)?]
+        }
         OpKind::DotGeneral {
             accumulator: ElementType::F32,
             element: ElementType::F32,
@@ -151,6 +190,14 @@ pub(crate) fn is_integer_product(lhs: &ScaledType, rhs: &ScaledType) -> bool {
         && lhs.format() == rhs.format()
         && is_linear(lhs)
         && is_linear(rhs)
+}
+
+/// The value in that element type.
+fn converted(b: &mut Builder, value: ValueId, element: ElementType) -> Result<ValueId, OpError> {
+    match b.graph().tensor_type(value).element == element {
+        true => Ok(value),
+        false => b.convert(value, element),
+    }
 }
 
 fn is_half(b: &Builder, value: ValueId) -> bool {

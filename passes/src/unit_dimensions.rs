@@ -267,6 +267,8 @@ fn smaller(kind: &OpKind, operands: &[TensorType], result: &TensorType) -> Optio
         | OpKind::Dequantize { .. }
         | OpKind::Relayout { .. }
         | OpKind::ScaledDot { .. }
+        | OpKind::GroupedDot { .. }
+        | OpKind::GroupedScaledDot { .. }
         | OpKind::ColumnMean { .. }
         | OpKind::Hadamard { .. }
         | OpKind::Orthonormalize {}

@@ -24,7 +24,7 @@ mod validate;
 mod value_type;
 mod writer;
 
-pub use builtins::{Hadamard, Quantize, QuantizeOutput, ScaledDot};
+pub use builtins::{GroupedGemm, Hadamard, Quantize, QuantizeOutput, ScaledDot};
 pub use error::BundleError;
 pub use host::{host_features, known_features};
 pub use manifest::{

@@ -12,6 +12,7 @@ mod builtin;
 mod dequantize;
 mod error;
 mod gemm;
+mod grouped;
 mod hadamard;
 mod instance;
 mod library;

@@ -102,6 +102,7 @@ fn code(kernel: &Kernel) -> String {
             gemm.k,
             gemm.element_type
         ),
+        Code::GroupedGemm(_) => format!("grouped gemm, {} groups", groups(kernel)),
         Code::ScaledDot(product) => {
             let operand = kernel.operands.first().and_then(ValueType::as_scaled);
             let (k, format) = operand.map_or((0, String::new()), |operand| {
@@ -113,6 +114,11 @@ fn code(kernel: &Kernel) -> String {
                 product.m,
                 product.n
             )
+        }
+        Code::GroupedScaledDot => {
+            let operand = kernel.operands.first().and_then(ValueType::as_scaled);
+            let format = operand.map_or(String::new(), |operand| operand.format().to_string());
+            format!("grouped scaled_dot, {} groups, {format}", groups(kernel))
         }
         Code::Quantize(quantize) => {
             let each = quantize.outputs.iter().zip(&kernel.results);
@@ -132,6 +138,12 @@ fn code(kernel: &Kernel) -> String {
         ),
         Code::Orthonormalize => "orthonormalize".to_owned(),
     }
+}
+
+/// The groups of a grouped product.
+fn groups(kernel: &Kernel) -> usize {
+    let sizes = kernel.operands.get(2).and_then(ValueType::as_tensor);
+    sizes.map_or(0, |sizes| sizes.shape.iter().product())
 }
 
 /// The number of products in a batch.

@@ -9,6 +9,8 @@ mod code;
 mod dots;
 #[path = "cpu/elementwise.rs"]
 mod elementwise;
+#[path = "cpu/grouped.rs"]
+mod grouped;
 #[path = "cpu/loops.rs"]
 mod loops;
 #[path = "cpu/math.rs"]

@@ -2,7 +2,7 @@
 
 use tessera_ir::{ElementType, Location, OpError, ScaledType, Symbol, Type};
 use tessera_numerics::{
-    HadamardError, QuantizationError, QuantizeError, RelayoutError, TensorError,
+    GroupSizesError, HadamardError, QuantizationError, QuantizeError, RelayoutError, TensorError,
 };
 
 /// Why a graph was not evaluated.
@@ -87,6 +87,9 @@ pub enum OpFailure {
     /// Numbers could not be transformed.
     #[error(transparent)]
     Hadamard(#[from] HadamardError),
+    /// Sizes are not those of groups of the rows there are.
+    #[error(transparent)]
+    GroupSizes(#[from] GroupSizesError),
     /// The module has no graph of that name.
     #[error("the module has no graph {callee}")]
     UnknownCallee {

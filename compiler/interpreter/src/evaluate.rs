@@ -2,6 +2,7 @@
 
 use crate::contraction::{Roles, dot_general};
 use crate::error::{EvaluateError, OpFailure};
+use crate::grouped::{grouped_dot, grouped_scaled_dot};
 use crate::indexing::{Gather, Scatter, Starts, gather, scatter};
 use crate::reduction::{Reduced, Window, reduce, reduce_window};
 use crate::value::Value;
@@ -277,6 +278,22 @@ impl<'a> Scope<'a> {
                 let lhs = (&scaled_operands[0], &lhs_batching_dimensions[..]);
                 let rhs = (&scaled_operands[1], &rhs_batching_dimensions[..]);
                 scaled::scaled_dot(lhs, rhs, *element, &results[0].shape)
+            }
+            OpKind::GroupedDot {
+                lhs_contracting_dimension,
+                rhs_contracting_dimension,
+                accumulator,
+                element,
+            } => grouped_dot(
+                (&operands[0], *lhs_contracting_dimension),
+                (&operands[1], *rhs_contracting_dimension),
+                &operands[2],
+                (*accumulator, *element),
+                &results[0].shape,
+            ),
+            OpKind::GroupedScaledDot { element } => {
+                let [lhs, rhs] = [&scaled_operands[0], &scaled_operands[1]];
+                grouped_scaled_dot(lhs, rhs, &operands[0], *element, &results[0].shape)
             }
             OpKind::ColumnMean { dimensions } => {
                 solve::column_mean(dimensions, &operands[0], &results[0].shape)

@@ -30,6 +30,7 @@ mod elements;
 mod elementwise;
 mod error;
 mod evaluate;
+mod grouped;
 mod indexing;
 mod number;
 mod reduction;

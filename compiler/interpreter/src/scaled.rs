@@ -63,12 +63,12 @@ pub(crate) fn scaled_dot(
 
 /// The numbers of a scaled tensor without its tensor scale: by batch, then by the dimensions that stay, rows along the
 /// axis. Codes times block scales are exact in f64.
-struct Rows {
-    batches: Vec<Vec<Vec<f64>>>,
+pub(crate) struct Rows {
+    pub batches: Vec<Vec<Vec<f64>>>,
 }
 
 impl Rows {
-    fn of(scaled: &ScaledTensor, batching: &[usize]) -> Self {
+    pub fn of(scaled: &ScaledTensor, batching: &[usize]) -> Self {
         let kind = scaled.scaled_type();
         let rank = kind.shape().len();
         // Storage has all dimensions but the axis, in order; here the batching ones come first.

@@ -23,6 +23,7 @@ mod contraction;
 mod control;
 mod elementwise;
 mod gather;
+mod grouped;
 mod order;
 mod reduction;
 mod scaled;
@@ -205,6 +206,18 @@ fn infer_unbounded(kind: &OpKind, rule: Rule, operands: &[&Type]) -> Result<Vec<
         } => {
             let batching = (&lhs_batching_dimensions[..], &rhs_batching_dimensions[..]);
             scaled::scaled_dot(rule, batching, *element, operands).map(one)
+        }
+        OpKind::GroupedDot {
+            lhs_contracting_dimension,
+            rhs_contracting_dimension,
+            accumulator,
+            element,
+        } => {
+            let contracting = [*lhs_contracting_dimension, *rhs_contracting_dimension];
+            grouped::grouped_dot(rule, contracting, *accumulator, *element, &tensors?).map(one)
+        }
+        OpKind::GroupedScaledDot { element } => {
+            grouped::grouped_scaled_dot(rule, *element, operands).map(one)
         }
         OpKind::ColumnMean { dimensions } => {
             scaled::column_mean(rule, dimensions, &tensors?).map(one)

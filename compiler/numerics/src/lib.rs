@@ -6,6 +6,7 @@ mod axis_sums;
 pub mod codec;
 mod element;
 mod format;
+mod groups;
 mod hadamard;
 pub mod initialiser;
 pub mod philox;
@@ -20,6 +21,7 @@ mod tensor;
 pub use axis_sums::AxisSums;
 pub use element::ElementType;
 pub use format::{ElementFormat, Format, ScaleFormat};
+pub use groups::{GroupSizesError, group_ranges};
 pub use hadamard::{
     HADAMARD_SIZES, HadamardError, hadamard, inverse_hadamard, random_signs,
     transformer_engine_signs,

@@ -280,6 +280,8 @@ impl Domain {
                 match operation.op.kind {
                     OpKind::DotGeneral { .. } => dot::check(graph, members, root, exports)?,
                     OpKind::ScaledDot { .. }
+                    | OpKind::GroupedDot { .. }
+                    | OpKind::GroupedScaledDot { .. }
                     | OpKind::Dequantize { .. }
                     | OpKind::Relayout { .. }
                     | OpKind::Hadamard { .. }
@@ -480,6 +482,8 @@ impl Domain {
             }
             OpKind::DotGeneral { .. }
             | OpKind::ScaledDot { .. }
+            | OpKind::GroupedDot { .. }
+            | OpKind::GroupedScaledDot { .. }
             | OpKind::Quantize { .. }
             | OpKind::Dequantize { .. }
             | OpKind::Relayout { .. }
@@ -530,7 +534,9 @@ fn root_family(kind: &OpKind) -> Result<Option<Family>, Refusal> {
             Ok(Some(Family::Index))
         }
         OpKind::Sort { .. } | OpKind::TopK { .. } => Ok(Some(Family::Sort)),
-        OpKind::ScaledDot { .. } => Ok(Some(Family::Dot)),
+        OpKind::ScaledDot { .. } | OpKind::GroupedDot { .. } | OpKind::GroupedScaledDot { .. } => {
+            Ok(Some(Family::Dot))
+        }
         OpKind::Quantize { .. }
         | OpKind::Dequantize { .. }
         | OpKind::Relayout { .. }

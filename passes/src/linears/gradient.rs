@@ -107,6 +107,7 @@ fn carrying(flow: &Flow<'_>, node: Node) -> Vec<Node> {
         | OpKind::Pad { .. }
         | OpKind::Gather { .. } => operands(&[0]),
         OpKind::Clamp {} => operands(&[1]),
+        OpKind::GroupedDot { .. } => operands(&[0, 1]),
         OpKind::Select {} => operands(&[1, 2]),
         OpKind::DynamicUpdateSlice {} => operands(&[0, 1]),
         OpKind::Scatter { .. } => operands(&[0, 2]),
@@ -125,6 +126,7 @@ fn carrying(flow: &Flow<'_>, node: Node) -> Vec<Node> {
         | OpKind::Dequantize { .. }
         | OpKind::Relayout { .. }
         | OpKind::ScaledDot { .. }
+        | OpKind::GroupedScaledDot { .. }
         | OpKind::ColumnMean { .. }
         | OpKind::Hadamard { .. }
         | OpKind::Orthonormalize {}

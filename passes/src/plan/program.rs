@@ -327,6 +327,8 @@ impl Builder<'_> {
             | OpKind::Dequantize { .. }
             | OpKind::Relayout { .. }
             | OpKind::ScaledDot { .. }
+            | OpKind::GroupedDot { .. }
+            | OpKind::GroupedScaledDot { .. }
             | OpKind::ColumnMean { .. }
             | OpKind::Hadamard { .. }
             | OpKind::Orthonormalize {}

@@ -110,6 +110,8 @@ impl CostModel for CpuCosts {
         let input: u64 = operands.iter().map(|operand| size(operand).1).sum();
         let output: u64 = results.iter().map(|result| size(result).1).sum();
         let read = operands.first().map_or(0, |operand| size(operand).0);
+        let columns = results.first().and_then(|result| result.shape().last());
+        let columns = columns.map_or(1, |&columns| columns as u64);
         let made = results.first().map_or(0, |result| size(result).0);
         let kernel = Cost {
             bytes: input + output,
@@ -204,6 +206,15 @@ impl CostModel for CpuCosts {
                     ..Cost::default()
                 }
             }
+            // As many as there are where the groups take all rows: each element of lhs meets every column of the result.
+            OpKind::GroupedDot { .. } => Cost {
+                matrix_operations: read * columns,
+                ..kernel
+            },
+            OpKind::GroupedScaledDot { .. } => Cost {
+                scaled_operations: read * columns,
+                ..kernel
+            },
             OpKind::Orthonormalize {} => Cost {
                 matrix_operations: read * operands[0].shape().last().map_or(1, |&k| k as u64),
                 ..kernel

@@ -122,6 +122,8 @@ pub(super) fn is_opaque(kind: &OpKind) -> bool {
         | OpKind::Dequantize { .. }
         | OpKind::Relayout { .. }
         | OpKind::ScaledDot { .. }
+        | OpKind::GroupedDot { .. }
+        | OpKind::GroupedScaledDot { .. }
         | OpKind::ColumnMean { .. }
         | OpKind::Hadamard { .. }
         | OpKind::Orthonormalize {}

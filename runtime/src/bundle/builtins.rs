@@ -27,6 +27,21 @@ pub struct ScaledDot {
     pub result: MatrixLayout,
 }
 
+/// Matrix products of groups of rows, of f32 or f64, all tensors dense and row-major.
+///
+/// The operands are lhs, rhs and the sizes of the groups (`tensor<Gxi32>`), which lie one after another along dimension m.
+/// Where rhs has three dimensions, the first is the groups': `(m, k) × (G, k, n) -> (m, n)`, and rows behind the last
+/// group become zero. Where it has two, m is summed over: `(m, k) × (m, n) -> (G, k, n)`. The result's dimensions are in
+/// this order, the operands' as the fields say. A negative size, or more than m together, ends the step with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupedGemm {
+    /// The dimension of the lhs that is summed over.
+    pub lhs_contracting: usize,
+    /// The dimension of the rhs that is summed over; not that of the groups.
+    pub rhs_contracting: usize,
+}
+
 /// Scaled tensors made of one tensor of f32 in one pass over it.
 ///
 /// The operands are the tensor, then, where `centred`, what is subtracted from it (f32, one number for each index of the

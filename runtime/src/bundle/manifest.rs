@@ -1,7 +1,7 @@
 //! The manifest: everything about a bundle that is not code or constant bytes.
 
 use super::tensor_type::{deserialize_element_type, serialize_element_type};
-use super::{Hadamard, Quantize, ScaledDot, TensorType, ValueType};
+use super::{GroupedGemm, Hadamard, Quantize, ScaledDot, TensorType, ValueType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tessera_numerics::ElementType;
@@ -181,8 +181,13 @@ pub enum Code {
     Function(Function),
     /// A matrix product that the runtime computes. Its buffers are lhs, rhs; result.
     Gemm(Gemm),
+    /// Matrix products of groups of rows that the runtime computes. Its buffers are lhs, rhs, group sizes; result.
+    GroupedGemm(GroupedGemm),
     /// A product of scaled tensors that the runtime computes. Its buffers are lhs, rhs; result.
     ScaledDot(ScaledDot),
+    /// Products of groups of rows of scaled tensors that the runtime computes, in the terms of [`GroupedGemm`]: both of
+    /// nvfp4 or both of mxfp4, with linear block scales, summed over along their axes; the result is of f32.
+    GroupedScaledDot,
     /// Scaled tensors that the runtime makes.
     Quantize(Quantize),
     /// The numbers of a scaled tensor, as f32, that the runtime computes.
@@ -205,7 +210,9 @@ impl Code {
         match self {
             Self::Function(function) => Some(function),
             Self::Gemm(_)
+            | Self::GroupedGemm(_)
             | Self::ScaledDot(_)
+            | Self::GroupedScaledDot
             | Self::Quantize(_)
             | Self::Dequantize
             | Self::Relayout

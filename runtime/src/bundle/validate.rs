@@ -285,8 +285,14 @@ impl Check<'_> {
             match &kernel.code {
                 Code::Function(function) => self.function(function, &format!("{item}.function"))?,
                 Code::Gemm(gemm) => self.gemm(gemm, kernel, &format!("{item}.gemm"))?,
+                Code::GroupedGemm(grouped) => {
+                    self.grouped_gemm(*grouped, kernel, &format!("{item}.grouped_gemm"))?;
+                }
                 Code::ScaledDot(product) => {
                     self.scaled_dot(product, kernel, &format!("{item}.scaled_dot"))?;
+                }
+                Code::GroupedScaledDot => {
+                    self.grouped_scaled_dot(kernel, &format!("{item}.grouped_scaled_dot"))?;
                 }
                 Code::Quantize(quantize) => {
                     self.quantize(quantize, kernel, &format!("{item}.quantize"))?;

@@ -3,19 +3,24 @@
 use super::axis_sums::AxisSumsKernel;
 use super::dequantize::DequantizeKernel;
 use super::gemm::{GemmBuffers, GemmKernel};
+use super::grouped::{GroupedBuffers, GroupedKernel};
 use super::hadamard::HadamardKernel;
 use super::orthonormalize::OrthonormalizeKernel;
 use super::quantize::QuantizeKernel;
 use super::relayout::RelayoutKernel;
-use super::scaled_dot::{ScaledDot, ScaledDotBuffers, ScaledProduct};
+use super::scaled_dot::{
+    GroupedScaledDot, GroupedScaledDotBuffers, ScaledDot, ScaledDotBuffers, ScaledProduct,
+};
 use super::team::Member;
-use crate::bundle::{self, Code, Kernel, ValueType};
-use tessera_numerics::ScaledType;
+use crate::bundle::{self, Code, Kernel, TensorType, ValueType};
+use tessera_numerics::{GroupSizesError, ScaledType};
 
 /// A kernel that the runtime computes itself, prepared for its shapes.
 pub(super) enum Builtin {
     Gemm(GemmKernel),
+    Grouped(GroupedKernel),
     ScaledDot(Box<ScaledDot>),
+    GroupedScaledDot(Box<GroupedScaledDot>),
     Quantize(QuantizeKernel),
     Dequantize(DequantizeKernel),
     Relayout(RelayoutKernel),
@@ -33,10 +38,19 @@ impl Builtin {
         Ok(Some(match &kernel.code {
             Code::Function(_) => return Ok(None),
             Code::Gemm(gemm) => Self::Gemm(GemmKernel::new(gemm)),
+            Code::GroupedGemm(grouped) => {
+                let [lhs, rhs, sizes] = [0, 1, 2].map(|number| tensor(&kernel.operands[number]));
+                Self::Grouped(GroupedKernel::new(grouped, lhs, rhs, sizes))
+            }
             Code::ScaledDot(product) => {
                 let [lhs, rhs] = [0, 1].map(|operand| scaled(&kernel.operands[operand]).clone());
                 let product = ScaledDot::new(scaled_product(product, lhs, rhs));
                 Self::ScaledDot(Box::new(product.map_err(|error| error.to_string())?))
+            }
+            Code::GroupedScaledDot => {
+                let [lhs, rhs] = [0, 1].map(|operand| scaled(&kernel.operands[operand]).clone());
+                let product = GroupedScaledDot::new(lhs, rhs, shape(&kernel.operands[2])[0]);
+                Self::GroupedScaledDot(Box::new(product.map_err(|error| error.to_string())?))
             }
             Code::Quantize(quantize) => {
                 let results = kernel.results.iter().map(scaled);
@@ -66,8 +80,10 @@ impl Builtin {
         match self {
             Self::Gemm(kernel) => kernel.workspace_bytes(threads),
             Self::ScaledDot(product) => product.workspace_bytes(threads),
+            Self::GroupedScaledDot(product) => product.workspace_bytes(threads),
             Self::Orthonormalize(kernel) => kernel.workspace_bytes(threads),
-            Self::Quantize(_)
+            Self::Grouped(_)
+            | Self::Quantize(_)
             | Self::Dequantize(_)
             | Self::Relayout(_)
             | Self::AxisSums(_)
@@ -77,12 +93,20 @@ impl Builtin {
 
     /// Computes the results. `buffers` are the addresses of the operands, then of the results.
     ///
+    /// # Errors
+    /// The operands' numbers are none that the kernel is defined for.
+    ///
     /// # Safety
     /// The buffers are those of a launch that validation has accepted, aligned for their elements and initialised;
     /// the workspace has [`workspace_bytes`](Self::workspace_bytes) of the team's threads, initialised, from a multiple
     /// of [`ALIGNMENT`](bundle::ALIGNMENT) on. Nobody else writes any of them, or reads workspace and results,
     /// meanwhile.
-    pub(super) unsafe fn run(&self, member: Member, buffers: &[*mut u8], workspace: *mut u8) {
+    pub(super) unsafe fn run(
+        &self,
+        member: Member,
+        buffers: &[*mut u8],
+        workspace: *mut u8,
+    ) -> Result<(), GroupSizesError> {
         // SAFETY: the caller's promises; validation found operands and results to be of the kernel's types, and results
         // apart from all else.
         unsafe {
@@ -96,6 +120,15 @@ impl Builtin {
                         workspace,
                     },
                 ),
+                Self::Grouped(kernel) => {
+                    let buffers = GroupedBuffers {
+                        lhs: buffers[0],
+                        rhs: buffers[1],
+                        group_sizes: buffers[2].cast(),
+                        result: buffers[3],
+                    };
+                    return kernel.run(member, buffers);
+                }
                 Self::ScaledDot(product) => product.run(
                     member,
                     ScaledDotBuffers {
@@ -105,6 +138,16 @@ impl Builtin {
                         workspace,
                     },
                 ),
+                Self::GroupedScaledDot(product) => {
+                    let buffers = GroupedScaledDotBuffers {
+                        lhs: buffers[0],
+                        rhs: buffers[1],
+                        group_sizes: buffers[2].cast(),
+                        result: buffers[3].cast(),
+                        workspace,
+                    };
+                    return product.run(member, buffers);
+                }
                 Self::Quantize(kernel) => kernel.run(member, buffers),
                 Self::Dequantize(kernel) => kernel.run(member, buffers[0], buffers[1].cast()),
                 Self::Relayout(kernel) => kernel.run(member, buffers[0], buffers[1]),
@@ -118,6 +161,7 @@ impl Builtin {
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -141,6 +185,10 @@ fn scaled(value_type: &ValueType) -> &ScaledType {
 }
 
 fn shape(value_type: &ValueType) -> &[usize] {
+    &tensor(value_type).shape
+}
+
+fn tensor(value_type: &ValueType) -> &TensorType {
     let tensor = value_type.as_tensor();
-    &tensor.expect("validation found a tensor there").shape
+    tensor.expect("validation found a tensor there")
 }

@@ -2,7 +2,7 @@
 
 use crate::bundle::TensorType;
 use std::fmt;
-use tessera_numerics::TensorError;
+use tessera_numerics::{GroupSizesError, TensorError};
 
 /// Why a program cannot run, or has no such input or result.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +69,14 @@ pub enum RunError {
         result: String,
         /// What is wrong with the bytes.
         source: TensorError,
+    },
+    /// Sizes of groups that are none of the rows there are.
+    #[error("kernel \"{kernel}\": {source}")]
+    GroupSizes {
+        /// The kernel's name.
+        kernel: String,
+        /// What is wrong with them.
+        source: GroupSizesError,
     },
     /// There is not enough memory.
     #[error("cannot allocate {bytes} bytes for {purpose}")]

@@ -89,13 +89,23 @@ unsafe impl Sync for GemmBuffers {}
 impl GemmKernel {
     /// Cuts a product whose strides and extents a manifest's validation has found in range.
     pub(super) fn new(gemm: &Gemm) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if let Some((cut, narrow)) = narrow(gemm) {
+            return Self {
+                narrow: Some(narrow),
+                ..Self::of_cut(gemm, cut)
+            };
+        }
+        Self::without_workspace(gemm)
+    }
+
+    /// The same by the `gemm` crate's kernels alone, which need no workspace.
+    pub(super) fn without_workspace(gemm: &Gemm) -> Self {
+        Self::of_cut(gemm, Cut::of(gemm))
+    }
+
+    fn of_cut(gemm: &Gemm, cut: Cut) -> Self {
         let products = products(gemm);
-        #[cfg(target_arch = "x86_64")]
-        let narrow = narrow(gemm);
-        #[cfg(target_arch = "x86_64")]
-        let cut = narrow.map_or_else(|| Cut::of(gemm), |(cut, _)| cut);
-        #[cfg(not(target_arch = "x86_64"))]
-        let cut = Cut::of(gemm);
         let (length, across) = match cut {
             Cut::Rows => (gemm.m, gemm.n),
             Cut::Columns => (gemm.n, gemm.m),
@@ -119,7 +129,7 @@ impl GemmKernel {
             panels: length.div_ceil(panel),
             grain: u64::try_from(BLOCK_WORK.div_ceil(panel_work)).unwrap_or(u64::MAX),
             #[cfg(target_arch = "x86_64")]
-            narrow: narrow.map(|(_, narrow)| narrow),
+            narrow: None,
         }
     }
 

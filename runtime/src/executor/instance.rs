@@ -177,7 +177,8 @@ impl Instance {
     /// Runs one step.
     ///
     /// # Errors
-    /// Some input has not been given.
+    /// Some input has not been given. Or the numbers that a kernel was given are none that it is defined for; then there
+    /// are no results, and donated inputs have to be given anew.
     pub fn step(&mut self) -> Result<(), RunError> {
         if self.given.contains(&false) {
             return Err(self.missing_inputs());
@@ -186,8 +187,18 @@ impl Instance {
         let (schedule, clock) = (&self.schedule, self.clock.as_mut());
         // SAFETY: this instance owns the memory its schedule was made over, and is borrowed exclusively meanwhile.
         // Constants, which other instances may read at the same time, are written by none: validation refuses that.
-        self.team
-            .enter(|member| unsafe { schedule.run(member, clock) });
+        let done = (self.team).enter(|member| unsafe { schedule.run(member, clock) });
+        if let Err(failure) = done {
+            self.computed.fill(false);
+            for (given, memory) in self.given.iter_mut().zip(&self.inputs) {
+                *given &= memory.is_some();
+            }
+            let kernel = &self.program.manifest().kernels[failure.kernel];
+            return Err(RunError::GroupSizes {
+                kernel: kernel.name.clone(),
+                source: failure.error,
+            });
+        }
         self.time += start.elapsed();
         self.steps += 1;
         self.computed.fill(true);

@@ -36,6 +36,7 @@
 
 mod cut;
 mod error;
+mod grouped;
 mod kernel;
 mod launch;
 mod level;
@@ -54,6 +55,8 @@ mod avx512;
 #[cfg(test)]
 mod tests;
 
+pub(super) use grouped::{GroupedScaledDot, GroupedScaledDotBuffers};
+
 pub use error::ScaledDotError;
 pub use level::Level;
 pub use product::ScaledProduct;
@@ -66,6 +69,7 @@ use cut::Cut;
 use kernel::{Geometry, Kernel, Vectors};
 use launch::Launch;
 use pack::{Decoder, Storage};
+use std::ops::Range;
 use tessera_numerics::Format;
 
 #[cfg(target_arch = "x86_64")]
@@ -114,6 +118,17 @@ pub struct ScaledDot {
     column_bytes: usize,
 }
 
+/// Which parts of its operands each product of a launch is of.
+#[derive(Debug)]
+enum Groups {
+    /// Those that the batch's strides say.
+    None,
+    /// Product `g` is of these rows of the lhs, and of matrix `g` of the rhs' batch.
+    Rows(Vec<Range<usize>>),
+    /// Product `g` is summed over these elements of the axis alone, and the results are one after another.
+    Depth(Vec<Range<usize>>),
+}
+
 /// The addresses of a launch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ScaledDotBuffers {
@@ -158,8 +173,18 @@ impl ScaledDot {
     /// Cuts a product, which is validated, for a level that this CPU has.
     fn of_level(product: ScaledProduct, level: Level) -> Result<Self, ScaledDotError> {
         let geometry = Self::geometry(&product, level);
-        let products = product.products();
         let transposed = product.is_transposed(&geometry);
+        Self::prepare(product, level, transposed)
+    }
+
+    /// The same with the lhs' rows as the columns of tiles, or as their rows.
+    fn prepare(
+        product: ScaledProduct,
+        level: Level,
+        transposed: bool,
+    ) -> Result<Self, ScaledDotError> {
+        let geometry = Self::geometry(&product, level);
+        let products = product.products();
         let lhs = Side {
             storage: Storage::new(&product.lhs),
             count: product.m,
@@ -329,21 +354,30 @@ impl ScaledDot {
     /// [`ALIGNMENT`] on. Result and workspace share no memory with each other or with an operand; nobody else writes
     /// any of the four or reads these two meanwhile.
     pub(super) unsafe fn run(&self, member: Member, buffers: ScaledDotBuffers) {
+        // SAFETY: the caller's promises.
+        unsafe { self.run_groups(member, buffers, &Groups::None) }
+    }
+
+    /// Computes the products of all groups.
+    ///
+    /// # Safety
+    /// As for [`run`](Self::run); the groups lie inside of what they are groups of.
+    unsafe fn run_groups(&self, member: Member, buffers: ScaledDotBuffers, groups: &Groups) {
         let threads = member.threads();
         // SAFETY: the caller's promises.
         unsafe {
             match self.product.lhs.format() {
                 #[cfg(target_arch = "x86_64")]
                 Format::Nvfp4 if Self::is_of_matrices(&self.product, self.level) => {
-                    Launch::new(Tiles::new(), self, threads, &buffers).run(member);
+                    Launch::new(Tiles::new(), self, threads, &buffers, groups).run(member);
                 }
                 Format::Nvfp4 => {
                     let kernel = Vectors::<NVFP4_GROUPS>(self.level);
-                    Launch::new(kernel, self, threads, &buffers).run(member);
+                    Launch::new(kernel, self, threads, &buffers, groups).run(member);
                 }
                 Format::Mxfp4 => {
                     let kernel = Vectors::<MXFP4_GROUPS>(self.level);
-                    Launch::new(kernel, self, threads, &buffers).run(member);
+                    Launch::new(kernel, self, threads, &buffers, groups).run(member);
                 }
                 other => unreachable!("construction refuses {other}"),
             }

@@ -12,6 +12,7 @@ use std::ffi::c_void;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tessera_numerics::GroupSizesError;
 
 /// Copies are shared between threads in pieces of this many bytes.
 const COPY_PIECE: u64 = 1 << 20;
@@ -108,6 +109,14 @@ pub(super) struct Spent {
     pub(super) time: Duration,
 }
 
+/// A launch that could not be computed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// The kernel's number.
+    pub(super) kernel: usize,
+    pub(super) error: GroupSizesError,
+}
+
 impl Schedule {
     /// Puts addresses into a validated program's schedule.
     pub(super) fn new(program: &Loaded, places: &Places<'_>) -> Self {
@@ -117,9 +126,16 @@ impl Schedule {
 
     /// Runs all of it.
     ///
+    /// # Errors
+    /// A kernel could not be computed; what stands before it in the schedule is done, the rest is not.
+    ///
     /// # Safety
     /// The memory it was made over is still there, and nobody else uses it meanwhile.
-    pub(super) unsafe fn run(&self, member: Member, clock: Option<&mut Clock>) {
+    pub(super) unsafe fn run(
+        &self,
+        member: Member,
+        clock: Option<&mut Clock>,
+    ) -> Result<(), Failure> {
         // SAFETY: the caller's promise.
         unsafe { Runner { member, clock }.run(&self.0) }
     }
@@ -225,7 +241,7 @@ struct Runner<'a> {
 impl Runner<'_> {
     /// # Safety
     /// As for [`Schedule::run`].
-    unsafe fn run(&mut self, instructions: &[Instruction]) {
+    unsafe fn run(&mut self, instructions: &[Instruction]) -> Result<(), Failure> {
         for instruction in instructions {
             let start = self.clock.as_ref().map(|_| Instant::now());
             match instruction {
@@ -238,11 +254,14 @@ impl Runner<'_> {
                     // SAFETY: the caller's promise; validation found the buffers to be of the kernel's types, and the
                     // results apart from all else. The workspace is large enough for every kernel, and they run one
                     // after the other.
-                    unsafe {
-                        launch
-                            .kernel
-                            .run(self.member, &launch.buffers, launch.workspace);
-                    }
+                    let done = unsafe {
+                        let kernel = &launch.kernel;
+                        kernel.run(self.member, &launch.buffers, launch.workspace)
+                    };
+                    done.map_err(|error| Failure {
+                        kernel: launch.number,
+                        error,
+                    })?;
                     self.spent(start, Some(launch.number));
                 }
                 Instruction::Copy {
@@ -260,13 +279,13 @@ impl Runner<'_> {
                     body,
                 } => loop {
                     // SAFETY: the caller's promise.
-                    unsafe { self.run(condition) };
+                    unsafe { self.run(condition)? };
                     // SAFETY: validation found the predicate to be one byte inside its memory.
                     if unsafe { predicate.read() } == 0 {
                         break;
                     }
                     // SAFETY: the caller's promise.
-                    unsafe { self.run(body) };
+                    unsafe { self.run(body)? };
                 },
                 Instruction::Case { index, branches } => {
                     // SAFETY: validation found the index to be an i32 inside its memory, where every buffer is aligned
@@ -275,10 +294,11 @@ impl Runner<'_> {
                     let last = branches.len() - 1;
                     let chosen = usize::try_from(index).map_or(last, |index| index.min(last));
                     // SAFETY: the caller's promise.
-                    unsafe { self.run(&branches[chosen]) };
+                    unsafe { self.run(&branches[chosen])? };
                 }
             }
         }
+        Ok(())
     }
 
     fn spent(&mut self, start: Option<Instant>, kernel: Option<usize>) {

@@ -370,6 +370,8 @@ impl<'c, 'g> Elemental<'c, 'g> {
             | OpKind::Dequantize { .. }
             | OpKind::Relayout { .. }
             | OpKind::ScaledDot { .. }
+            | OpKind::GroupedDot { .. }
+            | OpKind::GroupedScaledDot { .. }
             | OpKind::ColumnMean { .. }
             | OpKind::Hadamard { .. }
             | OpKind::Orthonormalize {}

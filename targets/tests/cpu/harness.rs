@@ -9,7 +9,7 @@ use tessera_ir::plan::{
 use tessera_ir::{
     Element, ElementType, Graph, Location, Module, ScaledTensor, Tensor, TensorType, Type, text,
 };
-use tessera_runtime::{Bundle, Program, RunOptions};
+use tessera_runtime::{Bundle, Program, RunError, RunOptions};
 use tessera_targets::cpu::{CpuOptions, CpuTarget, compile};
 
 /// How far a result may be from the interpreter's.
@@ -103,22 +103,34 @@ fn memory_type(value_type: &Type) -> TensorType {
 
 /// The results of every kernel, one after the other; the same for any number of threads.
 pub fn run(cases: &[Case]) -> Vec<Tensor> {
+    let (program, inputs) = program(cases);
+    let run = |threads| program.run(&inputs, &on(threads)).unwrap();
+    let found = run(1);
+    assert!(found == run(3), "results depend on the number of threads");
+    found
+}
+
+/// The results of every kernel on so many threads.
+pub fn try_run(cases: &[Case], threads: usize) -> Result<Vec<Tensor>, RunError> {
+    let (program, inputs) = program(cases);
+    program.run(&inputs, &on(threads))
+}
+
+fn on(threads: usize) -> RunOptions {
+    RunOptions {
+        threads: NonZeroUsize::new(threads),
+        ..RunOptions::default()
+    }
+}
+
+fn program(cases: &[Case]) -> (Program, Vec<Tensor>) {
     let plan = plan_of(cases);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kernels.tessera");
     write(&plan, &path);
     let program = Program::load(&Bundle::open(&path).unwrap()).unwrap();
-    let inputs: Vec<Tensor> = cases.iter().flat_map(|case| case.inputs.clone()).collect();
-    let run = |threads| {
-        let options = RunOptions {
-            threads: NonZeroUsize::new(threads),
-            ..RunOptions::default()
-        };
-        program.run(&inputs, &options).unwrap()
-    };
-    let found = run(1);
-    assert!(found == run(3), "results depend on the number of threads");
-    found
+    let inputs = cases.iter().flat_map(|case| case.inputs.clone()).collect();
+    (program, inputs)
 }
 
 fn write(plan: &Plan, path: &Path) {

@@ -91,6 +91,13 @@ fn of_operation(module: &Module, graph: &Graph, operation: &Operation) -> usize 
                 .map(|&d| lhs[d])
                 .product::<usize>()
         }
+        OpKind::GroupedDot {
+            lhs_contracting_dimension,
+            ..
+        } => {
+            let lhs = &graph.tensor_type(operation.op.operands[0]).shape;
+            2 * lhs[*lhs_contracting_dimension]
+        }
         OpKind::Unary(function) => of_unary(*function),
         OpKind::Binary(function) => of_binary(*function),
         OpKind::Convert { element } => {
@@ -121,6 +128,7 @@ fn of_operation(module: &Module, graph: &Graph, operation: &Operation) -> usize 
         | OpKind::Dequantize { .. }
         | OpKind::Relayout { .. }
         | OpKind::ScaledDot { .. }
+        | OpKind::GroupedScaledDot { .. }
         | OpKind::ColumnMean { .. }
         | OpKind::Hadamard { .. }
         | OpKind::Orthonormalize {}

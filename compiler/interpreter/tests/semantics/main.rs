@@ -2,6 +2,7 @@
 
 mod control;
 mod errors;
+mod grouped;
 mod indexing;
 mod reduction;
 mod scaled;

@@ -73,6 +73,21 @@ impl Builder {
         self.push_value(kind, [lhs, rhs])
     }
 
+    /// The product of scaled tensors, by groups, along their axes.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn grouped_scaled_dot(
+        &mut self,
+        lhs: ValueId,
+        rhs: ValueId,
+        group_sizes: ValueId,
+        element: ElementType,
+    ) -> Result<ValueId, OpError> {
+        let kind = OpKind::GroupedScaledDot { element };
+        self.push_value(kind, [lhs, rhs, group_sizes])
+    }
+
     /// The mean along dimensions.
     ///
     /// # Errors

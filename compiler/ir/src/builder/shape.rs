@@ -195,6 +195,28 @@ impl Builder {
         self.push_value(kind, [lhs, rhs])
     }
 
+    /// Products of groups of rows, summed over dimension `contracting[0]` of lhs and `contracting[1]` of rhs in f32
+    /// precision, then rounded to `element`.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn grouped_dot(
+        &mut self,
+        lhs: ValueId,
+        rhs: ValueId,
+        group_sizes: ValueId,
+        contracting: [usize; 2],
+        element: ElementType,
+    ) -> Result<ValueId, OpError> {
+        let kind = OpKind::GroupedDot {
+            lhs_contracting_dimension: contracting[0],
+            rhs_contracting_dimension: contracting[1],
+            accumulator: ElementType::F32,
+            element,
+        };
+        self.push_value(kind, [lhs, rhs, group_sizes])
+    }
+
     /// The `k` largest along the fastest dimension, largest first, and their indices.
     ///
     /// # Errors

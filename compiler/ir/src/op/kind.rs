@@ -253,6 +253,24 @@ operations! {
         result { element: ElementType }
     }
 
+    /// `grouped_dot(lhs, rhs, group_sizes)`: matrix products of groups that lie one after another along dimension m, each
+    /// as long as its entry of `group_sizes` (`tensor<Gxi32>`) says.
+    ///
+    /// Where rhs has three dimensions, the first is the groups': `(m, k) × (G, k, n) -> (m, n)`, the rows of group g
+    /// multiplied by matrix g of rhs; rows behind the last group become zero. Where rhs is a matrix, m is summed over:
+    /// `(m, k) × (m, n) -> (G, k, n)`, and result g is the sum over the rows of group g. `lhs_contracting_dimension` and
+    /// `rhs_contracting_dimension` say which dimensions are summed over; the others stand in their order. Sizes are not
+    /// negative and their sum is at most m; that is checked when the op is computed. Sums as in
+    /// [`DotGeneral`](Self::DotGeneral).
+    GroupedDot = "grouped_dot" {
+        attributes {
+            lhs_contracting_dimension: usize,
+            rhs_contracting_dimension: usize,
+            accumulator: ElementType,
+        }
+        result { element: ElementType }
+    }
+
     /// `quantize(x)`, `quantize(x, amax)`, with a last operand `step` where the rounding is random: a scaled tensor of the
     /// same shape, by [`tessera_numerics::quantize`].
     ///
@@ -280,6 +298,13 @@ operations! {
     /// the result's element type.
     ScaledDot = "scaled_dot" {
         attributes { lhs_batching_dimensions: Vec<usize>, rhs_batching_dimensions: Vec<usize> }
+        result { element: ElementType }
+    }
+
+    /// The [`GroupedDot`](Self::GroupedDot) of scaled tensors, with the axis of each as what is summed over. Where m is
+    /// that axis, groups cut through blocks: a block is scaled as it was quantised, and each of its rows counts in its own
+    /// group alone. Sums are made in f32 or better and rounded to the result's element type.
+    GroupedScaledDot = "grouped_scaled_dot" {
         result { element: ElementType }
     }
 

@@ -41,30 +41,38 @@ pub(super) fn dot_general(
         "the operands must have one element type, found {lhs} and {rhs}"
     );
     rule.element("I1", ElementClass::IntegerOrFloat, "each operand", lhs)?;
-    require!(
-        rule,
-        "T1",
-        accumulates(lhs.element, accumulator),
-        "the accumulator must be {} or wider, found {accumulator}",
-        lhs.element
-    );
-    require!(
-        rule,
-        "T2",
-        (element.is_float() && lhs.element.is_float())
-            || (element.is_integer() && lhs.element.is_integer()),
-        "the result of {} operands must hold {}, found {element}",
-        lhs.element,
-        if lhs.element.is_float() {
-            "floats"
-        } else {
-            "integers"
-        }
-    );
+    check_elements(rule, ["T1", "T2"], lhs.element, accumulator, element)?;
     let mut shape: Vec<_> = lhs_batching.iter().map(|&d| lhs.shape[d]).collect();
     shape.extend(without(&lhs.shape, &[lhs_batching, lhs_contracting]));
     shape.extend(without(&rhs.shape, &[rhs_batching, rhs_contracting]));
     Ok(TensorType::new(element, shape))
+}
+
+/// The constraints on accumulator and result of a product of such elements.
+pub(super) fn check_elements(
+    rule: Rule,
+    [of_accumulator, of_result]: [&'static str; 2],
+    operand: ElementType,
+    accumulator: ElementType,
+    element: ElementType,
+) -> Result<(), OpError> {
+    if !accumulates(operand, accumulator) {
+        let message = format!("the accumulator must be {operand} or wider, found {accumulator}");
+        return Err(rule.error(of_accumulator, message));
+    }
+    let one_class = (element.is_float() && operand.is_float())
+        || (element.is_integer() && operand.is_integer());
+    if !one_class {
+        let expected = if operand.is_float() {
+            "floats"
+        } else {
+            "integers"
+        };
+        let message =
+            format!("the result of {operand} operands must hold {expected}, found {element}");
+        return Err(rule.error(of_result, message));
+    }
+    Ok(())
 }
 
 fn check_dimensions(

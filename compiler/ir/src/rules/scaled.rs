@@ -79,12 +79,7 @@ pub(super) fn dequantize(
     operands: &[&Type],
 ) -> Result<TensorType, OpError> {
     let [operand] = scaled_operands(rule, operands)?;
-    require!(
-        rule,
-        "T2",
-        is_wide_float(element),
-        "the result must hold f16, bf16 or f32, found {element}"
-    );
+    check_result(rule, "T2", element)?;
     Ok(TensorType::new(element, operand.shape()))
 }
 
@@ -127,23 +122,7 @@ pub(super) fn scaled_dot(
     operands: &[&Type],
 ) -> Result<TensorType, OpError> {
     let [lhs, rhs] = scaled_operands(rule, operands)?;
-    let blocks = |scaled: &ScaledType| -> Option<(usize, ScaleFormat)> { scaled.format().block() };
-    require!(
-        rule,
-        "T2",
-        blocks(lhs) == blocks(rhs),
-        "the operands must have block scales of one kind, found {} and {}",
-        lhs.format(),
-        rhs.format()
-    );
-    require!(
-        rule,
-        "T3",
-        lhs.layout() == rhs.layout(),
-        "the operands must have one layout of block scales, found {} and {}",
-        lhs.layout(),
-        rhs.layout()
-    );
+    check_pair(rule, ["T2", "T3"], lhs, rhs)?;
     require!(
         rule,
         "T4",
@@ -169,16 +148,51 @@ pub(super) fn scaled_dot(
             "batching dimensions must have one size, found dimension {left} of {lhs} and {right} of {rhs}"
         );
     }
-    require!(
-        rule,
-        "T7",
-        is_wide_float(element),
-        "the result must hold f16, bf16 or f32, found {element}"
-    );
+    check_result(rule, "T7", element)?;
     let mut shape: Vec<_> = lhs_batching.iter().map(|&d| lhs.shape()[d]).collect();
     shape.extend(without(lhs.shape(), &[lhs_batching, &[lhs.axis()]]));
     shape.extend(without(rhs.shape(), &[rhs_batching, &[rhs.axis()]]));
     Ok(TensorType::new(element, shape))
+}
+
+/// The constraints on the block scales of what is multiplied: their kind, their layout.
+pub(super) fn check_pair(
+    rule: Rule,
+    [of_blocks, of_layout]: [&'static str; 2],
+    lhs: &ScaledType,
+    rhs: &ScaledType,
+) -> Result<(), OpError> {
+    let blocks = |scaled: &ScaledType| -> Option<(usize, ScaleFormat)> { scaled.format().block() };
+    if blocks(lhs) != blocks(rhs) {
+        let message = format!(
+            "the operands must have block scales of one kind, found {} and {}",
+            lhs.format(),
+            rhs.format()
+        );
+        return Err(rule.error(of_blocks, message));
+    }
+    if lhs.layout() != rhs.layout() {
+        let message = format!(
+            "the operands must have one layout of block scales, found {} and {}",
+            lhs.layout(),
+            rhs.layout()
+        );
+        return Err(rule.error(of_layout, message));
+    }
+    Ok(())
+}
+
+/// The constraint on what numbers made of a scaled tensor are rounded to.
+pub(super) fn check_result(
+    rule: Rule,
+    constraint: &'static str,
+    element: ElementType,
+) -> Result<(), OpError> {
+    if is_wide_float(element) {
+        return Ok(());
+    }
+    let message = format!("the result must hold f16, bf16 or f32, found {element}");
+    Err(rule.error(constraint, message))
 }
 
 /// - (T1) the operand holds floats.
@@ -295,7 +309,7 @@ fn require_f32(rule: Rule, x: &TensorType) -> Result<(), OpError> {
 }
 
 /// The operands' types, where they are `N` scaled tensors.
-fn scaled_operands<'a, const N: usize>(
+pub(super) fn scaled_operands<'a, const N: usize>(
     rule: Rule,
     operands: &[&'a Type],
 ) -> Result<[&'a ScaledType; N], OpError> {

@@ -166,6 +166,14 @@ fn kinds() -> Vec<BoxedStrategy<OpKind>> {
                 element,
             })
             .boxed(),
+        (number(), number(), element(), element())
+            .prop_map(|(lhs, rhs, accumulator, element)| OpKind::GroupedDot {
+                lhs_contracting_dimension: lhs,
+                rhs_contracting_dimension: rhs,
+                accumulator,
+                element,
+            })
+            .boxed(),
         (
             scaled_type(),
             select(ScaleRule::ALL.to_vec()),
@@ -192,6 +200,9 @@ fn kinds() -> Vec<BoxedStrategy<OpKind>> {
                 rhs_batching_dimensions: rhs,
                 element,
             })
+            .boxed(),
+        element()
+            .prop_map(|element| OpKind::GroupedScaledDot { element })
             .boxed(),
         numbers()
             .prop_map(|dimensions| OpKind::ColumnMean { dimensions })

@@ -175,6 +175,8 @@ fn is_repeatable(kind: &OpKind) -> bool {
         | OpKind::Dequantize { .. }
         | OpKind::Relayout { .. }
         | OpKind::ScaledDot { .. }
+        | OpKind::GroupedDot { .. }
+        | OpKind::GroupedScaledDot { .. }
         | OpKind::ColumnMean { .. }
         | OpKind::Hadamard { .. }
         | OpKind::Orthonormalize {}

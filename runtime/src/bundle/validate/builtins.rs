@@ -3,7 +3,7 @@
 use super::{Check, Checked};
 use crate::bundle::manifest::{Gemm, Kernel};
 use crate::bundle::strides::{Axis, describe, is_injective, span};
-use crate::bundle::{Hadamard, Quantize, ScaledDot, TensorType, ValueType};
+use crate::bundle::{GroupedGemm, Hadamard, Quantize, ScaledDot, TensorType, ValueType};
 use tessera_numerics::{
     ElementType, Format, HADAMARD_SIZES, Quantization, ScaleLayout, ScaledType,
 };
@@ -35,23 +35,89 @@ impl Check<'_> {
         self.injective(&gemm.result_axes(), &format!("{item}.result"))
     }
 
+    pub(super) fn grouped_gemm(
+        &self,
+        grouped: GroupedGemm,
+        kernel: &Kernel,
+        item: &str,
+    ) -> Checked {
+        let ([lhs, rhs, sizes], result) = self.buffers_of(kernel, "three operands", item)?;
+        let [lhs_item, rhs_item, result_item] =
+            ["lhs", "rhs", "result"].map(|name| format!("{item}.{name}"));
+        let element = lhs.as_tensor().map(|lhs| lhs.element_type);
+        let element = element.filter(|e| matches!(e, ElementType::F32 | ElementType::F64));
+        let Some(element) = element else {
+            return Err(self.error(lhs_item, "a tensor of f32 or f64", lhs));
+        };
+        let lhs = self.tensor_of(lhs, element, &lhs_item)?;
+        let rhs = self.tensor_of(rhs, element, &rhs_item)?;
+        let axes = [grouped.lhs_contracting, grouped.rhs_contracting];
+        let shapes = [&lhs.shape[..], &rhs.shape[..]];
+        let shape = self.grouped(shapes, axes, sizes, item)?;
+        let expected = ValueType::from(TensorType::new(element, shape));
+        self.ensure(*result == expected, result_item, &expected, result)
+    }
+
+    pub(super) fn grouped_scaled_dot(&self, kernel: &Kernel, item: &str) -> Checked {
+        let ([lhs, rhs, sizes], result) = self.buffers_of(kernel, "three operands", item)?;
+        let [lhs_item, rhs_item, result_item] =
+            ["lhs", "rhs", "result"].map(|name| format!("{item}.{name}"));
+        let lhs = self.integer_scaled(lhs, &lhs_item)?;
+        let rhs = self.integer_scaled(rhs, &rhs_item)?;
+        self.ensure(
+            lhs.format() == rhs.format(),
+            rhs_item,
+            lhs.format(),
+            rhs.format(),
+        )?;
+        let axes = [lhs.axis(), rhs.axis()];
+        let shape = self.grouped([lhs.shape(), rhs.shape()], axes, sizes, item)?;
+        let expected = ValueType::from(TensorType::new(ElementType::F32, shape));
+        self.ensure(*result == expected, result_item, &expected, result)
+    }
+
+    /// The shape of the result of a grouped product.
+    fn grouped(
+        &self,
+        [lhs, rhs]: [&[usize]; 2],
+        [left, right]: [usize; 2],
+        sizes: &ValueType,
+        item: &str,
+    ) -> Checked<Vec<usize>> {
+        let sizes = self.tensor_of(sizes, ElementType::I32, &format!("{item}.group_sizes"))?;
+        let shape = match (lhs, rhs, &sizes.shape[..]) {
+            (&[_, _], &[groups, _, _], &[count])
+                if left < 2
+                    && (1..3).contains(&right)
+                    && lhs[left] == rhs[right]
+                    && groups == count =>
+            {
+                vec![lhs[1 - left], rhs[3 - right]]
+            }
+            (&[_, _], &[_, _], &[count]) if left < 2 && right < 2 && lhs[left] == rhs[right] => {
+                vec![count, lhs[1 - left], rhs[1 - right]]
+            }
+            _ => {
+                let found = format!(
+                    "{lhs:?} along {left}, {rhs:?} along {right}, sizes of {:?} groups",
+                    sizes.shape
+                );
+                return Err(self.error(item, "matrices that groups of rows go with", found));
+            }
+        };
+        Ok(shape)
+    }
+
     pub(super) fn scaled_dot(&self, product: &ScaledDot, kernel: &Kernel, item: &str) -> Checked {
         let ([lhs, rhs], result) = self.buffers_of(kernel, "two operands", item)?;
         let [lhs_item, rhs_item, result_item] =
             ["lhs", "rhs", "result"].map(|name| format!("{item}.{name}"));
-        let lhs = self.scaled(lhs, &lhs_item)?;
-        let rhs = self.scaled(rhs, &rhs_item)?;
+        let lhs = self.integer_scaled(lhs, &lhs_item)?;
+        let rhs = self.integer_scaled(rhs, &rhs_item)?;
         for (scaled, axes, item) in [
             (lhs, product.lhs_axes(), &lhs_item),
             (rhs, product.rhs_axes(), &rhs_item),
         ] {
-            self.ensure(
-                matches!(scaled.format(), Format::Nvfp4 | Format::Mxfp4)
-                    && scaled.layout() == ScaleLayout::Linear,
-                item,
-                "nvfp4 or mxfp4 with linear block scales",
-                scaled,
-            )?;
             self.inside(&axes, scaled.rows(), &format!("rows of {scaled}"), item)?;
         }
         self.ensure(
@@ -237,6 +303,19 @@ impl Check<'_> {
     fn scaled<'k>(&self, value_type: &'k ValueType, item: &str) -> Checked<&'k ScaledType> {
         let error = || self.error(item, "a scaled tensor", value_type);
         value_type.as_scaled().ok_or_else(error)
+    }
+
+    /// A scaled tensor that is multiplied in integers.
+    fn integer_scaled<'k>(&self, value_type: &'k ValueType, item: &str) -> Checked<&'k ScaledType> {
+        let scaled = self.scaled(value_type, item)?;
+        self.ensure(
+            matches!(scaled.format(), Format::Nvfp4 | Format::Mxfp4)
+                && scaled.layout() == ScaleLayout::Linear,
+            item,
+            "nvfp4 or mxfp4 with linear block scales",
+            scaled,
+        )?;
+        Ok(scaled)
     }
 
     fn inside(&self, axes: &[Axis], count: usize, of: &str, item: &str) -> Checked {

@@ -189,6 +189,13 @@ impl Kernel for Tiles {
         unsafe { pack_rows(decoder, lines, blocks, packed) }
     }
 
+    fn keep(self, elements: Range<usize>, packed: &mut RowBlock) {
+        for row in &mut packed.0 {
+            row[..elements.start].fill(0);
+            row[elements.end..].fill(0);
+        }
+    }
+
     fn pack_columns(self, decoder: &Decoder, lines: &Lines<'_>, packed: &mut [ColumnBlock]) {
         // SAFETY: as above.
         unsafe { pack_columns(decoder, lines, packed) }

@@ -69,6 +69,9 @@ pub(super) trait Kernel: Copy + Send + Sync {
         packed: &mut [Self::RowBlock],
     );
 
+    /// Clears the elements of a block outside of a range.
+    fn keep(self, elements: Range<usize>, packed: &mut Self::RowBlock);
+
     /// Packs all blocks of the lines as columns. Each of `packed` is one block.
     fn pack_columns(self, decoder: &Decoder, lines: &Lines<'_>, packed: &mut [Self::ColumnBlock]);
 
@@ -123,6 +126,10 @@ impl<const GROUPS: usize> Kernel for Vectors<GROUPS> {
         packed: &mut [Self::RowBlock],
     ) {
         decoder.pack_rows(self.0, lines, blocks, packed);
+    }
+
+    fn keep(self, elements: Range<usize>, packed: &mut Self::RowBlock) {
+        packed.keep(elements);
     }
 
     fn pack_columns(self, decoder: &Decoder, lines: &Lines<'_>, packed: &mut [Self::ColumnBlock]) {

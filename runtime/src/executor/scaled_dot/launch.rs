@@ -3,7 +3,7 @@
 use super::cut::Cut;
 use super::kernel::Kernel;
 use super::pack::Lines;
-use super::{ScaledDot, ScaledDotBuffers, Side};
+use super::{Groups, ScaledDot, ScaledDotBuffers};
 use crate::bundle::MatrixLayout;
 use crate::executor::prefetch;
 use crate::executor::team::Member;
@@ -29,6 +29,22 @@ pub(super) struct Launch<'a, K: Kernel> {
     workers: *mut u8,
     result: *mut f32,
     tensor_scale: f32,
+    groups: &'a Groups,
+    /// Of a grouped product, how many tasks the groups before each have.
+    first_tasks: Vec<usize>,
+}
+
+/// One product of a launch.
+struct Part {
+    /// The first of its rows in storage.
+    rows_offset: usize,
+    rows: usize,
+    /// What is summed over, and the blocks that lies in.
+    elements: Range<usize>,
+    blocks: Range<usize>,
+    /// Which of the packed panels of columns are its.
+    columns: usize,
+    result_offset: usize,
 }
 
 // SAFETY: the addresses are used by unsafe functions, which state what must hold of them.
@@ -57,6 +73,7 @@ impl<'a, K: Kernel> Launch<'a, K> {
         dot: &'a ScaledDot,
         threads: usize,
         buffers: &ScaledDotBuffers,
+        groups: &'a Groups,
     ) -> Self {
         let (lhs_type, rhs_type) = (&dot.product.lhs, &dot.product.rhs);
         // SAFETY: the operands have that many bytes, which nobody writes. The workspace begins with the columns.
@@ -72,10 +89,27 @@ impl<'a, K: Kernel> Launch<'a, K> {
         } else {
             (lhs, rhs)
         };
+        let mut cut = dot.cut(threads);
+        let tasks = |rows: usize| rows.div_ceil(cut.rows) * cut.column_tasks;
+        let counts: Vec<usize> = match groups {
+            Groups::None => Vec::new(),
+            Groups::Rows(ranges) => ranges.iter().map(|rows| tasks(rows.len())).collect(),
+            Groups::Depth(ranges) => vec![tasks(dot.rows.count); ranges.len()],
+        };
+        let first_tasks = counts.iter().scan(0, |sum, count| {
+            *sum += count;
+            Some(*sum - count)
+        });
+        let first_tasks = first_tasks.collect();
+        if !matches!(groups, Groups::None) {
+            cut.tasks = counts.iter().sum();
+        }
         Self {
             kernel,
             dot,
-            cut: dot.cut(threads),
+            groups,
+            first_tasks,
+            cut,
             row_bytes,
             column_bytes,
             columns: buffers.workspace.cast(),
@@ -118,6 +152,10 @@ impl<'a, K: Kernel> Launch<'a, K> {
     unsafe fn pack_columns(&self, panels: Range<usize>) {
         let dot = self.dot;
         for panel in panels {
+            if matches!(self.groups, Groups::Rows(ranges) if ranges[panel / self.panels].is_empty())
+            {
+                continue;
+            }
             // SAFETY: the workspace has room for every panel's blocks, and these are the caller's alone.
             let packed = unsafe {
                 slice::from_raw_parts_mut(self.columns.add(panel * dot.blocks), dot.blocks)
@@ -126,8 +164,14 @@ impl<'a, K: Kernel> Launch<'a, K> {
                 panel / self.panels,
                 panel % self.panels * K::GEOMETRY.columns,
             );
-            let count = K::GEOMETRY.columns;
-            let lines = self.lines(&dot.columns, self.column_bytes, product, first, count);
+            let offset = self.batch_offset(product, dot.columns.batch_strides.iter().copied());
+            let lines = Lines {
+                storage: &dot.columns.storage,
+                bytes: self.column_bytes,
+                first: offset + first * dot.columns.stride,
+                step: dot.columns.stride,
+                count: K::GEOMETRY.columns.min(dot.columns.count - first),
+            };
             self.kernel.pack_columns(&dot.decoder, &lines, packed);
         }
     }
@@ -167,53 +211,72 @@ impl<'a, K: Kernel> Launch<'a, K> {
     /// All columns are packed; nobody else reads or writes the task's part of the result.
     unsafe fn task(&self, task: usize, own: &mut Own<'_, K>) {
         let (dot, cut) = (self.dot, &self.cut);
-        let product = task / (cut.row_tasks * cut.column_tasks);
-        let first_row = task / cut.column_tasks % cut.row_tasks * cut.rows;
+        let (number, task) = match self.groups {
+            Groups::None => {
+                let tasks = cut.row_tasks * cut.column_tasks;
+                (task / tasks, task % tasks)
+            }
+            Groups::Rows(_) | Groups::Depth(_) => {
+                // A group without tasks has the first task of the next.
+                let number = self.first_tasks.partition_point(|&first| first <= task) - 1;
+                (number, task - self.first_tasks[number])
+            }
+        };
+        let part = self.part(number);
+        let first_row = task / cut.column_tasks * cut.rows;
         let first_column = task % cut.column_tasks * cut.columns;
         let row_panels = cut
             .rows
-            .min(dot.rows.count - first_row)
+            .min(part.rows - first_row)
             .div_ceil(K::GEOMETRY.rows);
         let columns = cut.columns.min(dot.columns.count - first_column);
-        let mut begin = 0;
+        let mut begin = part.blocks.start;
         loop {
-            let end = dot.blocks.min(begin + dot.stretch);
+            let end = part.blocks.end.min(begin + dot.stretch);
             let length = end - begin;
             for panel in 0..row_panels {
                 let first = first_row + panel * K::GEOMETRY.rows;
-                let count = K::GEOMETRY.rows;
-                let lines = self.lines(&dot.rows, self.row_bytes, product, first, count);
+                let lines = Lines {
+                    storage: &dot.rows.storage,
+                    bytes: self.row_bytes,
+                    first: part.rows_offset + first * dot.rows.stride,
+                    step: dot.rows.stride,
+                    count: K::GEOMETRY.rows.min(part.rows - first),
+                };
                 let packed = &mut own.rows[panel * length..][..length];
                 self.kernel
                     .pack_rows(&dot.decoder, &lines, begin..end, packed);
+                self.mask(&part, begin, packed);
             }
             for column_panel in 0..columns.div_ceil(K::GEOMETRY.columns) {
                 let column = first_column + column_panel * K::GEOMETRY.columns;
                 // SAFETY: the caller's promise.
-                let panel = unsafe { self.packed_columns(product, column / K::GEOMETRY.columns) };
+                let panel =
+                    unsafe { self.packed_columns(part.columns, column / K::GEOMETRY.columns) };
                 for row_panel in 0..row_panels {
                     let row = first_row + row_panel * K::GEOMETRY.rows;
                     // What is done in one stretch needs no place of its own.
-                    let place = match length == dot.blocks {
+                    let place = match length == part.blocks.len() {
                         true => 0,
                         false => column_panel * row_panels + row_panel,
                     };
                     let tile = &mut own.tiles[place];
                     let rows = &own.rows[row_panel * length..][..length];
                     let columns = &panel[begin..end];
-                    let result = self.place(product, row, column);
-                    if end == dot.blocks {
+                    let result = self.place(&part, row, column);
+                    if end == part.blocks.end {
                         self.prefetch(&result);
                     }
-                    self.kernel.accumulate(begin == 0, rows, columns, tile);
-                    if end == dot.blocks {
+                    let fresh = begin == part.blocks.start;
+                    self.kernel.accumulate(fresh, rows, columns, tile);
+                    if end == part.blocks.end {
                         // SAFETY: the caller's promise.
                         unsafe { self.store(&result, tile) };
                     }
                 }
             }
             begin = end;
-            if begin == dot.blocks {
+            if begin == part.blocks.end {
                 return;
             }
         }
@@ -267,34 +330,80 @@ impl<'a, K: Kernel> Launch<'a, K> {
     }
 
     /// Where the tile from there on lies in the result.
-    fn place(&self, product: usize, row: usize, column: usize) -> Place {
+    fn place(&self, part: &Part, row: usize, column: usize) -> Place {
         let dot = self.dot;
-        let strides = dot.product.batch.iter().map(|d| d.result_stride);
         Place {
-            offset: self.batch_offset(product, strides)
+            offset: part.result_offset
                 + row * dot.result.row_stride
                 + column * dot.result.column_stride,
-            rows: K::GEOMETRY.rows.min(dot.rows.count - row),
+            rows: K::GEOMETRY.rows.min(part.rows - row),
             columns: K::GEOMETRY.columns.min(dot.columns.count - column),
         }
     }
 
-    /// At most `count` of a side's lines in one product, from line `first` on.
-    fn lines(
-        &self,
-        side: &'a Side,
-        bytes: &'a [u8],
-        product: usize,
-        first: usize,
-        count: usize,
-    ) -> Lines<'a> {
-        let offset = self.batch_offset(product, side.batch_strides.iter().copied());
-        Lines {
-            storage: &side.storage,
-            bytes,
-            first: offset + first * side.stride,
-            step: side.stride,
-            count: count.min(side.count - first),
+    /// A product of the launch, or a group.
+    fn part(&self, number: usize) -> Part {
+        let dot = self.dot;
+        let whole = Part {
+            rows_offset: 0,
+            rows: dot.rows.count,
+            elements: 0..dot.axis,
+            blocks: 0..dot.blocks,
+            columns: 0,
+            result_offset: 0,
+        };
+        match self.groups {
+            Groups::None => {
+                let results = dot.product.batch.iter().map(|d| d.result_stride);
+                let rows = dot.rows.batch_strides.iter().copied();
+                Part {
+                    rows_offset: self.batch_offset(number, rows),
+                    columns: number,
+                    result_offset: self.batch_offset(number, results),
+                    ..whole
+                }
+            }
+            Groups::Rows(ranges) => Part {
+                rows_offset: ranges[number].start * dot.rows.stride,
+                rows: ranges[number].len(),
+                columns: number,
+                result_offset: ranges[number].start * dot.result.row_stride,
+                ..whole
+            },
+            Groups::Depth(ranges) => {
+                let elements = ranges[number].clone();
+                let block = self.block();
+                Part {
+                    blocks: match elements.is_empty() {
+                        true => 0..0,
+                        false => elements.start / block..elements.end.div_ceil(block),
+                    },
+                    elements,
+                    result_offset: number * dot.rows.count * dot.columns.count,
+                    ..whole
+                }
+            }
+        }
+    }
+
+    /// The elements of a block.
+    fn block(&self) -> usize {
+        self.dot.axis / self.dot.blocks.max(1)
+    }
+
+    /// Clears what a part does not sum over of its packed rows' blocks, the first of them `first`.
+    fn mask(&self, part: &Part, first: usize, packed: &mut [K::RowBlock]) {
+        let block = self.block();
+        let ends = [part.elements.start, part.elements.end].into_iter();
+        for end in ends.filter(|end| !end.is_multiple_of(block)) {
+            let number = end / block;
+            let Some(packed) = number.checked_sub(first).and_then(|n| packed.get_mut(n)) else {
+                continue;
+            };
+            let begin = number * block;
+            let elements = part.elements.start.max(begin)..part.elements.end.min(begin + block);
+            self.kernel
+                .keep(elements.start - begin..elements.end - begin, packed);
         }
     }
 

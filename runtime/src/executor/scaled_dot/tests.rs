@@ -585,3 +585,106 @@ fn the_detected_level_is_the_fastest_there_is() {
     let available: Vec<Level> = levels().collect();
     assert_eq!(available.last(), Some(&Level::detect()));
 }
+
+/// Computes a grouped product at every level; rows of the result behind the last group are part of it.
+fn grouped(
+    lhs: (&ScaledType, &[u8]),
+    rhs: (&ScaledType, &[u8]),
+    sizes: &[i32],
+    length: usize,
+    check: impl Fn(&[f32], Level),
+) {
+    let product = GroupedScaledDot::new(lhs.0.clone(), rhs.0.clone(), sizes.len()).unwrap();
+    let team = Team::new(NonZeroUsize::new(2)).unwrap();
+    for level in levels() {
+        let product = product.clone().with_level(level);
+        let workspace = Memory::zeroed(product.workspace_bytes(team.threads())).unwrap();
+        let mut result = vec![f32::NAN; length];
+        let buffers = GroupedScaledDotBuffers {
+            lhs: lhs.1.as_ptr(),
+            rhs: rhs.1.as_ptr(),
+            group_sizes: sizes.as_ptr(),
+            result: result.as_mut_ptr(),
+            workspace: workspace.pointer(),
+        };
+        // SAFETY: the buffers are as long as the types and the workspace's size say.
+        let done = team.enter(|member| unsafe { product.run(member, buffers) });
+        done.unwrap();
+        check(&result, level);
+    }
+}
+
+#[test]
+fn rows_of_groups_meet_their_groups_columns() {
+    for (format, sizes) in FORMATS.into_iter().flat_map(|format| {
+        [[5, 0, 70, 1, 0], [0, 0, 0, 0, 80], [0, 0, 0, 0, 0]].map(|sizes| (format, sizes))
+    }) {
+        let (rows, n, k) = (83, 70, 80);
+        let lhs_type = scaled_type(rows, k, format);
+        let (axis, blocks, layout) = (1, BlockShape::Vector, ScaleLayout::Linear);
+        let rhs_type = ScaledType::new([sizes.len(), k, n], format, axis, blocks, layout).unwrap();
+        let lhs = operand(&lhs_type, ScaleCodes::Usual, 0.375, 1);
+        let rhs = operand(&rhs_type, ScaleCodes::Usual, 1.7e-3, 2);
+        let decoded = [decode(&lhs_type, &lhs), decode(&rhs_type, &rhs)];
+        let mut definition = vec![0.0; rows * n];
+        let groups = tessera_numerics::group_ranges(&sizes, rows).unwrap();
+        for (group, range) in groups.into_iter().enumerate() {
+            for row in range {
+                for column in 0..n {
+                    let right = (&decoded[1], group * n + column);
+                    let element = expected(format, (&decoded[0], row), right);
+                    definition[row * n + column] = element.defined;
+                }
+            }
+        }
+        let (lhs, rhs) = ((&lhs_type, &lhs[..]), (&rhs_type, &rhs[..]));
+        grouped(lhs, rhs, &sizes, rows * n, |found, level| {
+            assert_same_bits(found, &definition, &format!("{level}, {format}, {sizes:?}"));
+        });
+    }
+}
+
+#[test]
+fn groups_that_cut_through_blocks_count_their_own_elements() {
+    // Longer than a stretch; groups that begin, end or lie inside of blocks, one larger than a stretch.
+    let sizes = [3, 0, 20, 1, 8, 500, 32];
+    for format in FORMATS {
+        let (m, n, k) = (7, 70, 600);
+        let (lhs_type, rhs_type) = (scaled_type(m, k, format), scaled_type(n, k, format));
+        let lhs = operand(&lhs_type, ScaleCodes::Any, 0.375, 3);
+        let rhs = operand(&rhs_type, ScaleCodes::Usual, 1.7e-3, 4);
+        let (left, right) = (decode(&lhs_type, &lhs), decode(&rhs_type, &rhs));
+        let mut definition = Vec::new();
+        for range in tessera_numerics::group_ranges(&sizes, k).unwrap() {
+            // The lhs with what lies outside cleared, its blocks without an element of the group left out.
+            let rows = left.rows.iter().map(|row| {
+                let elements = row.elements.iter().enumerate();
+                let elements = elements.map(|(i, &x)| if range.contains(&i) { x } else { 0.0 });
+                let length = format.block().unwrap().0;
+                let scales = row.scales.iter().enumerate().map(|(block, &scale)| {
+                    let (begin, end) = (block * length, (block + 1) * length);
+                    let is_met = range.start < end && begin < range.end;
+                    if is_met { scale } else { 0.0 }
+                });
+                Row {
+                    elements: elements.collect(),
+                    scales: scales.collect(),
+                }
+            });
+            let own = Decoded {
+                rows: rows.collect(),
+                tensor_scale: left.tensor_scale,
+            };
+            for row in 0..m {
+                for column in 0..n {
+                    let element = expected(format, (&own, row), (&right, column));
+                    definition.push(element.defined);
+                }
+            }
+        }
+        let (lhs, rhs) = ((&lhs_type, &lhs[..]), (&rhs_type, &rhs[..]));
+        grouped(lhs, rhs, &sizes, definition.len(), |found, level| {
+            assert_same_bits(found, &definition, &format!("{level}, {format}"));
+        });
+    }
+}

@@ -3,6 +3,8 @@
 //! Elements are packed as integers of a byte, twice the E2M1 number, four along the axis to a word. `GROUPS` is the
 //! number of words of a block: 4 for nvfp4, 8 for mxfp4.
 
+use std::ops::Range;
+
 /// Rows of a tile.
 pub(super) const ROWS: usize = 3;
 
@@ -27,6 +29,26 @@ pub(super) struct RowBlock<const GROUPS: usize> {
     pub(super) scales: [f32; ROWS],
     /// −3 times the scale.
     pub(super) shifts: [f32; ROWS],
+}
+
+impl<const GROUPS: usize> RowBlock<GROUPS> {
+    /// Clears the elements outside of a range.
+    pub(super) fn keep(&mut self, kept: Range<usize>) {
+        for (words, start) in self.elements.iter_mut().zip(&mut self.start) {
+            let mut sum = 0;
+            for (number, word) in words.iter_mut().enumerate() {
+                let mut bytes = word.to_le_bytes();
+                for (place, byte) in bytes.iter_mut().enumerate() {
+                    if !kept.contains(&(4 * number + place)) {
+                        *byte = 0;
+                    }
+                    sum += i32::from(*byte as i8);
+                }
+                *word = i32::from_le_bytes(bytes);
+            }
+            *start = THREE - BIAS * sum;
+        }
+    }
 }
 
 /// One block of each of [`COLUMNS`] columns.

@@ -1,11 +1,11 @@
-//! Kernels on scaled tensors, and those that prepare for them, as the runtime computes them.
+//! Kernels on scaled tensors, those that prepare for them, and grouped products, as the runtime computes them.
 
 use super::super::units::Builtin;
 use super::dot::{Strided, joined};
 use tessera_ir::plan::Kernel;
 use tessera_ir::{Binary, Definition, Graph, OpKind, ScaledType, ValueId};
 use tessera_runtime::bundle::{
-    BatchDimension, Code, Hadamard, MatrixLayout, Quantize, QuantizeOutput, ScaledDot,
+    BatchDimension, Code, GroupedGemm, Hadamard, MatrixLayout, Quantize, QuantizeOutput, ScaledDot,
 };
 
 /// The kernel as one that the runtime computes; `None` where it is more or something else.
@@ -28,6 +28,15 @@ pub fn builtin(kernel: &Kernel) -> Option<Builtin> {
             negative: signs.iter().map(|&sign| sign < 0).collect(),
         }),
         OpKind::Orthonormalize {} => Code::Orthonormalize,
+        OpKind::GroupedDot {
+            lhs_contracting_dimension,
+            rhs_contracting_dimension,
+            ..
+        } => Code::GroupedGemm(GroupedGemm {
+            lhs_contracting: *lhs_contracting_dimension,
+            rhs_contracting: *rhs_contracting_dimension,
+        }),
+        OpKind::GroupedScaledDot { .. } => Code::GroupedScaledDot,
         OpKind::ScaledDot {
             lhs_batching_dimensions,
             rhs_batching_dimensions,
