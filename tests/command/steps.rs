@@ -36,6 +36,12 @@ fn a_tiny_mixture_of_experts_trains_as_in_jax() {
 }
 
 #[test]
+fn a_tiny_mixture_of_experts_with_grouped_products_trains_as_in_jax() {
+    agrees_with_jax("moe_ragged_tiny", "20", &[]);
+    agrees_with_jax("moe_ragged_tiny", "3", &["--interpret"]);
+}
+
+#[test]
 fn the_interpreter_trains_as_jax_does() {
     agrees_with_jax("llama_tiny", "3", &["--interpret"]);
     agrees_with_jax("moe_tiny", "3", &["--interpret"]);

@@ -4,6 +4,7 @@ mod contraction;
 mod control;
 mod elementwise;
 mod indexing;
+mod ragged;
 mod reduction;
 mod shape;
 
@@ -137,7 +138,8 @@ fn donations(function: &RawFunction<'_>) -> Result<Vec<Option<usize>>, Diagnosti
 
 /// Whether the importer knows what an op of that name means.
 pub(crate) fn is_supported(name: &str) -> bool {
-    const OTHERS: [&str; 31] = [
+    const OTHERS: [&str; 32] = [
+        "chlo.ragged_dot",
         "chlo.top_k",
         "func.call",
         "func.return",
@@ -337,6 +339,7 @@ impl<'r, 's> Scope<'r, 's> {
             "stablehlo.sort" => reduction::sort(self, op),
             "chlo.top_k" => reduction::top_k(self, op),
             "stablehlo.dot_general" => contraction::dot_general(self, op),
+            "chlo.ragged_dot" => ragged::ragged_dot(self, op),
             "stablehlo.gather" => indexing::gather(self, op),
             "stablehlo.scatter" => indexing::scatter(self, op),
             "stablehlo.while" => control::while_loop(self, op),

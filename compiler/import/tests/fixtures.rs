@@ -41,7 +41,7 @@ fn without_input_names(mut module: Module) -> Module {
 
 #[test]
 fn training_steps_import() {
-    for step in ["llama", "llama_tiny", "moe", "moe_tiny"] {
+    for step in ["llama", "llama_tiny", "moe", "moe_tiny", "moe_ragged_tiny"] {
         let module = read(&fixtures().join("steps").join(step).join("step.mlir"));
         let entry = module.entry().unwrap();
         let donated = entry

@@ -14,10 +14,6 @@ pub(super) fn dot_general(
 ) -> Result<Vec<ValueId>, Diagnostic> {
     let numbers = op.attribute("dot_dimension_numbers")?.dictionary()?;
     let element = op.result_type()?.element;
-    let types = op.operand_types.iter().map(|operand| operand.element);
-    let wide = types
-        .chain([element])
-        .any(|element| element == ElementType::F64);
     let mut operands = scope.operands(op)?;
     let algorithm = algorithm(op)?;
     if let Some(algorithm) = &algorithm {
@@ -33,15 +29,23 @@ pub(super) fn dot_general(
         rhs_batching_dimensions: dimensions(numbers, "rhs_batching_dimensions")?,
         lhs_contracting_dimensions: dimensions(numbers, "lhs_contracting_dimensions")?,
         rhs_contracting_dimensions: dimensions(numbers, "rhs_contracting_dimensions")?,
-        accumulator: match element {
-            _ if algorithm.is_some() => algorithm.map_or(element, |a| a.accumulator),
-            _ if wide => ElementType::F64,
-            element if element.is_float() => ElementType::F32,
-            integer => integer,
+        accumulator: match algorithm {
+            Some(algorithm) => algorithm.accumulator,
+            None => accumulator(op, element),
         },
         element,
     };
     scope.push_on(op, kind, operands)
+}
+
+/// The accumulator that a product's types ask for.
+pub(super) fn accumulator(op: &RawOp<'_>, element: ElementType) -> ElementType {
+    let types = op.operand_types.iter().map(|operand| operand.element);
+    match element {
+        _ if types.chain([element]).any(|one| one == ElementType::F64) => ElementType::F64,
+        element if element.is_float() => ElementType::F32,
+        integer => integer,
+    }
 }
 
 /// How a product is to be made: the precisions the operands are rounded to, and that of the sum.

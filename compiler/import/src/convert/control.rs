@@ -1,6 +1,6 @@
 //! Loops, branches and calls. What their regions use from outside becomes operands.
 
-use super::{Scope, free_values};
+use super::{Scope, free_values, ragged};
 use crate::raw::{RawOp, RawRegion};
 use tessera_ir::diagnostic::Diagnostic;
 use tessera_ir::text::ValueUse;
@@ -61,8 +61,15 @@ pub(super) fn call(scope: &mut Scope<'_, '_>, op: &RawOp<'_>) -> Converted {
     call_by(scope, op, "callee")
 }
 
-/// A composite is what its decomposition computes.
+/// A composite is what its decomposition computes; a grouped product is that op.
 pub(super) fn composite(scope: &mut Scope<'_, '_>, op: &RawOp<'_>) -> Converted {
+    let name = op
+        .attributes
+        .get("name")
+        .and_then(|name| name.string().ok());
+    if name == Some("chlo.ragged_dot") {
+        return ragged::composite(scope, op);
+    }
     call_by(scope, op, "decomposition")
 }
 

@@ -23,6 +23,11 @@ fn mixture_of_experts_with_checkpointing() {
     check("moe_tiny_checkpoint");
 }
 
+#[test]
+fn mixture_of_experts_with_grouped_products() {
+    check("moe_ragged_tiny");
+}
+
 fn check(name: &str) {
     let read = |file: &str| {
         std::fs::read_to_string(fixtures().join("steps").join(name).join(file)).unwrap()
