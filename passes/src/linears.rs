@@ -92,7 +92,7 @@ pub struct Parameter {
 /// A matrix product that belongs to a linear.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Product {
-    /// The op, a `dot_general`.
+    /// The op, a `dot_general` or a `grouped_dot`.
     pub place: Place,
     /// The linear. Where the wgrads of several are one and the same op, it is the first of them; each lists the op.
     pub linear: LinearId,
@@ -150,8 +150,8 @@ pub enum Side {
 /// The sizes of a linear Y = X W: X is l × m, W is m × n, Y is l × n, for each of a batch of such products.
 ///
 /// They are the same for the three roles where these are products of the same tensors: dgrad multiplies l × n by n × m,
-/// wgrad m × l by l × n. (A step may multiply other ones: as JAX lowers a ragged product, only its wgrad is a batch of
-/// products.) Where several dimensions of a tensor play one part, the size is their product. Of a product that is no
+/// wgrad m × l by l × n. (A step may multiply other ones: as JAX lowers a ragged product for CPUs, only its wgrad is a
+/// batch of products.) Where several dimensions of a tensor play one part, the size is their product. Of a product that is no
 /// linear's, l and n are what stays of the first and the second operand, m is summed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dimensions {
@@ -163,18 +163,25 @@ pub struct Dimensions {
     pub m: usize,
     /// The columns of W and Y: output features.
     pub n: usize,
+    /// Whether rows of X and Y are in groups, one for each of the batch: then l is that of all groups together.
+    pub is_grouped: bool,
 }
 
 impl fmt::Display for Dimensions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.batch != 1 {
+        if self.batch != 1 && !self.is_grouped {
             write!(f, "{}·", self.batch)?;
         }
-        write!(f, "{}×{}×{}", self.l, self.m, self.n)
+        write!(f, "{}×{}×{}", self.l, self.m, self.n)?;
+        match (self.is_grouped, self.batch) {
+            (false, _) => Ok(()),
+            (true, 1) => f.write_str(" in 1 group"),
+            (true, groups) => write!(f, " in {groups} groups"),
+        }
     }
 }
 
-/// A `dot_general` that is no linear's product.
+/// A `dot_general` or `grouped_dot` that is no linear's product.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Other {
     /// The op.

@@ -6,7 +6,7 @@ use super::state::State;
 use super::{Dimensions, Place};
 use tessera_ir::OpKind;
 
-/// A `dot_general`.
+/// A `dot_general` or a `grouped_dot`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dot {
     pub(super) site: Site,
@@ -23,6 +23,8 @@ pub(super) struct Sizes {
     /// What stays of either operand.
     pub(super) free: [usize; 2],
     pub(super) contracted: usize,
+    /// Whether it is a grouped product: then there is a matrix for each of the batch on one side alone.
+    pub(super) is_grouped: bool,
 }
 
 impl Sizes {
@@ -33,6 +35,7 @@ impl Sizes {
             l: self.free[0],
             m: self.contracted,
             n: self.free[1],
+            is_grouped: self.is_grouped,
         }
     }
 }
@@ -41,16 +44,29 @@ impl Sizes {
 pub(super) fn dots(flow: &Flow<'_>) -> Vec<Dot> {
     let dots = flow.sites.iter().filter_map(|&site| {
         let op = &flow.operation(site).op;
-        let OpKind::DotGeneral {
-            lhs_batching_dimensions,
-            rhs_batching_dimensions,
-            lhs_contracting_dimensions,
-            rhs_contracting_dimensions,
-            ..
-        } = &op.kind
-        else {
-            return None;
+        let (batching, contracting) = match &op.kind {
+            OpKind::DotGeneral {
+                lhs_batching_dimensions: lhs_batching,
+                rhs_batching_dimensions: rhs_batching,
+                lhs_contracting_dimensions: lhs_contracting,
+                rhs_contracting_dimensions: rhs_contracting,
+                ..
+            } => (
+                (lhs_batching, rhs_batching),
+                (lhs_contracting, rhs_contracting),
+            ),
+            OpKind::GroupedDot {
+                lhs_contracting_dimension,
+                rhs_contracting_dimension,
+                ..
+            } => {
+                let contracting = [*lhs_contracting_dimension, *rhs_contracting_dimension];
+                return Some(grouped(flow, site, contracting));
+            }
+            _ => return None,
         };
+        let (lhs_batching_dimensions, rhs_batching_dimensions) = batching;
+        let (lhs_contracting_dimensions, rhs_contracting_dimensions) = contracting;
         let operands = [op.operands[0], op.operands[1]].map(|value| flow.node(site.frame, value));
         let [lhs, rhs] = operands.map(|node| flow.shape(node));
         let size = |dimensions: &[usize]| -> usize { dimensions.iter().map(|&d| lhs[d]).product() };
@@ -66,6 +82,7 @@ pub(super) fn dots(flow: &Flow<'_>) -> Vec<Dot> {
                 free(rhs, [rhs_batching_dimensions, rhs_contracting_dimensions]),
             ],
             contracted: size(lhs_contracting_dimensions),
+            is_grouped: false,
         };
         Some(Dot {
             site,
@@ -75,6 +92,29 @@ pub(super) fn dots(flow: &Flow<'_>) -> Vec<Dot> {
         })
     });
     dots.collect()
+}
+
+/// A `grouped_dot` that sums over those dimensions.
+fn grouped(flow: &Flow<'_>, site: Site, contracting: [usize; 2]) -> Dot {
+    let op = &flow.operation(site).op;
+    let [lhs, rhs, group_sizes] = [0, 1, 2].map(|n| flow.node(site.frame, op.operands[n]));
+    let free = |node: Node, contracting: usize| {
+        let shape = flow.shape(node);
+        let own = shape.len() - 2..shape.len();
+        let mut free = own.filter(|&dimension| dimension != contracting);
+        free.next().map_or(1, |dimension| shape[dimension])
+    };
+    Dot {
+        site,
+        operands: [lhs, rhs],
+        result: flow.result(site, 0),
+        sizes: Sizes {
+            batch: flow.len(group_sizes),
+            free: [free(lhs, contracting[0]), free(rhs, contracting[1])],
+            contracted: flow.shape(lhs)[contracting[0]],
+            is_grouped: true,
+        },
+    }
 }
 
 /// The place of an op.

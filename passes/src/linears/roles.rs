@@ -270,5 +270,6 @@ fn dimensions(dot: &Dot, role: Role, lhs: Side) -> Dimensions {
         l,
         m,
         n,
+        is_grouped: sizes.is_grouped,
     }
 }

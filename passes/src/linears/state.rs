@@ -65,7 +65,10 @@ fn keeps(flow: &Flow<'_>, state: &State) -> bool {
         }
         let definition = flow.definition(node);
         let kind = definition.map(|(site, _)| &flow.operation(site).op.kind);
-        if !matches!(kind, Some(OpKind::DotGeneral { .. })) {
+        if !matches!(
+            kind,
+            Some(OpKind::DotGeneral { .. } | OpKind::GroupedDot { .. })
+        ) {
             walk.follow(node);
         }
     }

@@ -137,7 +137,7 @@ impl Keep {
             pattern.cloned().map(KeptReason::Name)
         };
         let by_size = || {
-            let Dimensions { batch: _, l, m, n } = linear.sizes;
+            let Dimensions { l, m, n, .. } = linear.sizes;
             let (smallest, least) = (l.min(m).min(n), self.smallest_dimension);
             (smallest < least).then_some(KeptReason::Size { smallest, least })
         };

@@ -28,6 +28,7 @@
 mod blocks;
 mod decision;
 mod emitter;
+mod grouped;
 mod lookup;
 mod loops;
 mod matrix;
@@ -42,7 +43,7 @@ mod split;
 mod state;
 
 pub use notes::Note;
-pub use outcome::{Expanded, Kept, Outcome, Row, StayReason};
+pub use outcome::{Expanded, GroupedReason, Kept, Outcome, Row, StayReason};
 pub use state::State;
 
 use super::{Recipe, preset};

@@ -1,6 +1,7 @@
 //! The pass `recipe`: what each expansion computes, held against its formula, and whole steps under every preset.
 
 mod formulas;
+mod grouped;
 mod state;
 mod steps;
 mod text;

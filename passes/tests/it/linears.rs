@@ -10,12 +10,13 @@ use tessera_passes::linears::{
     find,
 };
 
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     "llama",
     "llama_tiny",
     "moe",
     "moe_tiny",
     "moe_tiny_checkpoint",
+    "moe_ragged_tiny",
 ];
 
 /// The small steps, made by `make_fixtures.py` beside them.
@@ -145,6 +146,7 @@ fn the_llamas_sizes_are_those_of_its_configuration() {
         l: tokens,
         m,
         n,
+        is_grouped: false,
     };
     let sizes = |number: usize| -> Vec<Dimensions> {
         let products = linears.products_of(LinearId(number));
@@ -256,16 +258,27 @@ fn sides_have_the_sizes_that_the_dimensions_say() {
     for (name, module) in steps.chain(small) {
         let (module, linears) = analysed(&module);
         for product in &linears.products {
-            let Dimensions { batch, l, m, n } = product.dimensions;
+            let Dimensions {
+                batch,
+                l,
+                m,
+                n,
+                is_grouped,
+            } = product.dimensions;
             let kind = &product.place.find(&module).unwrap().op.kind;
-            assert!(matches!(kind, OpKind::DotGeneral { .. }), "{name}");
+            match kind {
+                OpKind::DotGeneral { .. } => assert!(!is_grouped, "{name}"),
+                OpKind::GroupedDot { .. } => assert!(is_grouped, "{name}"),
+                other => panic!("{name}: {other:?}"),
+            }
+            let of_rows = if is_grouped { 1 } else { batch };
             for (side, size) in [
-                (Side::Activation, l * m),
-                (Side::Weight, m * n),
-                (Side::Gradient, l * n),
+                (Side::Activation, of_rows * l * m),
+                (Side::Weight, batch * m * n),
+                (Side::Gradient, of_rows * l * n),
             ] {
                 if let Some(found) = operand(&module, product, side) {
-                    assert_eq!(found.len(), batch * size, "{name}: {product:?}");
+                    assert_eq!(found.len(), size, "{name}: {product:?}");
                 }
             }
         }

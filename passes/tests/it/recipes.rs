@@ -37,5 +37,11 @@ fn format(recipe: &Recipe, role: Role, side: Side) -> Option<Format> {
 }
 
 fn sizes(l: usize, m: usize, n: usize) -> Dimensions {
-    Dimensions { batch: 1, l, m, n }
+    Dimensions {
+        batch: 1,
+        l,
+        m,
+        n,
+        is_grouped: false,
+    }
 }

@@ -229,6 +229,9 @@ impl Decisions {
         element: ElementType,
     ) -> Result<ScaledProduct, StayReason> {
         let matrices = matrix_product(graph, product).ok_or(StayReason::Form)?;
+        if matrices.group_sizes.is_some() {
+            super::grouped::check(recipe).map_err(StayReason::Grouped)?;
+        }
         let sides = [product.lhs, product.rhs];
         let own = |side: Side| recipe.operand(side).ok_or(StayReason::Form);
         let recipes = [*own(sides[0])?, *own(sides[1])?];
@@ -394,7 +397,8 @@ fn region<'m>(module: &'m Module, place: &Place) -> Result<(&'m Graph, &'m Opera
 /// The element type of a product whose operands can be given another precision.
 fn fitness(graph: &Graph, operation: &Operation) -> Result<ElementType, StayReason> {
     let element = |value: ValueId| graph.value_type(value).as_tensor().map(|t| t.element);
-    let values = operation.op.operands.iter().copied();
+    // Behind the two that are multiplied, a grouped product has the sizes of its groups.
+    let values = operation.op.operands.iter().copied().take(2);
     for value in values.chain([operation.result()]) {
         match element(value) {
             Some(ElementType::F16 | ElementType::Bf16 | ElementType::F32) => {}

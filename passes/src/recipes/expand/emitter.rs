@@ -1,5 +1,6 @@
 //! A graph that is being written, with what was made of each value: so that nothing is made twice.
 
+use super::grouped::{GroupMeans, GroupMeansKey};
 use super::matrix::Layout;
 use super::rotation::Rotation;
 use super::scope::Scope;
@@ -86,6 +87,7 @@ pub(super) struct Made {
     pub numbers: HashMap<(ValueId, ElementType), ValueId>,
     pub rotated: HashMap<(ValueId, Rotation, usize), ValueId>,
     pub means: Vec<(MeanKey, Mean)>,
+    pub group_means: HashMap<GroupMeansKey, GroupMeans>,
     pub spectra: Vec<(SpectralKey, Spectral)>,
 }
 

@@ -1,11 +1,11 @@
-//! Operands of a `dot_general` as matrices, and its result as that of a product of matrices.
+//! Operands of a `dot_general` or a `grouped_dot` as matrices, and its result as that of a product of matrices.
 //!
 //! An operand of a linear is rows × columns in the order of the linear's formula: X is tokens × inputs, W inputs × outputs,
 //! dY tokens × outputs, in every role. So forward and wgrad see one matrix X, forward and dgrad one W, dgrad and wgrad one
 //! dY, and what is computed of them is computed once. Dimensions of a batch of products come first.
 
 use crate::linears::{Product, Role, Side};
-use tessera_ir::{Builder, Graph, OpError, OpKind, ValueId};
+use tessera_ir::{Builder, Graph, OpError, OpKind, Operation, ValueId};
 
 /// Which dimension of a matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +42,7 @@ pub(super) struct Layout {
     pub columns: Vec<usize>,
 }
 
-/// A matrix product as a `dot_general` states it.
+/// A matrix product as an op states it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MatrixProduct {
     /// Both operands, in the op's order.
@@ -53,6 +53,8 @@ pub(super) struct MatrixProduct {
     pub shape: Vec<usize>,
     /// … and the order in which the op has them.
     pub permutation: Vec<usize>,
+    /// Of a grouped product the sizes of the groups, in the graph before the pass.
+    pub group_sizes: Option<ValueId>,
 }
 
 /// A value looked at through transposes: dimension `i` of what is seen is dimension `dimensions[i]` of the tensor.
@@ -94,9 +96,19 @@ fn pick(of: &[usize], order: &[usize]) -> Vec<usize> {
     order.iter().map(|&position| of[position]).collect()
 }
 
-/// A linear's product as one of matrices; `None` where the op is no `dot_general`.
+/// A linear's product as one of matrices; `None` where the op is neither `dot_general` nor
+/// `grouped_dot`.
 pub(super) fn matrix_product(graph: &Graph, product: &Product) -> Option<MatrixProduct> {
     let operation = graph.operations().get(product.place.operation.index())?;
+    if let OpKind::GroupedDot {
+        lhs_contracting_dimension,
+        rhs_contracting_dimension,
+        ..
+    } = operation.op.kind
+    {
+        let contracting = [lhs_contracting_dimension, rhs_contracting_dimension];
+        return Some(grouped_product(graph, product, operation, contracting));
+    }
     let OpKind::DotGeneral {
         lhs_batching_dimensions,
         rhs_batching_dimensions,
@@ -167,7 +179,47 @@ pub(super) fn matrix_product(graph: &Graph, product: &Product) -> Option<MatrixP
         contracted,
         shape,
         permutation,
+        group_sizes: None,
     })
+}
+
+/// The same of a grouped product. The matrices of the groups are a batch, rows of groups are not.
+fn grouped_product(
+    graph: &Graph,
+    product: &Product,
+    operation: &Operation,
+    contracting: [usize; 2],
+) -> MatrixProduct {
+    let sides = [product.lhs, product.rhs];
+    let contracted = sides.map(|side| Axis::contracted(product.role, side));
+    let operands = [0, 1].map(|number| {
+        let value = operation.op.operands[number];
+        let view = View::of(graph, value);
+        let rank = view.dimensions.len();
+        // Of three dimensions, the first is that of the groups.
+        let own: Vec<usize> = (rank - 2..rank).collect();
+        let free = own.iter().copied().filter(|&d| d != contracting[number]);
+        let free = view.all(&free.collect::<Vec<_>>());
+        let summed = view.all(&[contracting[number]]);
+        let (rows, columns) = match contracted[number] {
+            Axis::Rows => (summed, free),
+            Axis::Columns => (free, summed),
+        };
+        Layout {
+            tensor: view.tensor,
+            batch: view.all(&(0..rank - 2).collect::<Vec<_>>()),
+            rows,
+            columns,
+        }
+    });
+    let shape = graph.value_type(operation.result()).shape().to_vec();
+    MatrixProduct {
+        operands,
+        contracted,
+        permutation: (0..shape.len()).collect(),
+        shape,
+        group_sizes: operation.op.operands.get(2).copied(),
+    }
 }
 
 impl Layout {

@@ -59,8 +59,36 @@ pub enum StayReason {
     Condition,
     /// It needs state for each round of a loop that does not run a fixed number of times.
     Rounds,
+    /// It is a grouped product, and what the recipe does has no meaning for these.
+    Grouped(GroupedReason),
     /// It is no product of two matrices.
     Form,
+}
+
+/// Why a recipe is not for a grouped product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupedReason {
+    /// Both operands of wgrad would be transformed over the rows.
+    Hadamard,
+    /// Leading directions are taken out of an operand.
+    Spectral,
+    /// A mean is switched by a gate.
+    Gate,
+    /// A mean is quantised.
+    ScaledMean,
+}
+
+impl fmt::Display for GroupedReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hadamard => {
+                "a Hadamard transform over the rows would mix those of different groups"
+            }
+            Self::Spectral => "leading directions are not taken out of the rows of groups",
+            Self::Gate => "there is no gate for the means of groups",
+            Self::ScaledMean => "the means of groups are not quantised",
+        })
+    }
 }
 
 impl fmt::Display for StayReason {
@@ -75,6 +103,7 @@ impl fmt::Display for StayReason {
             Self::Rounds => f.write_str(
                 "its split keeps state for each round of a loop, which does not run a fixed number of times",
             ),
+            Self::Grouped(reason) => write!(f, "it is a grouped product: {reason}"),
             Self::Form => f.write_str("it is no product of two matrices"),
         }
     }

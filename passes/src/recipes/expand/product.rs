@@ -36,7 +36,7 @@ struct Prepared {
 
 /// What the splits leave, transformed where the product is.
 #[derive(Clone, Copy)]
-enum Residual {
+pub(super) enum Residual {
     Scaled(ValueId),
     High(HighPrecision, ValueId),
 }
@@ -66,10 +66,12 @@ pub(super) struct ProductWriter<'a> {
 
 impl ProductWriter<'_> {
     /// Writes the product of two tensors, given as the graph that is written has them, and gives it as the op gave it.
+    /// Of a grouped product the sizes of the groups are given, too.
     pub fn write(
         &mut self,
         product: &ScaledProduct,
         tensors: [ValueId; 2],
+        group_sizes: Option<ValueId>,
     ) -> Result<ValueId, OpError> {
         let rotation = match product.recipe.hadamard() {
             Some(recipe) => {
@@ -79,22 +81,32 @@ impl ProductWriter<'_> {
             None => None,
         };
         let rotation = rotation.as_ref();
-        let [left, right] = &product.operands;
-        let repeats = |number| product.repeats.map(|first| (first, number));
-        self.sites.begin((product.number, 0), repeats(0));
-        let left = self.prepared(left, tensors[0], rotation)?;
-        self.sites.begin((product.number, 1), repeats(1));
-        let right = self.prepared(right, tensors[1], rotation)?;
-        let main = self.residuals(&left, &right)?;
-        let sum = match self.form {
-            Form::Factored => self.factored(main, &left, &right, rotation)?,
-            Form::Plain => self.plain(main, &left, &right, rotation)?,
+        let sum = match group_sizes {
+            Some(sizes) => self.grouped(product, tensors, sizes, rotation)?,
+            None => {
+                let [left, right] = &product.operands;
+                self.begin(product, 0);
+                let left = self.prepared(left, tensors[0], rotation)?;
+                self.begin(product, 1);
+                let right = self.prepared(right, tensors[1], rotation)?;
+                let main = self.residuals(&left, &right)?;
+                match self.form {
+                    Form::Factored => self.factored(main, &left, &right, rotation)?,
+                    Form::Plain => self.plain(main, &left, &right, rotation)?,
+                }
+            }
         };
         let restored = product.product.restore(&mut self.e.b, sum)?;
         match product.element {
             ElementType::F32 => Ok(restored),
             element => self.e.b.convert(restored, element),
         }
+    }
+
+    /// Begins the random roundings of an operand.
+    pub(super) fn begin(&mut self, product: &ScaledProduct, number: usize) {
+        let repeats = product.repeats.map(|first| (first, number));
+        self.sites.begin((product.number, number), repeats);
     }
 
     fn prepared(
@@ -147,7 +159,11 @@ impl ProductWriter<'_> {
         })
     }
 
-    fn matrix(&mut self, operand: &ScaledOperand, tensor: ValueId) -> Result<ValueId, OpError> {
+    pub(super) fn matrix(
+        &mut self,
+        operand: &ScaledOperand,
+        tensor: ValueId,
+    ) -> Result<ValueId, OpError> {
         if let Some(&made) = self.e.made.matrices.get(&operand.layout) {
             return Ok(made);
         }
@@ -159,13 +175,22 @@ impl ProductWriter<'_> {
     /// The product of the residuals.
     fn residuals(&mut self, left: &Prepared, right: &Prepared) -> Result<ValueId, OpError> {
         let axes = (left.contracted.index(), right.contracted.index());
-        let precision = match (left.residual, right.residual) {
-            (Residual::Scaled(lhs), Residual::Scaled(rhs)) => {
-                if self.e.multiply_as_scaled(lhs, rhs) {
-                    return self.e.scaled_dot(lhs, rhs);
-                }
-                HighPrecision::F32
-            }
+        if let (Residual::Scaled(lhs), Residual::Scaled(rhs)) = (left.residual, right.residual)
+            && self.e.multiply_as_scaled(lhs, rhs)
+        {
+            return self.e.scaled_dot(lhs, rhs);
+        }
+        let [lhs, rhs] = self.in_one_element([left.residual, right.residual])?;
+        self.e.dot((lhs, axes.0), (rhs, axes.1))
+    }
+
+    /// Two residuals that are not multiplied as they are, as numbers of the precision that they are multiplied in.
+    pub(super) fn in_one_element(
+        &mut self,
+        residuals: [Residual; 2],
+    ) -> Result<[ValueId; 2], OpError> {
+        let precision = match (residuals[0], residuals[1]) {
+            (Residual::Scaled(_), Residual::Scaled(_)) => HighPrecision::F32,
             (Residual::High(precision, _), _) | (_, Residual::High(precision, _)) => precision,
         };
         let element = match precision {
@@ -177,12 +202,11 @@ impl ProductWriter<'_> {
             Residual::High(_, x) if self.e.b.graph().tensor_type(x).element == element => Ok(x),
             Residual::High(_, x) => self.e.b.convert(x, element),
         };
-        let (lhs, rhs) = (in_element(left.residual)?, in_element(right.residual)?);
-        self.e.dot((lhs, axes.0), (rhs, axes.1))
+        Ok([in_element(residuals[0])?, in_element(residuals[1])?])
     }
 
     /// What a residual stands for, in f32: transformed, where the product is.
-    fn numbers(&mut self, residual: Residual) -> Result<ValueId, OpError> {
+    pub(super) fn numbers(&mut self, residual: Residual) -> Result<ValueId, OpError> {
         match residual {
             Residual::Scaled(scaled) => self.e.numbers(scaled, ElementType::F32),
             Residual::High(precision, x) => {

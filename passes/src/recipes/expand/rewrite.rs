@@ -117,13 +117,15 @@ impl Rewriter<'_> {
                         let layout = &product.operands[number].layout;
                         get(&values, layout.tensor)
                     });
+                    let sizes = product.product.group_sizes;
+                    let sizes = sizes.map(|sizes| get(&values, sizes));
                     let mut writer = ProductWriter {
                         e: &mut e,
                         sites: &mut self.sites,
                         seed: self.seed,
                         form: self.form,
                     };
-                    vec![writer.write(product, tensors)?]
+                    vec![writer.write(product, tensors, sizes)?]
                 }
                 (kind, Some(Decision::Bf16)) => {
                     let result = source.tensor_type(operation.result()).element;
@@ -355,7 +357,8 @@ fn bf16(
     result: ElementType,
 ) -> Result<ValueId, OpError> {
     let mut narrow = Vec::with_capacity(operands.len());
-    for &operand in operands {
+    let (factors, rest) = operands.split_at(2);
+    for &operand in factors {
         let is_narrow = e.b.graph().tensor_type(operand).element == ElementType::Bf16;
         let key = (operand, ElementType::Bf16);
         let made = match e.made.numbers.get(&key) {
@@ -367,7 +370,13 @@ fn bf16(
         narrow.push(made);
     }
     let mut kind = kind.clone();
+    narrow.extend_from_slice(rest);
     if let OpKind::DotGeneral {
+        accumulator,
+        element,
+        ..
+    }
+    | OpKind::GroupedDot {
         accumulator,
         element,
         ..

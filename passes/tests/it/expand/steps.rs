@@ -61,6 +61,15 @@ fn layers_in_loops_train_near_f32() {
     assert_trains("moe_tiny_checkpoint", &["nvidia", "averis", "metis"], 0.06);
 }
 
+#[test]
+fn grouped_experts_train_near_f32() {
+    assert_trains(
+        "moe_ragged_tiny",
+        &["nvfp4", "nvidia", "averis", "metis"],
+        0.06,
+    );
+}
+
 /// Numbers for a step's inputs: small ones, and indices that are 0 or 1.
 fn some_inputs(module: &Module) -> Vec<Tensor> {
     let inputs = module.entry().unwrap().inputs().iter().zip(0..);
