@@ -36,8 +36,7 @@ impl Selection {
         let all = || checkpoint.entries();
         for pattern in &self.patterns {
             if !all().any(|entry| pattern.matches(entry.name)) {
-                let names: Vec<&str> = all().map(|entry| entry.name).collect();
-                let nearest = words::suggestion(pattern.as_str(), names.into_iter());
+                let nearest = words::suggestion(pattern.as_str(), all().map(|entry| entry.name));
                 let message = format!("no tensor is called '{pattern}'{nearest}");
                 return Err(Failure::in_file(&checkpoint.name(), message));
             }
