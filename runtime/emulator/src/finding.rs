@@ -1,0 +1,102 @@
+//! What the checker finds.
+
+use crate::ptx::Place;
+use std::fmt;
+
+/// Something that a kernel must not do, and where it did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What.
+    pub kind: FindingKind,
+    /// The kernel, or the function that it called.
+    pub function: String,
+    /// In the module's text.
+    pub place: Place,
+    /// The CTA along x, y and z.
+    pub cta: [u32; 3],
+    /// The warp in its CTA.
+    pub warp: u32,
+    /// The first lane of the warp.
+    pub lane: u32,
+}
+
+/// What a kernel must not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FindingKind {
+    /// An access of memory that is not there.
+    OutOfBounds {
+        /// Which memory, and whether to read or write.
+        access: &'static str,
+        /// The address.
+        address: u64,
+        /// The bytes.
+        bytes: u32,
+    },
+    /// An access whose address is no multiple of its size.
+    Misaligned {
+        /// Which memory, and whether to read or write.
+        access: &'static str,
+        /// The address.
+        address: u64,
+        /// The bytes.
+        bytes: u32,
+    },
+    /// A value that nobody has written decides what is done.
+    Uninitialised {
+        /// What it decides.
+        what: &'static str,
+    },
+    /// An instruction that needs all lanes of a warp, or of a mask, was reached by some.
+    Divergence {
+        /// Those that came.
+        found: u32,
+        /// Those that must.
+        expected: u32,
+    },
+    /// All warps wait for something that nobody does.
+    Deadlock {
+        /// What this one waits for.
+        what: &'static str,
+    },
+    /// The kernel ran into a `trap`.
+    Trap,
+    /// More steps than were allowed.
+    StepLimit,
+    /// An instruction that this machine does not model.
+    Refused {
+        /// The instruction and why.
+        reason: String,
+    },
+}
+
+impl fmt::Display for FindingKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfBounds { access, address, bytes } => {
+                write!(f, "{access} {bytes} bytes at {address:#x}, where no memory is")
+            }
+            Self::Misaligned { access, address, bytes } => {
+                write!(f, "{access} {bytes} bytes at {address:#x}, which is no multiple of {bytes}")
+            }
+            Self::Uninitialised { what } => write!(f, "a value that was never written is {what}"),
+            Self::Divergence { found, expected } => {
+                write!(f, "expected the lanes {expected:#010x} together, found {found:#010x}")
+            }
+            Self::Deadlock { what } => write!(f, "waits for ever for {what}"),
+            Self::Trap => f.write_str("trap"),
+            Self::StepLimit => f.write_str("runs on beyond the limit of steps"),
+            Self::Refused { reason } => f.write_str(reason),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [x, y, z] = self.cta;
+        write!(
+            f,
+            "{}:{}: {} (CTA {x},{y},{z}, warp {}, lane {})",
+            self.function, self.place, self.kind, self.warp, self.lane
+        )
+    }
+}

@@ -1,0 +1,88 @@
+//! Instructions decoded: what each does, with its registers resolved. A file for each family of the PTX ISA's chapter 9.
+
+mod bits;
+mod compare;
+mod control;
+mod convert;
+mod exchange;
+mod float;
+mod integer;
+mod memory;
+mod movement;
+mod number;
+mod operands;
+mod synchronise;
+mod words;
+
+pub(crate) use control::{Argument, Call, Callee, Control};
+pub(crate) use exchange::{Exchange, Shuffle, Vote};
+pub(crate) use memory::{Access, Atomic, AtomicFunction, Load, Space, Store};
+pub(crate) use operands::{Location, Source, Special};
+pub(crate) use synchronise::{BarrierReduction, Synchronise};
+pub(crate) use words::Refusal;
+
+use crate::program::{Register, Scope};
+use crate::ptx::Instruction;
+use words::Words;
+
+/// What an instruction does.
+pub(crate) enum Action {
+    /// A function of each lane's values.
+    Compute(Compute),
+    /// From memory.
+    Load(Load),
+    /// To memory.
+    Store(Store),
+    /// A read, a function and a write that nothing comes between.
+    Atomic(Atomic),
+    /// Where lanes go on.
+    Control(Control),
+    /// Barriers and fences.
+    Synchronise(Synchronise),
+    /// Values of other lanes.
+    Exchange(Exchange),
+    /// A hint.
+    Nothing,
+    /// An instruction that is not modelled: an error when it is reached.
+    Refused(Refusal),
+}
+
+/// Values in, values out, of one lane.
+pub(crate) type Function = Box<dyn Fn(&[u64; 4]) -> [u64; 4] + Send + Sync>;
+
+/// A function of each lane's values.
+pub(crate) struct Compute {
+    pub function: Function,
+    /// At most four.
+    pub sources: Vec<Source>,
+    /// At most four; `None` is a result that nobody wants.
+    pub destinations: Vec<Option<Register>>,
+}
+
+/// Decodes an instruction.
+pub(crate) fn decode(instruction: &Instruction, scope: &Scope<'_>) -> Action {
+    let mut words = Words::new(instruction, scope);
+    let family = match &instruction.opcode[..] {
+        "add" | "sub" | "mul" | "mad" | "fma" | "div" | "abs" | "neg" | "min" | "max" | "addc" | "subc" | "madc"
+        | "mul24" | "mad24" | "sad" | "rem" | "dp4a" | "dp2a" => integer::or_float,
+        "rcp" | "sqrt" | "rsqrt" | "sin" | "cos" | "lg2" | "ex2" | "tanh" | "copysign" | "testp" => float::decode,
+        "and" | "or" | "xor" | "not" | "cnot" | "shl" | "shr" | "shf" | "lop3" | "prmt" | "popc" | "clz" | "bfind"
+        | "fns" | "brev" | "bfe" | "bfi" | "szext" | "bmsk" => bits::decode,
+        "set" | "setp" | "selp" | "slct" => compare::decode,
+        "cvt" => convert::decode,
+        "mov" | "cvta" | "isspacep" | "mapa" => movement::decode,
+        "ld" | "ldu" | "st" | "atom" | "red" | "prefetch" | "prefetchu" | "discard" | "applypriority"
+        | "createpolicy" => memory::decode,
+        "bra" | "brx" | "call" | "ret" | "exit" | "trap" | "brkpt" | "nanosleep" | "pmevent" | "griddepcontrol"
+        | "setmaxnreg" => control::decode,
+        "bar" | "barrier" | "membar" | "fence" => synchronise::decode,
+        "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" => exchange::decode,
+        _ => unknown,
+    };
+    let action = family(&mut words).and_then(|action| words.finish().map(|()| action));
+    action.unwrap_or_else(Action::Refused)
+}
+
+fn unknown(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    Err(words.refuse("is not modelled"))
+}

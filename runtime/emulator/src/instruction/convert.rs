@@ -1,0 +1,280 @@
+//! `cvt` (PTX ISA 9.7.9.21): between integers, floating-point formats, and packed low-precision ones.
+
+use super::number::{Number, in_format};
+use super::words::Words;
+use super::{Action, Compute, Refusal};
+use crate::arithmetic::float::Mode;
+use crate::arithmetic::integer::Integer;
+use crate::arithmetic::{Float, Rounding};
+use tessera_numerics::{ElementFormat, ScaleFormat};
+
+/// A type of a conversion.
+#[derive(Clone, Copy, PartialEq)]
+enum Type {
+    Plain(Number),
+    /// f32 with 10 bits of mantissa, in a register of 32.
+    Tf32,
+    /// Two low-precision numbers, the second operand's in the lower half.
+    Elements(ElementFormat, u32),
+    /// Two or more scales of eight bits of exponent.
+    Exponents(u32),
+}
+
+impl Type {
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "tf32" => Self::Tf32,
+            "e4m3x2" => Self::Elements(ElementFormat::E4m3, 2),
+            "e5m2x2" => Self::Elements(ElementFormat::E5m2, 2),
+            "e2m1x2" => Self::Elements(ElementFormat::E2m1, 2),
+            "e2m3x2" => Self::Elements(ElementFormat::E2m3, 2),
+            "e3m2x2" => Self::Elements(ElementFormat::E3m2, 2),
+            "ue8m0x2" => Self::Exponents(2),
+            _ => Self::Plain(Number::from_name(name)?),
+        })
+    }
+}
+
+pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    let to = words.needed("result type", Type::from_name)?;
+    let from = words.needed("operand type", Type::from_name)?;
+    match (to, from) {
+        (Type::Plain(Number::Integer(to)), Type::Plain(Number::Integer(from))) => integers(words, to, from),
+        (Type::Plain(Number::Integer(to)), Type::Plain(Number::Float(from))) => to_integer(words, to, from),
+        (Type::Plain(Number::Float(to)), Type::Plain(Number::Integer(from))) => {
+            let mode = words.mode(to);
+            words.compute(move |[a]| mode.write(integer_to_float(mode, from.value(a))))
+        }
+        (Type::Plain(Number::Float(to)), Type::Plain(Number::Float(from))) => floats(words, to, from),
+        (Type::Plain(Number::Two(to)), Type::Plain(Number::Float(Float::F32))) => {
+            let mode = words.mode(to);
+            let one = move |bits: u64| narrow(mode, mode.saturate, Float::F32.value(bits));
+            // The first operand goes to the upper half.
+            words.compute_in(Float::F32, move |[high, low]| one(high) << to.bits() | one(low))
+        }
+        (Type::Tf32, Type::Plain(Number::Float(Float::F32))) => tf32(words),
+        (Type::Elements(format, 2), Type::Plain(source)) => to_elements(words, format, source),
+        (Type::Plain(Number::Two(to)), Type::Elements(format, 2)) => from_elements(words, to, format),
+        (Type::Exponents(2), Type::Plain(source)) => to_exponents(words, source),
+        (Type::Plain(Number::Two(Float::Bf16)), Type::Exponents(2)) => from_exponents(words),
+        _ => Err(words.refuse("is between types that are not modelled")),
+    }
+}
+
+/// The result has the type's bits, extended to the register's.
+fn extended(words: &Words<'_>, to: Integer) -> Result<impl Fn(u64) -> u64 + Send + Sync + 'static, Refusal> {
+    let bits = words.register_bits(words.destination(0)?).max(to.bits);
+    let register = Integer { bits: bits.min(64), signed: to.signed };
+    Ok(move |value: u64| register.wrap(to.value(value)))
+}
+
+fn integers(words: &mut Words<'_>, to: Integer, from: Integer) -> Result<Action, Refusal> {
+    let saturates = words.has("sat");
+    let extend = extended(words, to)?;
+    words.compute(move |[a]| {
+        let value = from.value(a);
+        extend(if saturates { to.saturate(value) } else { to.wrap(value) })
+    })
+}
+
+/// To an integer, which is clamped to its range; of NaN it is 0, but that of 64 bits the smallest, as is that of 32 bits
+/// from f64.
+fn to_integer(words: &mut Words<'_>, to: Integer, from: Float) -> Result<Action, Refusal> {
+    let rounding = integer_rounding(words)
+        .ok_or_else(|| words.refuse("needs a rounding to an integer"))?;
+    let flush = words.has("ftz");
+    words.has("sat");
+    let extend = extended(words, to)?;
+    words.compute_in(from, move |[a]| {
+        let a = if flush && from.is_subnormal(a) { a & from.sign() } else { a };
+        let value = from.value(a);
+        if value.is_nan() {
+            let top = to.bits == 64 || (from == Float::F64 && to.bits == 32);
+            return extend(if top { 1 << (to.bits - 1) } else { 0 });
+        }
+        extend(to.saturate(to_whole(value, rounding) as i128))
+    })
+}
+
+fn integer_rounding(words: &mut Words<'_>) -> Option<Rounding> {
+    words.choice(|word| {
+        Some(match word {
+            "rni" => Rounding::NearestEven,
+            "rzi" => Rounding::TowardZero,
+            "rmi" => Rounding::Down,
+            "rpi" => Rounding::Up,
+            _ => return None,
+        })
+    })
+}
+
+fn to_whole(value: f64, rounding: Rounding) -> f64 {
+    match rounding {
+        Rounding::NearestEven => value.round_ties_even(),
+        Rounding::NearestAway => value.round(),
+        Rounding::TowardZero => value.trunc(),
+        Rounding::Down => value.floor(),
+        Rounding::Up => value.ceil(),
+    }
+}
+
+/// An integer of 64 bits rounded once.
+fn integer_to_float(mode: Mode, value: i128) -> u64 {
+    if mode.format != Float::F64 {
+        // To odd: what an f64 drops is marked in its last bit.
+        let near = value as f64;
+        let rest = value - near as i128;
+        let odd = if rest == 0 || near.to_bits() & 1 == 1 {
+            near
+        } else if (rest > 0) == (value > 0) {
+            f64::from_bits(near.to_bits() + 1)
+        } else {
+            f64::from_bits(near.to_bits() - 1)
+        };
+        return mode.format.round(odd, mode.rounding);
+    }
+    let nearest = value as f64;
+    let rest = value - nearest as i128;
+    let (grow, shrink) = match mode.rounding {
+        Rounding::NearestEven | Rounding::NearestAway => (false, false),
+        Rounding::TowardZero => (false, (rest < 0) == (value > 0) && rest != 0),
+        Rounding::Down => (rest < 0 && value < 0, rest < 0 && value > 0),
+        Rounding::Up => (rest > 0 && value > 0, rest > 0 && value < 0),
+    };
+    nearest.to_bits() + u64::from(grow) - u64::from(shrink)
+}
+
+fn floats(words: &mut Words<'_>, to: Float, from: Float) -> Result<Action, Refusal> {
+    let whole = integer_rounding(words);
+    let finite = words.has("satfinite");
+    let mode = words.mode(to);
+    let read = Mode { format: from, ..mode };
+    words.compute_in(from, move |[a]| {
+        let value = from.value(read.read(a));
+        let value = whole.map_or(value, |rounding| to_whole(value, rounding));
+        // f64 to narrower formats is rounded once from the exact value; to wider ones it is exact.
+        mode.write(narrow(mode, finite, value))
+    })
+}
+
+/// Rounds a number to a format; `finite` clamps to the largest number, and makes NaN the canonical one.
+fn narrow(mode: Mode, finite: bool, value: f64) -> u64 {
+    let format = mode.format;
+    let bits = format.round(value, mode.rounding);
+    let magnitude = bits & !format.sign();
+    let bits = if finite && magnitude == format.infinity() { bits - 1 } else { bits };
+    if mode.relu && bits & format.sign() != 0 && !format.is_nan(bits) { 0 } else { bits }
+}
+
+/// 11 bits of significand; the rest of the register's is zero.
+fn tf32(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    let rounding = words.rounding().ok_or_else(|| words.refuse("needs a rounding"))?;
+    let finite = words.has("satfinite");
+    let relu = words.has("relu");
+    words.compute_in(Float::F32, move |[a]| {
+        if Float::F32.is_nan(a) {
+            return Float::F32.nan();
+        }
+        let sign = a & Float::F32.sign();
+        if relu && sign != 0 {
+            return 0;
+        }
+        let (kept, rest) = (a >> 13, a & 0x1fff);
+        let up = match rounding {
+            Rounding::NearestEven => rest > 0x1000 || (rest == 0x1000 && kept & 1 == 1),
+            Rounding::NearestAway => rest >= 0x1000,
+            Rounding::TowardZero => false,
+            Rounding::Down => sign != 0 && rest != 0,
+            Rounding::Up => sign == 0 && rest != 0,
+        };
+        let rounded = (kept + u64::from(up)) << 13;
+        let overflows = rounded & !Float::F32.sign() >= Float::F32.infinity() && a & !Float::F32.sign() < Float::F32.infinity();
+        if finite && (overflows || rounded & !Float::F32.sign() == Float::F32.infinity()) { sign | 0x7f7f_e000 } else { rounded }
+    })
+}
+
+/// Two numbers to low precision; the first operand's is in the upper half, of E2M1 in the upper four bits of a byte.
+fn to_elements(words: &mut Words<'_>, format: ElementFormat, source: Number) -> Result<Action, Refusal> {
+    if !words.has("satfinite") {
+        return Err(words.refuse("needs .satfinite"));
+    }
+    if words.rounding() != Some(Rounding::NearestEven) {
+        return Err(words.refuse("is modelled with .rn alone"));
+    }
+    let relu = words.has("relu");
+    let encode = move |value: f32| {
+        let value = if relu && value < 0.0 { 0.0 } else { value };
+        u64::from(format.encode(value))
+    };
+    let width = if format == ElementFormat::E2m1 { 4 } else { 8 };
+    let f32s = |bits: u64| f32::from_bits(bits as u32);
+    match source {
+        Number::Float(Float::F32) => {
+            words.compute_in(Float::F32, move |[high, low]| encode(f32s(high)) << width | encode(f32s(low)))
+        }
+        Number::Two(half) if half != Float::F32 => words.compute(move |[a]| {
+            let value = |bits: u64| half.value(bits & 0xffff) as f32;
+            encode(value(a >> 16)) << width | encode(value(a))
+        }),
+        _ => Err(words.refuse("is from a type that is not modelled")),
+    }
+}
+
+/// Low precision to two numbers, which is exact.
+fn from_elements(words: &mut Words<'_>, to: Float, format: ElementFormat) -> Result<Action, Refusal> {
+    let mode = words.mode(to);
+    let width = if format == ElementFormat::E2m1 { 4 } else { 8 };
+    let decode = move |code: u64| narrow(mode, false, f64::from(format.decode(code as u8 & (u8::MAX >> (8 - width)))));
+    words.compute(move |[a]| decode(a >> width) << to.bits() | decode(a))
+}
+
+/// To powers of two, rounded up or towards zero.
+fn to_exponents(words: &mut Words<'_>, source: Number) -> Result<Action, Refusal> {
+    words.has("satfinite");
+    let up = match words.rounding() {
+        Some(Rounding::Up) => true,
+        Some(Rounding::TowardZero) => false,
+        _ => return Err(words.refuse("needs .rp or .rz")),
+    };
+    let encode = move |value: f64| -> u64 {
+        let value = value.abs();
+        if value.is_nan() {
+            return 0xff;
+        }
+        if value.is_infinite() {
+            return 0xfe;
+        }
+        // The exponent of the smallest power of two that is not less, or of the largest that is not more.
+        let exponent = exponent(value);
+        let exact = value == 2f64.powi(exponent);
+        (exponent + i32::from(up && !exact) + 127).clamp(0, 0xfe) as u64
+    };
+    match source {
+        Number::Float(Float::F32) => words.compute_in(Float::F32, move |[high, low]| {
+            encode(Float::F32.value(high)) << 8 | encode(Float::F32.value(low))
+        }),
+        Number::Two(Float::Bf16) => words.compute(move |[a]| {
+            encode(Float::Bf16.value(a >> 16 & 0xffff)) << 8 | encode(Float::Bf16.value(a & 0xffff))
+        }),
+        _ => Err(words.refuse("is from a type that is not modelled")),
+    }
+}
+
+/// ⌊log₂ x⌋ of a positive number of f32, the smallest exponent of zero.
+fn exponent(value: f64) -> i32 {
+    if value == 0.0 { -1000 } else { (value.to_bits() >> 52) as i32 - 1023 }
+}
+
+fn from_exponents(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    words.rounding();
+    let decode = |code: u64| {
+        let value = f64::from(ScaleFormat::E8m0.decode(code as u8));
+        Float::Bf16.round(value, Rounding::NearestEven)
+    };
+    words.counted(&[2])?;
+    Ok(Action::Compute(Compute {
+        function: Box::new(move |values| [decode(values[0] >> 8 & 0xff) << 16 | decode(values[0] & 0xff), 0, 0, 0]),
+        sources: vec![in_format(words.source(1)?, Float::F32)],
+        destinations: vec![words.destination(0)?],
+    }))
+}

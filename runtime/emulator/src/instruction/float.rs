@@ -1,0 +1,130 @@
+//! Floating-point arithmetic (PTX ISA 9.7.3 to 9.7.5).
+//!
+//! Approximations (`.approx`, `.full`) are the exact result rounded to the nearest, which lies within every documented
+//! error; what the ISA says of special operands holds.
+
+use super::number::{Number, in_format, on_both};
+use super::words::Words;
+use super::{Action, Refusal};
+use crate::arithmetic::float::{Extreme, Mode};
+use crate::arithmetic::{Float, Rounding};
+
+/// `add`, `sub`, `mul`, `fma`, `mad`, `div`, `abs`, `neg`, `min`, `max`, of one number or of two in a register.
+pub(super) fn arithmetic(words: &mut Words<'_>, format: Float, two: bool) -> Result<Action, Refusal> {
+    let mode = words.mode(format);
+    let opcode = words.opcode();
+    match opcode {
+        "add" => each(words, format, two, move |[a, b]| mode.add(a, b)),
+        "sub" => each(words, format, two, move |[a, b]| mode.subtract(a, b)),
+        "mul" => each(words, format, two, move |[a, b]| mode.multiply(a, b)),
+        "fma" | "mad" => each(words, format, two, move |[a, b, c]| mode.multiply_add(a, b, c)),
+        "div" if !two => divide(words, mode),
+        "abs" => each(words, format, two, move |[a]| mode.read(a) & !format.sign()),
+        "neg" => each(words, format, two, move |[a]| mode.read(a) ^ format.sign()),
+        "min" | "max" => {
+            let how = Extreme {
+                smaller: opcode == "min",
+                nan: words.has("NaN"),
+                absolute: words.has("abs"),
+                xor_sign: words.has("xorsign"),
+            };
+            if words.operands().len() == 4 {
+                return each(words, format, two, move |[a, b, c]| mode.extreme(mode.extreme(a, b, how), c, how));
+            }
+            each(words, format, two, move |[a, b]| mode.extreme(a, b, how))
+        }
+        _ => Err(words.refuse("is not of floating-point numbers")),
+    }
+}
+
+/// A function of one number, or of each of two.
+fn each<const N: usize>(
+    words: &Words<'_>,
+    format: Float,
+    two: bool,
+    function: impl Fn([u64; N]) -> u64 + Send + Sync + 'static,
+) -> Result<Action, Refusal> {
+    if two { words.compute(on_both(format.bits(), function)) } else { words.compute_in(format, function) }
+}
+
+fn divide(words: &mut Words<'_>, mode: Mode) -> Result<Action, Refusal> {
+    if !words.has("approx") {
+        // `.full` is within two units, for the whole range.
+        words.has("full");
+        return words.compute_in(mode.format, move |[a, b]| mode.divide(a, b));
+    }
+    words.compute_in(mode.format, move |[a, b]| {
+        // For 2^126 < |b| < 2^128 the result is 0, of an infinity NaN.
+        let (x, y) = (mode.format.value(mode.read(a)), mode.format.value(b).abs());
+        if y > 2f64.powi(126) && y.is_finite() {
+            return if x.is_infinite() || x.is_nan() { mode.format.nan() } else { mode.divide(a, b) & mode.format.sign() };
+        }
+        mode.divide(a, b)
+    })
+}
+
+/// Functions of one number, and those of its sign and class.
+pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    let opcode = words.opcode();
+    if opcode == "testp" {
+        return test(words);
+    }
+    let (format, two) = match words.number()? {
+        Number::Float(format) => (format, false),
+        Number::Two(format) => (format, true),
+        _ => return Err(words.refuse("is of floating-point numbers")),
+    };
+    let approximate = words.has("approx");
+    let mode = words.mode(format);
+    let of = |function: fn(f64) -> f64| {
+        each(words, format, two, move |[a]| {
+            let value = format.value(mode.read(a));
+            mode.write(format.round(function(value), Rounding::NearestEven))
+        })
+    };
+    match opcode {
+        "rcp" if !approximate => {
+            let one = format.round(1.0, Rounding::NearestEven);
+            each(words, format, two, move |[a]| mode.divide(one, a))
+        }
+        "sqrt" if !approximate => each(words, format, two, move |[a]| mode.square_root(a)),
+        "rcp" => of(|x| 1.0 / x),
+        "sqrt" => of(f64::sqrt),
+        "rsqrt" => of(|x| 1.0 / x.sqrt()),
+        "sin" => of(f64::sin),
+        "cos" => of(f64::cos),
+        "lg2" => of(f64::log2),
+        "ex2" => of(f64::exp2),
+        "tanh" => of(f64::tanh),
+        "copysign" if !approximate => words.compute_in(format, move |[a, b]| (b & !format.sign()) | (a & format.sign())),
+        _ => Err(words.refuse("is not modelled in this form")),
+    }
+}
+
+/// `testp`: a number's class.
+fn test(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    type Test = fn(Float, u64) -> bool;
+    let test = words.needed("class", |word| {
+        Some::<Test>(match word {
+            "finite" => |format, bits| bits & !format.sign() < format.infinity(),
+            "infinite" => |format, bits| bits & !format.sign() == format.infinity(),
+            "number" => |format, bits| !format.is_nan(bits),
+            "notanumber" => |format, bits| format.is_nan(bits),
+            "normal" => |format, bits| {
+                let magnitude = bits & !format.sign();
+                magnitude != 0 && magnitude < format.infinity() && !format.is_subnormal(bits)
+            },
+            "subnormal" => |format, bits| format.is_subnormal(bits),
+            _ => return None,
+        })
+    })?;
+    let Number::Float(format) = words.number()? else {
+        return Err(words.refuse("is of floating-point numbers"));
+    };
+    let source = in_format(words.source(1)?, format);
+    Ok(Action::Compute(super::Compute {
+        function: Box::new(move |values| [u64::from(test(format, values[0])), 0, 0, 0]),
+        sources: vec![source],
+        destinations: vec![words.destination(0)?],
+    }))
+}

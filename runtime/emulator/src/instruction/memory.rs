@@ -1,0 +1,202 @@
+//! Loads, stores and atomics (PTX ISA 9.7.9, 9.7.13).
+
+use super::number::Number;
+use super::words::Words;
+use super::{Action, Location, Refusal, Source};
+use crate::arithmetic::float::{Extreme, Mode};
+use crate::arithmetic::integer::Integer;
+use crate::program::Register;
+
+/// The memory that an instruction names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Space {
+    /// Any: the address says which.
+    Generic,
+    Global,
+    Constant,
+    Shared,
+    Local,
+    /// The kernel's arguments, or those of the function or of a call in it.
+    Parameter,
+}
+
+impl Space {
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "global" => Self::Global,
+            "const" => Self::Constant,
+            "shared" | "shared::cta" | "shared::cluster" => Self::Shared,
+            "local" => Self::Local,
+            "param" | "param::entry" | "param::func" => Self::Parameter,
+            _ => return None,
+        })
+    }
+}
+
+/// Elements one behind the other.
+pub(crate) struct Access {
+    pub space: Space,
+    pub location: Location,
+    /// Bytes of an element.
+    pub bytes: u32,
+}
+
+/// From memory.
+pub(crate) struct Load {
+    pub access: Access,
+    pub destinations: Vec<Option<Register>>,
+    /// The integers that elements are, extended to the registers' bits.
+    pub extends: Option<(Integer, Integer)>,
+}
+
+/// To memory.
+pub(crate) struct Store {
+    pub access: Access,
+    pub sources: Vec<Source>,
+}
+
+/// What memory becomes: of what it is and two operands.
+pub(crate) type AtomicFunction = Box<dyn Fn(u64, u64, u64) -> u64 + Send + Sync>;
+
+/// A read, a function and a write that nothing comes between.
+pub(crate) struct Atomic {
+    pub access: Access,
+    pub function: AtomicFunction,
+    pub operands: [Option<Source>; 2],
+    /// What memory was goes here.
+    pub destination: Option<Register>,
+}
+
+pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    match words.opcode() {
+        "ld" | "ldu" => load(words),
+        "st" => store(words),
+        "atom" | "red" => atomic(words),
+        // They say how a cache is to be used, of which this machine has none.
+        "prefetch" | "prefetchu" | "discard" | "applypriority" => {
+            words.choice(Space::from_name);
+            words.skip_cache_hints();
+            words.choice(|word| matches!(word, "L1" | "L2" | "tensormap").then_some(()));
+            Ok(Action::Nothing)
+        }
+        _ => Err(words.refuse("is not modelled")),
+    }
+}
+
+/// Takes what says which memory, how it is ordered and how it is cached.
+fn space(words: &mut Words<'_>) -> Result<Space, Refusal> {
+    if words.has("mmio") {
+        return Err(words.refuse("is of memory that is a device's, which is not modelled"));
+    }
+    // All memory of this machine is as strongly ordered as any of these asks.
+    words.choice(|word| matches!(word, "weak" | "volatile" | "relaxed" | "acquire" | "release" | "acq_rel").then_some(()));
+    words.choice(|word| matches!(word, "cta" | "cluster" | "gpu" | "sys").then_some(()));
+    let space = words.choice(Space::from_name).unwrap_or(Space::Generic);
+    words.skip_cache_hints();
+    Ok(space)
+}
+
+/// Elements of an access: `.v2`, `.v4`, `.v8`.
+fn vector(words: &mut Words<'_>) -> usize {
+    let vector = words.choice(|word| match word {
+        "v2" => Some(2),
+        "v4" => Some(4),
+        "v8" => Some(8),
+        _ => None,
+    });
+    vector.unwrap_or(1)
+}
+
+fn load(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    let space = space(words)?;
+    let hinted = words.has("L2::cache_hint");
+    let count = vector(words);
+    let number = words.number()?;
+    words.counted(if hinted { &[3] } else { &[2] })?;
+    let destinations = words.destinations(0)?;
+    if destinations.len() != count {
+        return Err(words.refuse(format!("needs {count} registers, not {}", destinations.len())));
+    }
+    let extends = match number {
+        Number::Integer(integer) if integer.signed => {
+            let bits = words.register_bits(destinations.iter().flatten().next().copied());
+            Some((integer, Integer { bits: bits.clamp(integer.bits, 64), signed: true }))
+        }
+        _ => None,
+    };
+    let access = Access { space, location: words.location(1)?, bytes: number.bits() / 8 };
+    Ok(Action::Load(Load { access, destinations, extends }))
+}
+
+fn store(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    let space = space(words)?;
+    let hinted = words.has("L2::cache_hint");
+    let count = vector(words);
+    let number = words.number()?;
+    words.counted(if hinted { &[3] } else { &[2] })?;
+    let format = match number {
+        Number::Float(format) => format,
+        _ => crate::arithmetic::Float::F64,
+    };
+    let sources: Vec<_> =
+        words.sources(1)?.into_iter().map(|source| super::number::in_format(source, format)).collect();
+    if sources.len() != count {
+        return Err(words.refuse(format!("needs {count} values, not {}", sources.len())));
+    }
+    let access = Access { space, location: words.location(0)?, bytes: number.bits() / 8 };
+    Ok(Action::Store(Store { access, sources }))
+}
+
+/// `atom` gives what memory was, `red` does not.
+fn atomic(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    let space = space(words)?;
+    if words.has("noftz") {
+        // Which is what memory does: subnormal numbers stay.
+    }
+    let operation = words.needed("operation", |word| {
+        ["and", "or", "xor", "cas", "exch", "add", "inc", "dec", "min", "max"].into_iter().find(|own| *own == word)
+    })?;
+    let number = words.number()?;
+    let gives = words.opcode() == "atom";
+    let operands = if operation == "cas" { 2 } else { 1 };
+    let first = usize::from(gives);
+    let hinted = usize::from(words.has("L2::cache_hint"));
+    words.counted(&[first + 1 + operands + hinted])?;
+    let source = |place: usize| words.source(place).map(Some);
+    Ok(Action::Atomic(Atomic {
+        access: Access { space, location: words.location(first)?, bytes: number.bits() / 8 },
+        function: function(words, operation, number)?,
+        operands: [source(first + 1)?, if operands == 2 { source(first + 2)? } else { None }],
+        destination: if gives { words.destination(0)? } else { None },
+    }))
+}
+
+fn function(words: &Words<'_>, operation: &str, number: Number) -> Result<AtomicFunction, Refusal> {
+    Ok(match (operation, number) {
+        ("exch", _) => Box::new(|_, a, _| a),
+        ("cas", _) => Box::new(|old, expected, new| if old == expected { new } else { old }),
+        ("and", Number::Integer(_)) => Box::new(|old, a, _| old & a),
+        ("or", Number::Integer(_)) => Box::new(|old, a, _| old | a),
+        ("xor", Number::Integer(_)) => Box::new(|old, a, _| old ^ a),
+        ("add", Number::Integer(integer)) => Box::new(move |old, a, _| integer.wrap(integer.value(old) + integer.value(a))),
+        ("min", Number::Integer(integer)) => Box::new(move |old, a, _| integer.wrap(integer.value(old).min(integer.value(a)))),
+        ("max", Number::Integer(integer)) => Box::new(move |old, a, _| integer.wrap(integer.value(old).max(integer.value(a)))),
+        ("inc", Number::Integer(_)) => Box::new(|old, a, _| if old >= a { 0 } else { old + 1 }),
+        ("dec", Number::Integer(_)) => Box::new(|old, a, _| if old == 0 || old > a { a } else { old - 1 }),
+        ("add", Number::Float(format)) => {
+            let mode = Mode::plain(format);
+            Box::new(move |old, a, _| mode.add(old, a))
+        }
+        ("add", Number::Two(format)) => {
+            let mode = Mode::plain(format);
+            let add = super::number::on_both(format.bits(), move |[old, a]| mode.add(old, a));
+            Box::new(move |old, a, _| add([old, a]))
+        }
+        ("min" | "max", Number::Float(format)) => {
+            let mode = Mode::plain(format);
+            let how = Extreme { smaller: operation == "min", ..Extreme::default() };
+            Box::new(move |old, a, _| mode.extreme(old, a, how))
+        }
+        _ => return Err(words.refuse("is an operation that is not modelled for its type")),
+    })
+}

@@ -1,0 +1,109 @@
+//! `mov` and conversions of addresses (PTX ISA 9.7.9.1 to 9.7.9.20).
+
+use super::number::Number;
+use super::words::Words;
+use super::{Action, Compute, Refusal};
+use crate::memory::address::{self, Window};
+use crate::ptx::Operand;
+
+pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    match words.opcode() {
+        "mov" => mov(words),
+        "cvta" => cvta(words),
+        "isspacep" => {
+            let window = words.needed("space", window)?;
+            words.compute(move |[a]| u64::from(address::window(a) == Some(window)))
+        }
+        _ => mapa(words),
+    }
+}
+
+fn window(name: &str) -> Option<Window> {
+    Some(match name {
+        "shared" | "shared::cta" | "shared::cluster" => Window::Shared,
+        "local" => Window::Local,
+        "param" | "param::entry" => Window::Parameter,
+        "global" | "const" => Window::Global,
+        _ => return None,
+    })
+}
+
+/// One value to one register, several to one, one to several.
+fn mov(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    words.counted(&[2])?;
+    let number = words.number()?;
+    let format = match number {
+        Number::Float(format) => format,
+        _ => crate::arithmetic::Float::F64,
+    };
+    match (&words.operands()[0], &words.operands()[1]) {
+        (Operand::Vector(_), _) => {
+            let destinations = words.destinations(0)?;
+            let count = destinations.len() as u32;
+            let bits = part(words, number, count)?;
+            let mask = u64::MAX >> (64 - bits);
+            Ok(Action::Compute(Compute {
+                function: Box::new(move |values| {
+                    let mut parts = [0; 4];
+                    for (i, part) in parts.iter_mut().enumerate().take(count as usize) {
+                        *part = values[0] >> (i as u32 * bits) & mask;
+                    }
+                    parts
+                }),
+                sources: vec![words.source(1)?],
+                destinations,
+            }))
+        }
+        (_, Operand::Vector(_)) => {
+            let sources = words.sources(1)?;
+            let count = sources.len() as u32;
+            let bits = part(words, number, count)?;
+            let mask = u64::MAX >> (64 - bits);
+            Ok(Action::Compute(Compute {
+                function: Box::new(move |values| {
+                    let joined = (0..count).fold(0, |joined, i| joined | (values[i as usize] & mask) << (i * bits));
+                    [joined, 0, 0, 0]
+                }),
+                sources,
+                destinations: vec![words.destination(0)?],
+            }))
+        }
+        _ => {
+            let mask = u64::MAX >> (64 - number.bits());
+            words.compute_in(format, move |[a]| a & mask)
+        }
+    }
+}
+
+/// Bits of one part of a value taken apart or put together.
+fn part(words: &Words<'_>, number: Number, count: u32) -> Result<u32, Refusal> {
+    let bits = number.bits();
+    if !matches!(count, 1 | 2 | 4) || bits / count < 8 {
+        return Err(words.refuse(format!("has {count} parts of {bits} bits, which is not modelled")));
+    }
+    Ok(bits / count)
+}
+
+/// To a generic address, or from one with `.to`.
+fn cvta(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    let to = words.has("to");
+    let window = words.needed("space", window)?;
+    words.needed("size", |word| matches!(word, "u64" | "u32").then_some(()))?;
+    words.compute(move |[a]| if to { address::from_generic(window, a) } else { address::to_generic(window, a) })
+}
+
+/// The address of the same place in another CTA of the cluster.
+fn mapa(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    let shared = words.has("shared::cluster");
+    words.needed("size", |word| matches!(word, "u64" | "u32").then_some(()))?;
+    words.counted(&[3])?;
+    Ok(Action::Compute(Compute {
+        function: Box::new(move |&[a, rank, ..]| {
+            let place = if shared { a } else { address::from_generic(Window::Shared, a) };
+            let mapped = address::in_cluster(place, rank);
+            [if shared { mapped } else { address::to_generic(Window::Shared, mapped) }, 0, 0, 0]
+        }),
+        sources: vec![words.source(1)?, words.source(2)?],
+        destinations: vec![words.destination(0)?],
+    }))
+}

@@ -1,0 +1,119 @@
+//! Barriers and fences (PTX ISA 9.7.13.1 to 9.7.13.4).
+
+use super::number::in_format;
+use super::words::Words;
+use super::{Action, Refusal, Source};
+use crate::arithmetic::Float;
+use crate::program::Register;
+
+/// Barriers and fences.
+pub(crate) enum Synchronise {
+    /// `bar.sync`, `barrier.sync`, `.red`: waits until so many threads have come; all of the CTA without a number.
+    Barrier {
+        barrier: Source,
+        threads: Option<Source>,
+        /// What is computed of a predicate of all of them.
+        reduction: Option<BarrierReduction>,
+        /// Whether all lanes of a warp must come at once.
+        aligned: bool,
+    },
+    /// `bar.arrive`: is counted, and does not wait.
+    Arrive { barrier: Source, threads: Source, aligned: bool },
+    /// `bar.warp.sync`: the lanes of a mask.
+    Warp { mask: Source },
+    /// `barrier.cluster.arrive`
+    ClusterArrive,
+    /// `barrier.cluster.wait`
+    ClusterWait,
+    /// `membar`, `fence`.
+    Fence,
+}
+
+/// `bar.red`
+pub(crate) struct BarrierReduction {
+    pub destination: Option<Register>,
+    pub predicate: Source,
+    pub function: Reduction,
+}
+
+/// What of the threads' predicates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reduction {
+    Count,
+    All,
+    Any,
+}
+
+pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    let action = match words.opcode() {
+        "membar" | "fence" => fence(words)?,
+        "bar" if words.has("warp") => {
+            words.has("sync");
+            words.counted(&[1])?;
+            Synchronise::Warp { mask: words.source(0)? }
+        }
+        "barrier" if words.has("cluster") => cluster(words)?,
+        opcode => barrier(words, opcode == "bar")?,
+    };
+    Ok(Action::Synchronise(action))
+}
+
+/// Orders what a thread does. This machine does everything in order but what is asynchronous.
+fn fence(words: &mut Words<'_>) -> Result<Synchronise, Refusal> {
+    if words.choice(|word| (word.starts_with("proxy") || word.starts_with("async")).then_some(())).is_some() {
+        return Err(words.refuse("is between proxies, which is not modelled"));
+    }
+    words.choice(|word| matches!(word, "sc" | "acq_rel" | "acquire" | "release").then_some(()));
+    words.choice(|word| matches!(word, "cta" | "cluster" | "gpu" | "gl" | "sys").then_some(()));
+    if words.has("mbarrier_init") {
+        words.has("release");
+        words.has("cluster");
+    }
+    words.counted(&[0])?;
+    Ok(Synchronise::Fence)
+}
+
+fn cluster(words: &mut Words<'_>) -> Result<Synchronise, Refusal> {
+    words.has("aligned");
+    words.choice(|word| matches!(word, "release" | "relaxed" | "acquire").then_some(()));
+    if words.has("arrive") {
+        return Ok(Synchronise::ClusterArrive);
+    }
+    words.needed("operation", |word| (word == "wait").then_some(Synchronise::ClusterWait))
+}
+
+/// `bar` is `barrier` with `.aligned`.
+fn barrier(words: &mut Words<'_>, aligned: bool) -> Result<Synchronise, Refusal> {
+    words.has("cta");
+    let aligned = words.has("aligned") || aligned;
+    if words.has("arrive") {
+        words.counted(&[2])?;
+        return Ok(Synchronise::Arrive { barrier: words.source(0)?, threads: words.source(1)?, aligned });
+    }
+    if words.has("sync") {
+        let count = words.counted(&[1, 2])?;
+        let threads = if count == 2 { Some(words.source(1)?) } else { None };
+        return Ok(Synchronise::Barrier { barrier: words.source(0)?, threads, reduction: None, aligned });
+    }
+    words.needed("operation", |word| (word == "red").then_some(()))?;
+    let function = words.needed("reduction", |word| {
+        Some(match word {
+            "popc" => Reduction::Count,
+            "and" => Reduction::All,
+            "or" => Reduction::Any,
+            _ => return None,
+        })
+    })?;
+    words.needed("type", |word| matches!(word, "u32" | "pred").then_some(()))?;
+    let count = words.counted(&[3, 4])?;
+    Ok(Synchronise::Barrier {
+        barrier: words.source(1)?,
+        threads: if count == 4 { Some(words.source(2)?) } else { None },
+        reduction: Some(BarrierReduction {
+            destination: words.destination(0)?,
+            predicate: in_format(words.source(count - 1)?, Float::F64),
+            function,
+        }),
+        aligned,
+    })
+}

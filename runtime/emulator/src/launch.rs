@@ -1,0 +1,121 @@
+//! What a grid is launched with, and what is known of it afterwards.
+
+use crate::finding::Finding;
+
+/// A grid of CTAs.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The kernel's name.
+    pub kernel: String,
+    /// CTAs along x, y and z.
+    pub grid: [u32; 3],
+    /// Threads of a CTA along x, y and z.
+    pub block: [u32; 3],
+    /// CTAs of a cluster along x, y and z.
+    pub cluster: [u32; 3],
+    /// Bytes of shared memory beside that of the module's variables.
+    pub dynamic_shared: u64,
+    /// The kernel's arguments, each in the bytes of its parameter.
+    pub arguments: Vec<Vec<u8>>,
+    /// What the order of warps is drawn from.
+    pub seed: u64,
+    /// Instructions of warps after which the grid is held to run for ever.
+    pub step_limit: u64,
+}
+
+impl Launch {
+    /// One CTA of one thread.
+    pub fn new(kernel: impl Into<String>) -> Self {
+        Self {
+            kernel: kernel.into(),
+            grid: [1; 3],
+            block: [1; 3],
+            cluster: [1; 3],
+            dynamic_shared: 0,
+            arguments: Vec::new(),
+            seed: 0,
+            step_limit: 1 << 36,
+        }
+    }
+
+    /// With CTAs along x, y and z.
+    pub fn grid(mut self, grid: [u32; 3]) -> Self {
+        self.grid = grid;
+        self
+    }
+
+    /// With threads along x, y and z.
+    pub fn block(mut self, block: [u32; 3]) -> Self {
+        self.block = block;
+        self
+    }
+
+    /// With one more argument, an address or a number of 64 bits.
+    pub fn u64(mut self, value: u64) -> Self {
+        self.arguments.push(value.to_le_bytes().to_vec());
+        self
+    }
+
+    /// With one more argument, a number of 32 bits.
+    pub fn u32(mut self, value: u32) -> Self {
+        self.arguments.push(value.to_le_bytes().to_vec());
+        self
+    }
+
+    /// With one more argument, a single-precision number.
+    pub fn f32(self, value: f32) -> Self {
+        self.u32(value.to_bits())
+    }
+}
+
+/// A grid that cannot be launched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LaunchError {
+    /// No kernel of that name.
+    #[error("expected one of the kernels {kernels:?}, found '{kernel}'")]
+    UnknownKernel {
+        /// The name.
+        kernel: String,
+        /// Those there are.
+        kernels: Vec<String>,
+    },
+    /// Arguments that are not the parameters'.
+    #[error("{kernel}: expected arguments of {expected:?} bytes, found {found:?}")]
+    Arguments {
+        /// The kernel.
+        kernel: String,
+        /// Bytes of each parameter.
+        expected: Vec<u64>,
+        /// Bytes of each argument.
+        found: Vec<u64>,
+    },
+    /// A grid, CTA or cluster that no device has.
+    #[error("{what}: expected {expected}, found {found}")]
+    Shape {
+        /// What is wrong.
+        what: &'static str,
+        /// What could be.
+        expected: String,
+        /// What is.
+        found: String,
+    },
+    /// A variable's first value that names what is not there.
+    #[error("a variable begins with the address of {name}, which is not declared")]
+    Initializer {
+        /// The name.
+        name: String,
+    },
+}
+
+/// What is known of a grid that was launched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What the checker found, in the order in which it did; each once for a line of the kernel.
+    pub findings: Vec<Finding>,
+    /// Whether all threads ran to their end.
+    pub completed: bool,
+    /// Instructions that warps executed.
+    pub instructions: u64,
+    /// The same, counted once for each lane that did.
+    pub lane_instructions: u64,
+}

@@ -1,0 +1,17 @@
+//! A grid being executed.
+//!
+//! Warps take turns in an order drawn from the launch's seed. A warp's lanes are together as long as they go the same way;
+//! then each way is a *strand* of its own. The strand that is furthest behind goes on first, as a rule, so that strands meet
+//! again where their ways do.
+
+mod context;
+mod execute;
+mod frame;
+mod grid;
+mod random;
+mod warp;
+
+pub(crate) use context::{Context, Cta};
+pub(crate) use frame::{Frame, Lanes};
+pub use grid::launch;
+pub(crate) use warp::{State, Strand, Warp};

@@ -1,0 +1,202 @@
+//! What an instruction sees of the machine: its warp, its cluster's CTAs, global memory.
+
+use super::frame::lanes_of;
+use super::{Lanes, Strand, Warp};
+use crate::finding::FindingKind;
+use crate::instruction::{Source, Special};
+use crate::launch::Launch;
+use crate::memory::address::{self, Window};
+use crate::memory::{Bytes, Global};
+use crate::program::{Program, Register};
+
+/// A CTA without its warps.
+pub(crate) struct Cta {
+    /// Along x, y and z in the grid.
+    pub id: [u32; 3],
+    pub shared: Bytes,
+    pub barriers: [Barrier; 16],
+}
+
+/// One of a CTA's barriers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Barrier {
+    /// Lanes that have come, those that do not wait among them.
+    pub arrived: u32,
+    /// Lanes that must; all of the CTA if nobody says.
+    pub expected: Option<u32>,
+    /// Lanes whose predicate was true, and all that gave one.
+    pub votes: (u32, u32),
+}
+
+/// What an instruction must not do, and the lane that does.
+pub(crate) struct Fault {
+    pub kind: FindingKind,
+    pub lane: u32,
+}
+
+/// The machine as a warp sees it.
+pub(crate) struct Context<'m> {
+    pub program: &'m Program,
+    pub launch: &'m Launch,
+    /// The addresses of the module's variables in global memory.
+    pub variables: &'m [u64],
+    /// The kernel's arguments as its parameter memory.
+    pub arguments: &'m Bytes,
+    pub memory: &'m mut Global,
+    /// The cluster's CTAs, and which of them is the warp's own.
+    pub ctas: &'m mut [Cta],
+    pub rank: usize,
+    pub warp: &'m mut Warp,
+    /// Instructions of the grid so far: the clock.
+    pub clock: u64,
+    /// What the checker finds without stopping.
+    pub found: Vec<Fault>,
+}
+
+impl Context<'_> {
+    /// The values of a source in a frame.
+    pub fn values(&self, frame: usize, source: &Source) -> Lanes {
+        match *source {
+            Source::Register(register) => *self.warp.frame(frame).register(register),
+            Source::Not(register) => {
+                let mut lanes = *self.warp.frame(frame).register(register);
+                lanes.values.iter_mut().for_each(|value| *value = *value & 1 ^ 1);
+                lanes
+            }
+            Source::Value(value) => Lanes::splat(value),
+            Source::Double(value) => Lanes::splat(value.to_bits()),
+            Source::Special(special) => self.special(special),
+            Source::Global(index, offset) => Lanes::splat(self.variables[index].wrapping_add_signed(offset)),
+            Source::Local(offset) => Lanes::splat(self.warp.frame(frame).local + offset),
+        }
+    }
+
+    pub fn set(&mut self, frame: usize, register: Option<Register>, lanes: u32, values: &Lanes) {
+        if let Some(register) = register {
+            self.warp.frame_mut(frame).set(register, lanes, values);
+        }
+    }
+
+    /// The lanes of a strand that a step's guard lets execute it.
+    pub fn guarded(&mut self, strand: Strand, guard: Option<(Register, bool)>) -> u32 {
+        let Some((register, negated)) = guard else {
+            return strand.lanes;
+        };
+        let lanes = *self.warp.frame(strand.frame).register(register);
+        self.need_written(&lanes, strand.lanes, "a branch's or an instruction's guard");
+        let mask = if negated { !lanes.mask() } else { lanes.mask() };
+        strand.lanes & mask
+    }
+
+    /// Reports a value that decides something and that nobody has written.
+    pub fn need_written(&mut self, values: &Lanes, lanes: u32, what: &'static str) {
+        let missing = lanes & !values.written;
+        if missing != 0 {
+            self.found.push(Fault { kind: FindingKind::Uninitialised { what }, lane: missing.trailing_zeros() });
+        }
+    }
+
+    fn special(&self, special: Special) -> Lanes {
+        let launch = self.launch;
+        let cta = self.ctas[self.rank].id;
+        let own = |lane: u32| self.warp.index * 32 + lane;
+        let threads: u32 = launch.block.iter().product();
+        let of = |triple: [u32; 3], component: u8| u64::from(triple.get(usize::from(component)).copied().unwrap_or(0));
+        let quotient = |a: [u32; 3], b: [u32; 3]| std::array::from_fn(|i| a[i] / b[i]);
+        let splat = Lanes::splat;
+        match special {
+            Special::Tid(component) => Lanes::from_fn(|lane| {
+                let [x, y, _] = launch.block;
+                let thread = own(lane);
+                of([thread % x, thread / x % y, thread / (x * y)], component)
+            }),
+            Special::Ntid(component) => splat(of(launch.block, component)),
+            Special::Ctaid(component) => splat(of(cta, component)),
+            Special::Nctaid(component) => splat(of(launch.grid, component)),
+            Special::Clusterid(component) => splat(of(quotient(cta, launch.cluster), component)),
+            Special::Nclusterid(component) => splat(of(quotient(launch.grid, launch.cluster), component)),
+            Special::ClusterCtaid(component) => {
+                splat(of(std::array::from_fn(|i| cta[i] % launch.cluster[i]), component))
+            }
+            Special::ClusterNctaid(component) => splat(of(launch.cluster, component)),
+            Special::ClusterCtarank => splat(self.rank as u64),
+            Special::ClusterNctarank => splat(self.ctas.len() as u64),
+            Special::IsExplicitCluster => splat(u64::from(launch.cluster != [1; 3])),
+            Special::Laneid => Lanes::from_fn(u64::from),
+            Special::Warpid => splat(u64::from(self.warp.index)),
+            Special::Nwarpid => splat(u64::from(threads.div_ceil(32))),
+            // One multiprocessor for each CTA.
+            Special::Smid => splat(u64::from(cta[0] + launch.grid[0] * (cta[1] + launch.grid[1] * cta[2]))),
+            Special::Nsmid => splat(launch.grid.iter().map(|&size| u64::from(size)).product()),
+            Special::Gridid => splat(0),
+            Special::LanemaskEq => Lanes::from_fn(|lane| 1 << lane),
+            Special::LanemaskLe => Lanes::from_fn(|lane| (2u64 << lane) - 1),
+            Special::LanemaskLt => Lanes::from_fn(|lane| (1 << lane) - 1),
+            Special::LanemaskGe => Lanes::from_fn(|lane| 0xffff_ffff & !((1 << lane) - 1)),
+            Special::LanemaskGt => Lanes::from_fn(|lane| 0xffff_ffff & !((2u64 << lane) - 1)),
+            Special::Clock | Special::GlobaltimerLow => splat(self.clock & 0xffff_ffff),
+            Special::ClockHigh | Special::GlobaltimerHigh => splat(self.clock >> 32),
+            Special::Clock64 | Special::Globaltimer => splat(self.clock),
+            Special::DynamicSharedSize => splat(launch.dynamic_shared),
+            Special::TotalSharedSize => splat(self.ctas[self.rank].shared.len() as u64),
+        }
+    }
+
+    /// Reads up to eight bytes as a lane of a frame sees them; `None` where no memory is.
+    pub fn read(&self, frame: usize, lane: u32, window: Window, place: u64, size: usize) -> Option<(u64, bool)> {
+        match window {
+            Window::Global => self.memory.read(place, size),
+            Window::Shared => self.shared(place)?.read(address::rank(place).1 as usize, size),
+            Window::Local => self.warp.local[lane as usize].read(place as usize, size),
+            Window::Parameter => self.parameters(frame, lane, place).read(place as usize, size),
+        }
+    }
+
+    /// As [`read`](Self::read), to write.
+    pub fn write(
+        &mut self,
+        frame: usize,
+        lane: u32,
+        window: Window,
+        place: u64,
+        size: usize,
+        value: (u64, bool),
+    ) -> Option<()> {
+        let (value, written) = value;
+        match window {
+            Window::Global => self.memory.write(place, size, value, written),
+            Window::Shared => {
+                let (rank, own) = address::rank(place);
+                let rank = rank.map_or(self.rank, |rank| rank as usize);
+                self.ctas.get_mut(rank)?.shared.write(own as usize, size, value, written)
+            }
+            Window::Local => self.warp.local[lane as usize].write(place as usize, size, value, written),
+            Window::Parameter => {
+                self.warp.frame_mut(frame).parameters[lane as usize].write(place as usize, size, value, written)
+            }
+        }
+    }
+
+    fn shared(&self, place: u64) -> Option<&Bytes> {
+        let rank = address::rank(place).0.map_or(self.rank, |rank| rank as usize);
+        Some(&self.ctas.get(rank)?.shared)
+    }
+
+    /// A kernel's own parameters are the arguments; what else it declares is each lane's.
+    fn parameters(&self, frame: usize, lane: u32, place: u64) -> &Bytes {
+        let own = self.warp.frame(frame);
+        if own.caller.is_none() && (place as usize) < self.arguments.len() {
+            return self.arguments;
+        }
+        &own.parameters[lane as usize]
+    }
+
+    /// Makes room for a frame's variables in the local memory of its lanes; what was there before is forgotten.
+    pub fn enter_local(&mut self, lanes: u32, begin: u64, end: u64) {
+        for lane in lanes_of(lanes) {
+            let local = &mut self.warp.local[lane as usize];
+            local.grow(end as usize);
+            local.forget(begin as usize, (end - begin) as usize);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! One step of one strand.
+
+mod control;
+mod exchange;
+mod memory;
+mod synchronise;
+
+use super::context::{Context, Fault};
+use super::frame::lanes_of;
+use super::{Lanes, State};
+use crate::finding::FindingKind;
+use crate::instruction::{Action, Compute};
+
+/// What a step leaves.
+pub(super) enum Outcome {
+    /// The strand goes on behind the step, or was moved by it.
+    Done,
+    /// It waits at this step.
+    Waits,
+}
+
+impl Context<'_> {
+    /// Executes the next step of a strand. Gives the lanes that executed it.
+    pub fn step(&mut self, strand: usize) -> Result<u32, Fault> {
+        let own = self.warp.strands[strand];
+        let function = &self.program.functions[self.warp.frame(own.frame).function];
+        let Some(step) = function.steps.get(own.step) else {
+            // Behind the last instruction there is a `ret`.
+            self.return_from(strand, own.lanes);
+            return Ok(own.lanes.count_ones());
+        };
+        let active = self.guarded(own, step.guard);
+        let outcome = match &step.action {
+            Action::Compute(compute) => {
+                self.compute(own.frame, active, compute);
+                Outcome::Done
+            }
+            Action::Load(load) => self.load(own.frame, active, load)?,
+            Action::Store(store) => self.store(own.frame, active, store)?,
+            Action::Atomic(atomic) => self.atomic(own.frame, active, atomic)?,
+            Action::Control(control) => {
+                self.control(strand, active, control)?;
+                return Ok(active.count_ones());
+            }
+            Action::Synchronise(synchronise) => self.synchronise(strand, active, synchronise)?,
+            Action::Exchange(exchange) => self.exchange(strand, active, exchange)?,
+            Action::Nothing => Outcome::Done,
+            Action::Refused(refusal) => {
+                if active != 0 {
+                    let reason = format!("'{}' {}", refusal.instruction, refusal.reason);
+                    return Err(Fault { kind: FindingKind::Refused { reason }, lane: active.trailing_zeros() });
+                }
+                Outcome::Done
+            }
+        };
+        match outcome {
+            Outcome::Done => {
+                self.warp.strands[strand].step += 1;
+                Ok(active.count_ones())
+            }
+            Outcome::Waits => Ok(0),
+        }
+    }
+
+    fn compute(&mut self, frame: usize, active: u32, compute: &Compute) {
+        if active == 0 {
+            return;
+        }
+        let none = Lanes::splat(0);
+        let mut sources = [none; 4];
+        let mut written = u32::MAX;
+        for (source, values) in compute.sources.iter().zip(&mut sources) {
+            *values = self.values(frame, source);
+            written &= values.written;
+        }
+        let unwritten = Lanes { values: [0; 32], written };
+        let mut results = [unwritten; 4];
+        for lane in lanes_of(active) {
+            let lane = lane as usize;
+            let values = std::array::from_fn(|i| sources[i].values[lane]);
+            let own = (compute.function)(&values);
+            for (result, value) in results.iter_mut().zip(own) {
+                result.values[lane] = value;
+            }
+        }
+        for (&destination, result) in compute.destinations.iter().zip(&results) {
+            self.set(frame, destination, active, result);
+        }
+    }
+
+    /// Whether all the lanes that a step needs are there; else the strand waits for them.
+    fn gathers(&mut self, strand: usize, active: u32, needed: u32) -> bool {
+        let own = &mut self.warp.strands[strand];
+        if needed & !active == 0 {
+            return true;
+        }
+        own.state = State::Gathering { needed };
+        false
+    }
+}

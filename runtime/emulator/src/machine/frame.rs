@@ -1,0 +1,89 @@
+//! A function being executed by lanes of a warp: their registers and its memory.
+
+use crate::memory::Bytes;
+use crate::program::{Function, Register};
+
+/// A value of each lane of a warp.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lanes {
+    pub values: [u64; 32],
+    /// The lanes whose value somebody has written.
+    pub written: u32,
+}
+
+impl Lanes {
+    /// The same value in every lane.
+    pub const fn splat(value: u64) -> Self {
+        Self { values: [value; 32], written: u32::MAX }
+    }
+
+    pub fn from_fn(mut value: impl FnMut(u32) -> u64) -> Self {
+        Self { values: std::array::from_fn(|lane| value(lane as u32)), written: u32::MAX }
+    }
+
+    /// The lanes whose value is not zero.
+    pub fn mask(&self) -> u32 {
+        (0..32).fold(0, |mask, lane| mask | u32::from(self.values[lane] & 1 != 0) << lane)
+    }
+}
+
+/// A call of a function.
+pub(crate) struct Frame {
+    /// Its number in the program.
+    pub function: usize,
+    /// The frame that called, and the step of the call; of a kernel none.
+    pub caller: Option<(usize, usize)>,
+    /// The lanes that are in it.
+    pub lanes: u32,
+    registers: Vec<Lanes>,
+    /// Of each lane; of a kernel its parameters are the launch's arguments.
+    pub parameters: Vec<Bytes>,
+    /// Where its variables begin in each lane's local memory.
+    pub local: u64,
+    /// Where the local memory of a function that it calls begins.
+    pub local_end: u64,
+}
+
+impl Frame {
+    pub fn new(index: usize, function: &Function, caller: Option<(usize, usize)>, lanes: u32, local: u64) -> Self {
+        let unwritten = Lanes { values: [UNWRITTEN; 32], written: 0 };
+        Self {
+            function: index,
+            caller,
+            lanes,
+            registers: vec![unwritten; function.registers],
+            parameters: vec![Bytes::unwritten(function.parameter_bytes as usize); 32],
+            local,
+            local_end: (local + function.local_bytes).next_multiple_of(16),
+        }
+    }
+
+    pub fn register(&self, register: Register) -> &Lanes {
+        &self.registers[register.0 as usize]
+    }
+
+    /// Writes the values of some lanes.
+    pub fn set(&mut self, register: Register, lanes: u32, values: &Lanes) {
+        let own = &mut self.registers[register.0 as usize];
+        if lanes == u32::MAX {
+            *own = *values;
+            return;
+        }
+        for lane in lanes_of(lanes) {
+            own.values[lane as usize] = values.values[lane as usize];
+        }
+        own.written = (own.written & !lanes) | (values.written & lanes);
+    }
+}
+
+/// What a register reads as that nobody has written.
+const UNWRITTEN: u64 = 0xfbfb_fbfb_fbfb_fbfb;
+
+/// The lanes of a mask, the lowest first.
+pub(crate) fn lanes_of(mut mask: u32) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let lane = mask.trailing_zeros();
+        mask &= mask.wrapping_sub(1);
+        (lane < 32).then_some(lane)
+    })
+}

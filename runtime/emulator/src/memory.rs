@@ -1,0 +1,8 @@
+//! The memories of the machine.
+
+pub(crate) mod address;
+mod bytes;
+mod global;
+
+pub(crate) use bytes::Bytes;
+pub use global::{Global, GlobalError};

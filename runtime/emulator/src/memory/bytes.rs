@@ -1,0 +1,68 @@
+//! A stretch of memory that knows which of its bytes were written.
+
+/// Bytes, each with whether it has been written.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bytes {
+    values: Vec<u8>,
+    written: Vec<bool>,
+}
+
+impl Bytes {
+    /// So many bytes that nobody has written. What they read as is not zero.
+    pub fn unwritten(size: usize) -> Self {
+        Self { values: vec![POISON; size], written: vec![false; size] }
+    }
+
+    /// Bytes that are written.
+    pub fn of(values: Vec<u8>) -> Self {
+        let written = vec![true; values.len()];
+        Self { values, written }
+    }
+
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Makes it at least so long.
+    pub fn grow(&mut self, size: usize) {
+        if size > self.values.len() {
+            self.values.resize(size, POISON);
+            self.written.resize(size, false);
+        }
+    }
+
+    /// Up to eight bytes as a number, and whether all are written; `None` beyond the end.
+    pub fn read(&self, place: usize, size: usize) -> Option<(u64, bool)> {
+        let end = place.checked_add(size)?;
+        let values = self.values.get(place..end)?;
+        let mut bytes = [0; 8];
+        bytes[..size].copy_from_slice(values);
+        Some((u64::from_le_bytes(bytes), self.written[place..end].iter().all(|&written| written)))
+    }
+
+    /// Writes up to eight bytes of a number, which may be one that nobody has written.
+    pub fn write(&mut self, place: usize, size: usize, value: u64, written: bool) -> Option<()> {
+        let end = place.checked_add(size)?;
+        self.values.get_mut(place..end)?.copy_from_slice(&value.to_le_bytes()[..size]);
+        self.written[place..end].fill(written);
+        Some(())
+    }
+
+    /// Forgets what was written in a part.
+    pub fn forget(&mut self, place: usize, size: usize) {
+        let end = (place + size).min(self.values.len());
+        if place < end {
+            self.values[place..end].fill(POISON);
+            self.written[place..end].fill(false);
+        }
+    }
+
+    /// All bytes, and where the first lies that was not written.
+    pub fn values(&self) -> (&[u8], Option<usize>) {
+        (&self.values, self.written.iter().position(|written| !written))
+    }
+}
+
+/// What memory reads as that nobody has written: as a floating-point number of any size it is a NaN or far from what
+/// anyone expects, and it is no small integer.
+const POISON: u8 = 0xfb;

@@ -1,0 +1,107 @@
+//! Global memory: what the host allocates and kernels read and write.
+
+use super::Bytes;
+use super::address::GLOBAL_BEGIN;
+
+/// The allocations of a device.
+#[derive(Clone, Debug, Default)]
+pub struct Global {
+    /// In the order of their addresses.
+    allocations: Vec<Allocation>,
+    end: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Allocation {
+    begin: u64,
+    bytes: Bytes,
+}
+
+/// Addresses between two allocations: whoever runs over an end meets nothing.
+const GAP: u64 = 1 << 16;
+/// What `cudaMalloc` aligns to.
+const ALIGNMENT: u64 = 256;
+
+/// An access of the host that no allocation holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GlobalError {
+    /// Of addresses of no allocation.
+    #[error("expected {size} bytes of one allocation at {address:#x}, found fewer")]
+    OutOfBounds {
+        /// The first address.
+        address: u64,
+        /// The number of bytes.
+        size: usize,
+    },
+    /// Of a byte that nobody has written.
+    #[error("the byte at {address:#x} was never written")]
+    Unwritten {
+        /// The byte's address.
+        address: u64,
+    },
+}
+
+impl Global {
+    /// Memory without allocations.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Allocates so many bytes, which nobody has written, and gives their address.
+    pub fn allocate(&mut self, size: usize) -> u64 {
+        self.push(Bytes::unwritten(size), ALIGNMENT)
+    }
+
+    /// Allocates memory that holds these bytes, and gives its address.
+    pub fn allocate_with(&mut self, bytes: Vec<u8>) -> u64 {
+        self.push(Bytes::of(bytes), ALIGNMENT)
+    }
+
+    pub(crate) fn push(&mut self, bytes: Bytes, alignment: u64) -> u64 {
+        let begin = (self.end.max(GLOBAL_BEGIN) + GAP).next_multiple_of(alignment.max(ALIGNMENT));
+        self.end = begin + bytes.len() as u64;
+        self.allocations.push(Allocation { begin, bytes });
+        begin
+    }
+
+    fn find(&self, address: u64) -> Option<usize> {
+        let after = self.allocations.partition_point(|allocation| allocation.begin <= address);
+        after.checked_sub(1)
+    }
+
+    /// Up to eight bytes as a number, and whether all are written; `None` outside of an allocation.
+    pub(crate) fn read(&self, address: u64, size: usize) -> Option<(u64, bool)> {
+        let allocation = &self.allocations[self.find(address)?];
+        allocation.bytes.read((address - allocation.begin) as usize, size)
+    }
+
+    pub(crate) fn write(&mut self, address: u64, size: usize, value: u64, written: bool) -> Option<()> {
+        let index = self.find(address)?;
+        let allocation = &mut self.allocations[index];
+        allocation.bytes.write((address - allocation.begin) as usize, size, value, written)
+    }
+
+    /// Bytes of an allocation, for the host.
+    pub fn read_bytes(&self, address: u64, size: usize) -> Result<Vec<u8>, GlobalError> {
+        (0..size)
+            .map(|place| {
+                let address = address + place as u64;
+                match self.read(address, 1) {
+                    Some((value, true)) => Ok(value as u8),
+                    Some((_, false)) => Err(GlobalError::Unwritten { address }),
+                    None => Err(GlobalError::OutOfBounds { address, size: size - place }),
+                }
+            })
+            .collect()
+    }
+
+    /// Writes bytes of an allocation, for the host.
+    pub fn write_bytes(&mut self, address: u64, bytes: &[u8]) -> Result<(), GlobalError> {
+        for (place, &byte) in bytes.iter().enumerate() {
+            let address = address + place as u64;
+            self.write(address, 1, u64::from(byte), true)
+                .ok_or(GlobalError::OutOfBounds { address, size: bytes.len() - place })?;
+        }
+        Ok(())
+    }
+}

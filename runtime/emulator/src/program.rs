@@ -1,0 +1,93 @@
+//! A module decoded: names are slots and addresses, labels are indices, and each instruction is what it does.
+
+mod decode;
+mod layout;
+mod scope;
+
+pub use decode::DecodeError;
+pub(crate) use scope::{Scope, Symbol};
+
+use crate::instruction::Action;
+use crate::ptx::{self, Module, Place, ScalarType, StateSpace};
+use std::collections::HashMap;
+
+/// A module that can be executed.
+pub struct Program {
+    pub(crate) functions: Vec<Function>,
+    names: HashMap<String, usize>,
+    /// The module's variables in global and constant memory, in their order.
+    pub(crate) globals: Vec<Global>,
+    /// Of `.target`: the architecture first.
+    pub(crate) target: Vec<String>,
+    /// Bytes of shared memory that the module's variables take.
+    pub(crate) shared_bytes: u64,
+    /// Where shared memory that is given at launch begins.
+    pub(crate) dynamic_shared: u64,
+}
+
+/// A variable of module scope in global or constant memory.
+pub(crate) struct Global {
+    pub space: StateSpace,
+    pub bytes: u64,
+    pub alignment: u64,
+    pub initializer: Option<ptx::Initializer>,
+    pub element: ScalarType,
+}
+
+/// A kernel or function.
+pub(crate) struct Function {
+    pub name: String,
+    pub is_kernel: bool,
+    /// Whether the module has its body.
+    pub is_defined: bool,
+    /// Registers of a lane. Predicates are registers too, of 0 and 1.
+    pub registers: usize,
+    /// The steps, in their order; falling off their end is `ret`.
+    pub steps: Vec<Step>,
+    /// What it takes and returns, in their order.
+    pub parameters: Vec<Formal>,
+    pub results: Vec<Formal>,
+    /// Bytes of the parameters and of `.param` variables declared in the body.
+    pub parameter_bytes: u64,
+    /// Bytes of its variables in local memory.
+    pub local_bytes: u64,
+    /// `.reqntid` and the like.
+    pub directives: Vec<(String, Vec<u64>)>,
+}
+
+/// A parameter or result of a function.
+#[derive(Clone, Debug)]
+pub(crate) enum Formal {
+    /// In parameter memory.
+    Memory { offset: u64, bytes: u64 },
+    /// In registers, as functions of PTX's first versions have them.
+    Register(Register),
+}
+
+/// A register's number in its function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Register(pub u32);
+
+/// One instruction of a function.
+pub(crate) struct Step {
+    pub place: Place,
+    /// The register that says which lanes execute it, and whether they do where it is false.
+    pub guard: Option<(Register, bool)>,
+    pub action: Action,
+}
+
+impl Program {
+    /// Decodes a module. An instruction that is not known is an error when it is reached, not here.
+    pub fn new(module: &Module) -> Result<Self, DecodeError> {
+        decode::program(module)
+    }
+
+    /// The names of the kernels, in their order.
+    pub fn kernels(&self) -> impl Iterator<Item = &str> {
+        self.functions.iter().filter(|function| function.is_kernel).map(|function| &function.name[..])
+    }
+
+    pub(crate) fn index(&self, name: &str) -> Option<usize> {
+        self.names.get(name).copied()
+    }
+}

@@ -1,0 +1,353 @@
+//! A module's functions decoded: declarations first, then instructions.
+
+use super::layout::Layout;
+use super::{Formal, Function, Global, Program, Register, Scope, Step, Symbol};
+use crate::instruction;
+use crate::ptx::{self, FunctionKind, Module, Place, ScalarType, StateSpace, Statement, Variable};
+use std::collections::HashMap;
+
+/// A module that cannot be executed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// A name that is declared more than once in one scope.
+    #[error("{place}: {name} is declared already")]
+    DeclaredTwice {
+        /// Where it is declared again.
+        place: Place,
+        /// The name.
+        name: String,
+    },
+    /// A variable that cannot lie where it is declared.
+    #[error("{place}: {name} {reason}")]
+    Variable {
+        /// Where it is declared.
+        place: Place,
+        /// Its name.
+        name: String,
+        /// A clause whose subject is the variable.
+        reason: String,
+    },
+    /// A module of 32-bit addresses.
+    #[error("expected addresses of 64 bits, found 32")]
+    AddressSize,
+}
+
+/// Static shared memory and what module scope has.
+struct Outside {
+    names: HashMap<String, Symbol>,
+    globals: Vec<Global>,
+    shared: Layout,
+    /// The alignment of memory given at launch, if a variable names it.
+    dynamic: Option<u64>,
+    /// Names of such variables, placed when all others are.
+    open: Vec<String>,
+}
+
+pub(super) fn program(module: &Module) -> Result<Program, DecodeError> {
+    if module.address_size != 64 {
+        return Err(DecodeError::AddressSize);
+    }
+    let mut outside = Outside {
+        names: HashMap::new(),
+        globals: Vec::new(),
+        shared: Layout::default(),
+        dynamic: None,
+        open: Vec::new(),
+    };
+    for variable in &module.variables {
+        let symbol = outside.variable(variable)?;
+        insert(&mut outside.names, variable.place, &variable.name, symbol)?;
+    }
+    let mut indices = HashMap::new();
+    let mut functions: Vec<&ptx::Function> = Vec::new();
+    for function in &module.functions {
+        let index = *indices.entry(function.name.clone()).or_insert(functions.len());
+        match functions.get_mut(index) {
+            None => functions.push(function),
+            Some(declared) if declared.body.is_none() => *declared = function,
+            Some(_) if function.body.is_none() => {}
+            Some(_) => return Err(twice(function.place, &function.name)),
+        }
+    }
+    for (alias, aliasee) in &module.aliases {
+        if let Some(&index) = indices.get(aliasee) {
+            indices.insert(alias.clone(), index);
+        }
+    }
+    for (name, &index) in &indices {
+        outside.names.insert(name.clone(), Symbol::Function { index });
+    }
+    // Declarations of all functions come first: shared memory that is given at launch lies behind that of all of them.
+    let mut declared = Vec::new();
+    for function in &functions {
+        declared.push(Declared::of(function, &mut outside)?);
+    }
+    let shared_bytes = outside.shared.end;
+    let dynamic_alignment = outside.dynamic.unwrap_or(1);
+    let dynamic = outside.shared.place_dynamic(dynamic_alignment);
+    for name in std::mem::take(&mut outside.open) {
+        outside.names.insert(name, Symbol::Shared { offset: dynamic });
+    }
+    let decoded = functions.iter().zip(declared).map(|(function, mut declared)| {
+        for name in &declared.open {
+            declared.block.names.insert(name.clone(), Symbol::Shared { offset: dynamic });
+        }
+        let around = Scope::new(None, outside.names.clone(), &declared.widths, CONDITION_CODE);
+        let mut steps = Vec::new();
+        emit(function.body.as_deref().unwrap_or_default(), &declared.block, &around, &declared.widths, &mut steps);
+        Function {
+            name: function.name.clone(),
+            is_kernel: function.kind == FunctionKind::Kernel,
+            is_defined: function.body.is_some(),
+            registers: declared.widths.len(),
+            steps,
+            parameters: declared.parameters,
+            results: declared.results,
+            parameter_bytes: declared.parameter_layout.end,
+            local_bytes: declared.local.end,
+            directives: function.directives.clone(),
+        }
+    });
+    Ok(Program {
+        functions: decoded.collect(),
+        names: indices,
+        globals: outside.globals,
+        target: module.target.clone(),
+        shared_bytes,
+        dynamic_shared: dynamic,
+    })
+}
+
+/// The first register of every function carries what `add.cc` leaves for `addc`.
+const CONDITION_CODE: Register = Register(0);
+
+fn twice(place: Place, name: &str) -> DecodeError {
+    DecodeError::DeclaredTwice { place, name: name.to_owned() }
+}
+
+fn insert(names: &mut HashMap<String, Symbol>, place: Place, name: &str, symbol: Symbol) -> Result<(), DecodeError> {
+    match names.insert(name.to_owned(), symbol) {
+        None => Ok(()),
+        Some(_) => Err(twice(place, name)),
+    }
+}
+
+impl Outside {
+    /// Memory given at launch is aligned as all variables that name it ask.
+    fn align_dynamic(&mut self, variable: &Variable) {
+        self.dynamic = Some(self.dynamic.unwrap_or(1).max(variable.alignment()));
+    }
+
+    /// A variable that all threads see: in global, constant or shared memory.
+    fn variable(&mut self, variable: &Variable) -> Result<Symbol, DecodeError> {
+        let refuse = |reason: &str| DecodeError::Variable {
+            place: variable.place,
+            name: variable.name.clone(),
+            reason: reason.to_owned(),
+        };
+        if variable.space == StateSpace::Shared {
+            let Some(bytes) = variable.bytes() else {
+                self.align_dynamic(variable);
+                self.open.push(variable.name.clone());
+                // Until the place is known.
+                return Ok(Symbol::Shared { offset: 0 });
+            };
+            return Ok(Symbol::Shared { offset: self.shared.place(bytes, variable.alignment()) });
+        }
+        if !matches!(variable.space, StateSpace::Global | StateSpace::Constant) {
+            return Err(refuse("is in a memory that module scope does not have"));
+        }
+        let bytes = match variable.bytes() {
+            Some(bytes) => bytes,
+            None => match &variable.initializer {
+                Some(ptx::Initializer::List(list)) => list.len() as u64 * variable.element.bytes(),
+                _ => return Err(refuse("has no size, and nothing that it begins with")),
+            },
+        };
+        self.globals.push(Global {
+            space: variable.space,
+            bytes,
+            alignment: variable.alignment(),
+            initializer: variable.initializer.clone(),
+            element: variable.element,
+        });
+        Ok(Symbol::Global { index: self.globals.len() - 1 })
+    }
+}
+
+/// The names of a block, and those of the blocks in it.
+#[derive(Default)]
+struct Block {
+    names: HashMap<String, Symbol>,
+    blocks: Vec<Block>,
+}
+
+/// What a function declares.
+struct Declared {
+    block: Block,
+    widths: Vec<u8>,
+    parameters: Vec<Formal>,
+    results: Vec<Formal>,
+    parameter_layout: Layout,
+    local: Layout,
+    /// Variables of the function that name shared memory given at launch.
+    open: Vec<String>,
+}
+
+impl Declared {
+    fn of(function: &ptx::Function, outside: &mut Outside) -> Result<Self, DecodeError> {
+        let mut declared = Self {
+            block: Block::default(),
+            widths: vec![1],
+            parameters: Vec::new(),
+            results: Vec::new(),
+            parameter_layout: Layout::default(),
+            local: Layout::default(),
+            open: Vec::new(),
+        };
+        let mut names = HashMap::new();
+        for parameter in &function.parameters {
+            let formal = declared.formal(parameter, &mut names)?;
+            declared.parameters.push(formal);
+        }
+        for result in &function.results {
+            let formal = declared.formal(result, &mut names)?;
+            declared.results.push(formal);
+        }
+        if let Some(body) = &function.body {
+            let mut step = 0;
+            declared.block = declared.block(body, names, outside, &mut step)?;
+        }
+        Ok(declared)
+    }
+
+    fn formal(&mut self, variable: &Variable, names: &mut HashMap<String, Symbol>) -> Result<Formal, DecodeError> {
+        let symbol = self.variable(variable)?;
+        let formal = match symbol {
+            Symbol::Register { first, .. } => Formal::Register(first),
+            Symbol::Parameter { offset, bytes } => Formal::Memory { offset, bytes },
+            _ => {
+                return Err(DecodeError::Variable {
+                    place: variable.place,
+                    name: variable.name.clone(),
+                    reason: format!("is a parameter in {}, where none can be", variable.space),
+                });
+            }
+        };
+        insert(names, variable.place, &variable.name, symbol)?;
+        Ok(formal)
+    }
+
+    /// A variable of a lane or a function.
+    fn variable(&mut self, variable: &Variable) -> Result<Symbol, DecodeError> {
+        let bytes = || {
+            variable.bytes().ok_or_else(|| DecodeError::Variable {
+                place: variable.place,
+                name: variable.name.clone(),
+                reason: "has no size".into(),
+            })
+        };
+        Ok(match variable.space {
+            StateSpace::Register => {
+                // 128 bits are two registers of 64.
+                let halves = if variable.element == ScalarType::B128 { 2 } else { 1 };
+                let count = variable.vector * halves;
+                Symbol::Register { first: self.registers(count, variable.element.bits().min(64)), count }
+            }
+            StateSpace::Local => Symbol::Local { offset: self.local.place(bytes()?, variable.alignment()) },
+            _ => {
+                let bytes = bytes()?;
+                Symbol::Parameter { offset: self.parameter_layout.place(bytes, variable.alignment()), bytes }
+            }
+        })
+    }
+
+    fn registers(&mut self, count: u32, bits: u32) -> Register {
+        let first = self.widths.len() as u32;
+        self.widths.extend(std::iter::repeat_n(bits as u8, count as usize));
+        Register(first)
+    }
+
+    /// The names of a block: its variables, its labels, its lists of targets.
+    fn block(
+        &mut self,
+        body: &[Statement],
+        mut names: HashMap<String, Symbol>,
+        outside: &mut Outside,
+        step: &mut usize,
+    ) -> Result<Block, DecodeError> {
+        let mut blocks = Vec::new();
+        for statement in body {
+            match statement {
+                Statement::Variable(variable) => self.declare(variable, &mut names, outside)?,
+                Statement::Label(name) => {
+                    insert(&mut names, Place::default(), name, Symbol::Label { step: *step })?;
+                }
+                Statement::Instruction(_) => *step += 1,
+                Statement::Block(inner) => blocks.push(self.block(inner, HashMap::new(), outside, step)?),
+                Statement::Targets { name, targets } => {
+                    insert(&mut names, Place::default(), name, Symbol::Targets(targets.clone()))?;
+                }
+                Statement::Prototype { name, .. } => insert(&mut names, Place::default(), name, Symbol::Prototype)?,
+            }
+        }
+        Ok(Block { names, blocks })
+    }
+
+    fn declare(
+        &mut self,
+        variable: &Variable,
+        names: &mut HashMap<String, Symbol>,
+        outside: &mut Outside,
+    ) -> Result<(), DecodeError> {
+        if let Some(count) = variable.count {
+            for number in 0..count {
+                let symbol = self.variable(variable)?;
+                insert(names, variable.place, &format!("{}{number}", variable.name), symbol)?;
+            }
+            return Ok(());
+        }
+        let symbol = match variable.space {
+            StateSpace::Shared if variable.bytes().is_none() => {
+                outside.align_dynamic(variable);
+                self.open.push(variable.name.clone());
+                return Ok(());
+            }
+            StateSpace::Shared | StateSpace::Global | StateSpace::Constant => outside.variable(variable)?,
+            _ => self.variable(variable)?,
+        };
+        insert(names, variable.place, &variable.name, symbol)
+    }
+}
+
+/// The steps of a block, its names known.
+fn emit(body: &[Statement], block: &Block, around: &Scope<'_>, widths: &[u8], steps: &mut Vec<Step>) {
+    let scope = Scope::new(Some(around), block.names.clone(), widths, CONDITION_CODE);
+    let mut blocks = block.blocks.iter();
+    for statement in body {
+        match statement {
+            Statement::Instruction(instruction) => steps.push(step(instruction, &scope)),
+            Statement::Block(inner) => {
+                if let Some(block) = blocks.next() {
+                    emit(inner, block, &scope, widths, steps);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn step(instruction: &ptx::Instruction, scope: &Scope<'_>) -> Step {
+    let mut action = instruction::decode(instruction, scope);
+    let guard = instruction.predicate.as_ref().and_then(|predicate| match scope.find(&predicate.register) {
+        Some(Symbol::Register { first, count: 1 }) => Some((first, predicate.negated)),
+        _ => {
+            action = instruction::Action::Refused(instruction::Refusal {
+                instruction: instruction.name(),
+                reason: format!("is guarded by {}, which is no register", predicate.register),
+            });
+            None
+        }
+    });
+    Step { place: instruction.place, guard, action }
+}

@@ -1,0 +1,122 @@
+//! Kernels, functions and their bodies.
+
+use super::super::{Body, Function, FunctionKind, Linkage, ParseError, Place, Statement};
+use super::{Parser, Token};
+
+impl Parser<'_> {
+    /// From `.entry` or `.func` to its body's end, or the declaration's.
+    pub(super) fn function(
+        &mut self,
+        place: Place,
+        linkage: Linkage,
+    ) -> Result<Function, ParseError> {
+        let kind = if self.takes_dotted("entry") {
+            FunctionKind::Kernel
+        } else {
+            self.take();
+            FunctionKind::Device
+        };
+        if self.takes_dotted("attribute") {
+            self.parameters()?;
+        }
+        let results = if kind == FunctionKind::Device {
+            self.parameters()?
+        } else {
+            Vec::new()
+        };
+        let name = self.word("a function's name")?.to_owned();
+        let mut function = Function {
+            name,
+            place,
+            kind,
+            linkage,
+            results,
+            parameters: self.parameters()?,
+            directives: Vec::new(),
+            body: None,
+        };
+        while let Token::Dotted(directive) = self.peek() {
+            if self.at_skipped_directive() {
+                self.skip_directive()?;
+                continue;
+            }
+            self.take();
+            let mut numbers = Vec::new();
+            if matches!(self.peek(), Token::Integer { .. }) {
+                numbers = self.separated(|parser| parser.integer("a number"))?;
+            }
+            function.directives.push((directive.to_owned(), numbers));
+        }
+        if self.takes(";") {
+            return Ok(function);
+        }
+        self.sign("{")?;
+        function.body = Some(self.body()?);
+        // Some writers end a definition as they end a declaration.
+        self.takes(";");
+        Ok(function)
+    }
+
+    /// Statements up to the brace that closes them, which is taken.
+    fn body(&mut self) -> Result<Body, ParseError> {
+        let mut body = Vec::new();
+        loop {
+            match self.peek() {
+                Token::Sign("}") => {
+                    self.take();
+                    return Ok(body);
+                }
+                Token::Sign("{") => {
+                    self.take();
+                    body.push(Statement::Block(self.body()?));
+                }
+                Token::Sign(";") => {
+                    self.take();
+                }
+                Token::Word(name) if self.peek_second() == Token::Sign(":") => {
+                    self.next += 2;
+                    body.push(self.labelled(name.to_owned())?);
+                }
+                Token::Word(_) | Token::Sign("@") => {
+                    body.push(Statement::Instruction(self.instruction()?));
+                }
+                Token::Dotted(_) if self.at_skipped_directive() => self.skip_directive()?,
+                Token::Dotted(
+                    "reg" | "local" | "shared" | "param" | "const" | "global" | "extern",
+                ) => {
+                    let linkage = self.linkage();
+                    let variables = self.variables(linkage)?;
+                    body.extend(variables.into_iter().map(Statement::Variable));
+                }
+                _ => return self.error("a statement"),
+            }
+        }
+    }
+
+    /// What a label stands before: a list of targets, a prototype, or any statement.
+    fn labelled(&mut self, name: String) -> Result<Statement, ParseError> {
+        if self.takes_dotted("branchtargets") || self.takes_dotted("calltargets") {
+            let targets = self.separated(|parser| Ok(parser.word("a target")?.to_owned()))?;
+            self.sign(";")?;
+            return Ok(Statement::Targets { name, targets });
+        }
+        if self.takes_dotted("callprototype") {
+            let results = self.parameters()?;
+            self.word("'_'")?;
+            let parameters = self.parameters()?;
+            while let Token::Dotted(_) = self.peek() {
+                self.take();
+                if matches!(self.peek(), Token::Integer { .. }) {
+                    self.take();
+                }
+            }
+            self.sign(";")?;
+            return Ok(Statement::Prototype {
+                name,
+                results,
+                parameters,
+            });
+        }
+        Ok(Statement::Label(name))
+    }
+}
