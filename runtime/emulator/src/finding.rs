@@ -72,15 +72,32 @@ pub enum FindingKind {
 impl fmt::Display for FindingKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OutOfBounds { access, address, bytes } => {
-                write!(f, "{access} {bytes} bytes at {address:#x}, where no memory is")
+            Self::OutOfBounds {
+                access,
+                address,
+                bytes,
+            } => {
+                write!(
+                    f,
+                    "{access} {bytes} bytes at {address:#x}, where no memory is"
+                )
             }
-            Self::Misaligned { access, address, bytes } => {
-                write!(f, "{access} {bytes} bytes at {address:#x}, which is no multiple of {bytes}")
+            Self::Misaligned {
+                access,
+                address,
+                bytes,
+            } => {
+                write!(
+                    f,
+                    "{access} {bytes} bytes at {address:#x}, which is no multiple of {bytes}"
+                )
             }
             Self::Uninitialised { what } => write!(f, "a value that was never written is {what}"),
             Self::Divergence { found, expected } => {
-                write!(f, "expected the lanes {expected:#010x} together, found {found:#010x}")
+                write!(
+                    f,
+                    "expected the lanes {expected:#010x} together, found {found:#010x}"
+                )
             }
             Self::Deadlock { what } => write!(f, "waits for ever for {what}"),
             Self::Trap => f.write_str("trap"),

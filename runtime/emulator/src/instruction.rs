@@ -15,10 +15,10 @@ mod synchronise;
 mod words;
 
 pub(crate) use control::{Argument, Call, Callee, Control};
-pub(crate) use exchange::{Exchange, Shuffle, Vote};
-pub(crate) use memory::{Access, Atomic, AtomicFunction, Load, Space, Store};
+pub(crate) use exchange::{Exchange, Vote};
+pub(crate) use memory::{Access, Atomic, Load, Space, Store};
 pub(crate) use operands::{Location, Source, Special};
-pub(crate) use synchronise::{BarrierReduction, Synchronise};
+pub(crate) use synchronise::Synchronise;
 pub(crate) use words::Refusal;
 
 use crate::program::{Register, Scope};
@@ -63,18 +63,23 @@ pub(crate) struct Compute {
 pub(crate) fn decode(instruction: &Instruction, scope: &Scope<'_>) -> Action {
     let mut words = Words::new(instruction, scope);
     let family = match &instruction.opcode[..] {
-        "add" | "sub" | "mul" | "mad" | "fma" | "div" | "abs" | "neg" | "min" | "max" | "addc" | "subc" | "madc"
-        | "mul24" | "mad24" | "sad" | "rem" | "dp4a" | "dp2a" => integer::or_float,
-        "rcp" | "sqrt" | "rsqrt" | "sin" | "cos" | "lg2" | "ex2" | "tanh" | "copysign" | "testp" => float::decode,
-        "and" | "or" | "xor" | "not" | "cnot" | "shl" | "shr" | "shf" | "lop3" | "prmt" | "popc" | "clz" | "bfind"
-        | "fns" | "brev" | "bfe" | "bfi" | "szext" | "bmsk" => bits::decode,
+        "add" | "sub" | "mul" | "mad" | "fma" | "div" | "abs" | "neg" | "min" | "max" | "addc"
+        | "subc" | "madc" | "mul24" | "mad24" | "sad" | "rem" | "dp4a" | "dp2a" => {
+            integer::or_float
+        }
+        "rcp" | "sqrt" | "rsqrt" | "sin" | "cos" | "lg2" | "ex2" | "tanh" | "copysign"
+        | "testp" => float::decode,
+        "and" | "or" | "xor" | "not" | "cnot" | "shl" | "shr" | "shf" | "lop3" | "prmt"
+        | "popc" | "clz" | "bfind" | "fns" | "brev" | "bfe" | "bfi" | "szext" | "bmsk" => {
+            bits::decode
+        }
         "set" | "setp" | "selp" | "slct" => compare::decode,
         "cvt" => convert::decode,
         "mov" | "cvta" | "isspacep" | "mapa" => movement::decode,
-        "ld" | "ldu" | "st" | "atom" | "red" | "prefetch" | "prefetchu" | "discard" | "applypriority"
-        | "createpolicy" => memory::decode,
-        "bra" | "brx" | "call" | "ret" | "exit" | "trap" | "brkpt" | "nanosleep" | "pmevent" | "griddepcontrol"
-        | "setmaxnreg" => control::decode,
+        "ld" | "ldu" | "st" | "atom" | "red" | "prefetch" | "prefetchu" | "discard"
+        | "applypriority" | "createpolicy" => memory::decode,
+        "bra" | "brx" | "call" | "ret" | "exit" | "trap" | "brkpt" | "nanosleep" | "pmevent"
+        | "griddepcontrol" | "setmaxnreg" => control::decode,
         "bar" | "barrier" | "membar" | "fence" => synchronise::decode,
         "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" => exchange::decode,
         _ => unknown,

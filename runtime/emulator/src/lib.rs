@@ -2,10 +2,16 @@
 //! hardware does not.
 
 mod arithmetic;
+mod finding;
 mod instruction;
+mod launch;
+mod machine;
 mod memory;
 mod program;
 pub mod ptx;
 
+pub use finding::{Finding, FindingKind};
+pub use launch::{Launch, LaunchError, Report};
+pub use machine::launch;
 pub use memory::{Global, GlobalError};
 pub use program::{DecodeError, Program};

@@ -11,7 +11,6 @@ mod grid;
 mod random;
 mod warp;
 
-pub(crate) use context::{Context, Cta};
 pub(crate) use frame::{Frame, Lanes};
 pub use grid::launch;
 pub(crate) use warp::{State, Strand, Warp};

@@ -15,6 +15,8 @@ use std::collections::HashMap;
 pub struct Program {
     pub(crate) functions: Vec<Function>,
     names: HashMap<String, usize>,
+    /// The numbers of the variables of module scope among `globals`.
+    variables: HashMap<String, usize>,
     /// The module's variables in global and constant memory, in their order.
     pub(crate) globals: Vec<Global>,
     /// Of `.target`: the architecture first.
@@ -84,7 +86,18 @@ impl Program {
 
     /// The names of the kernels, in their order.
     pub fn kernels(&self) -> impl Iterator<Item = &str> {
-        self.functions.iter().filter(|function| function.is_kernel).map(|function| &function.name[..])
+        self.functions
+            .iter()
+            .filter(|function| function.is_kernel)
+            .map(|function| &function.name[..])
+    }
+
+    /// The address of a variable in global memory, or what stands for a function.
+    pub(crate) fn address(&self, name: &str, addresses: &[u64]) -> Option<u64> {
+        match self.variables.get(name) {
+            Some(&index) => addresses.get(index).copied(),
+            None => Some(self.index(name)? as u64 + 1),
+        }
     }
 
     pub(crate) fn index(&self, name: &str) -> Option<usize> {

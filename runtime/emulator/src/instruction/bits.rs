@@ -12,7 +12,9 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
     }
     if opcode == "fns" {
         words.has("b32");
-        return words.compute(|[mask, base, offset]| find_nth_set(mask as u32, base as u32, offset as u32 as i32));
+        return words.compute(|[mask, base, offset]| {
+            find_nth_set(mask as u32, base as u32, offset as u32 as i32)
+        });
     }
     if opcode == "szext" || opcode == "bmsk" {
         return mask(words);
@@ -20,7 +22,10 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
     let number = words.number()?;
     let bits = match number {
         Number::Integer(integer) => integer,
-        Number::Predicate => Integer { bits: 1, signed: false },
+        Number::Predicate => Integer {
+            bits: 1,
+            signed: false,
+        },
         _ => return Err(words.refuse("is of bits")),
     };
     let all = if bits.bits == 1 { 1 } else { bits.mask() };
@@ -68,8 +73,12 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
             let shift = words.has("shiftamt");
             words.compute(move |[a]| bits.highest_bit(a, shift))
         }
-        "bfe" => words.compute(move |[a, from, length]| bits.extract(a, from as u32, length as u32)),
-        "bfi" => words.compute(move |[a, b, from, length]| bits.insert(a, b, from as u32, length as u32)),
+        "bfe" => {
+            words.compute(move |[a, from, length]| bits.extract(a, from as u32, length as u32))
+        }
+        "bfi" => {
+            words.compute(move |[a, b, from, length]| bits.insert(a, b, from as u32, length as u32))
+        }
         _ => Err(words.refuse("is not modelled")),
     }
 }
@@ -79,7 +88,9 @@ fn lop3(words: &mut Words<'_>) -> Result<Action, Refusal> {
     words.has("b32");
     words.counted(&[5])?;
     let table = words.immediate(4)? as u8;
-    let sources = (1..=3).map(|place| words.source(place)).collect::<Result<_, _>>()?;
+    let sources = (1..=3)
+        .map(|place| words.source(place))
+        .collect::<Result<_, _>>()?;
     Ok(Action::Compute(super::Compute {
         function: Box::new(move |&[a, b, c, _]| [integer::logic(a, b, c, table), 0, 0, 0]),
         sources,
@@ -91,7 +102,11 @@ fn lop3(words: &mut Words<'_>) -> Result<Action, Refusal> {
 fn find_nth_set(mask: u32, base: u32, offset: i32) -> u64 {
     const NONE: u64 = 0xffff_ffff;
     if offset == 0 {
-        return if base < 32 && mask >> base & 1 == 1 { u64::from(base) } else { NONE };
+        return if base < 32 && mask >> base & 1 == 1 {
+            u64::from(base)
+        } else {
+            NONE
+        };
     }
     let step = offset.signum();
     let mut left = offset.abs();
@@ -122,13 +137,20 @@ fn mask(words: &mut Words<'_>) -> Result<Action, Refusal> {
     };
     let ones = |count: u64| (1u64 << count) - 1;
     if words.opcode() == "bmsk" {
-        return words.compute(move |[from, length]| (ones(count(length)) << count(from)) & 0xffff_ffff);
+        return words
+            .compute(move |[from, length]| (ones(count(length)) << count(from)) & 0xffff_ffff);
     }
     words.compute(move |[a, length]| {
         let length = count(length);
         if length == 0 {
             return 0;
         }
-        result.wrap(Integer { bits: length as u32, signed: result.signed }.value(a))
+        result.wrap(
+            Integer {
+                bits: length as u32,
+                signed: result.signed,
+            }
+            .value(a),
+        )
     })
 }

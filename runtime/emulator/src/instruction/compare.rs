@@ -19,8 +19,17 @@ struct Comparison {
 
 impl Comparison {
     fn from_name(name: &str) -> Option<Self> {
-        let of = |less, equal, greater, unordered| Self { less, equal, greater, unordered, unsigned: false };
-        let unsigned = |comparison: Self| Self { unsigned: true, ..comparison };
+        let of = |less, equal, greater, unordered| Self {
+            less,
+            equal,
+            greater,
+            unordered,
+            unsigned: false,
+        };
+        let unsigned = |comparison: Self| Self {
+            unsigned: true,
+            ..comparison
+        };
         Some(match name {
             "eq" => of(false, true, false, false),
             "ne" => of(true, false, true, false),
@@ -55,11 +64,17 @@ impl Comparison {
 
     fn of(self, number: Number, flush: bool, a: u64, b: u64) -> bool {
         let order = match number {
-            Number::Integer(integer) if self.unsigned => (a & integer.mask()).cmp(&(b & integer.mask())).into(),
+            Number::Integer(integer) if self.unsigned => {
+                (a & integer.mask()).cmp(&(b & integer.mask())).into()
+            }
             Number::Integer(integer) => integer.value(a).cmp(&integer.value(b)).into(),
             Number::Float(format) => {
                 let value = |bits| {
-                    if flush && format.is_subnormal(bits) { 0.0 } else { format.value(bits & (format.sign() | (format.sign() - 1))) }
+                    if flush && format.is_subnormal(bits) {
+                        0.0
+                    } else {
+                        format.value(bits & (format.sign() | (format.sign() - 1)))
+                    }
                 };
                 value(a).partial_cmp(&value(b))
             }
@@ -101,10 +116,12 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
         "selp" => {
             let number = words.number()?;
             match number {
-                Number::Float(format) => words.compute_in(format, |[a, b, which]| if which & 1 == 1 { a } else { b }),
-                Number::Integer(integer) => {
-                    words.compute(move |[a, b, which]| (if which & 1 == 1 { a } else { b }) & integer.mask())
+                Number::Float(format) => {
+                    words.compute_in(format, |[a, b, which]| if which & 1 == 1 { a } else { b })
                 }
+                Number::Integer(integer) => words.compute(move |[a, b, which]| {
+                    (if which & 1 == 1 { a } else { b }) & integer.mask()
+                }),
                 _ => Err(words.refuse("is of numbers")),
             }
         }
@@ -112,9 +129,20 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
             let result = words.number()?;
             let control = words.number()?;
             let flush = words.has("ftz");
-            let at_least_zero = Comparison::from_name("ge").ok_or_else(|| words.refuse("is not modelled"))?;
-            let format = if let Number::Float(format) = result { format } else { Float::F64 };
-            words.compute_in(format, move |[a, b, c]| if at_least_zero.of(control, flush, c, 0) { a } else { b })
+            let at_least_zero =
+                Comparison::from_name("ge").ok_or_else(|| words.refuse("is not modelled"))?;
+            let format = if let Number::Float(format) = result {
+                format
+            } else {
+                Float::F64
+            };
+            words.compute_in(format, move |[a, b, c]| {
+                if at_least_zero.of(control, flush, c, 0) {
+                    a
+                } else {
+                    b
+                }
+            })
         }
         _ => compare(words),
     }
@@ -137,10 +165,20 @@ fn compare(words: &mut Words<'_>) -> Result<Action, Refusal> {
         .map(|place| Ok(in_format(words.source(place)?, format)))
         .collect::<Result<Vec<Source>, Refusal>>()?;
     let destinations = words.destinations(0)?;
-    let joined = move |holds: bool, predicate: u64| join.map_or(holds, |join| join.of(holds, predicate & 1 == 1));
+    let joined = move |holds: bool, predicate: u64| {
+        join.map_or(holds, |join| join.of(holds, predicate & 1 == 1))
+    };
     if let Number::Two(format) = number {
-        return two(comparison, format, flush, join.is_some(), sources, destinations, result)
-            .ok_or_else(|| words.refuse("is not modelled in this form"));
+        return two(
+            comparison,
+            format,
+            flush,
+            join.is_some(),
+            sources,
+            destinations,
+            result,
+        )
+        .ok_or_else(|| words.refuse("is not modelled in this form"));
     }
     let yes = match result {
         None => 1,
@@ -177,7 +215,10 @@ fn two(
     let mask = u64::MAX >> (64 - bits);
     let number = Number::Float(format);
     let halves = move |a: u64, b: u64| {
-        [comparison.of(number, flush, a & mask, b & mask), comparison.of(number, flush, a >> bits, b >> bits)]
+        [
+            comparison.of(number, flush, a & mask, b & mask),
+            comparison.of(number, flush, a >> bits, b >> bits),
+        ]
     };
     let yes = match result {
         None => {

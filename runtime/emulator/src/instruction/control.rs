@@ -63,7 +63,10 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
                 .iter()
                 .map(|name| label(words, &Operand::Name(name.clone())))
                 .collect::<Result<_, _>>()?;
-            Action::Control(Control::IndexedBranch { targets, index: words.source(0)? })
+            Action::Control(Control::IndexedBranch {
+                targets,
+                index: words.source(0)?,
+            })
         }
         "call" => Action::Control(Control::Call(call(words)?)),
         "ret" => Action::Control(Control::Return),
@@ -72,7 +75,9 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
         // They change when something happens, or what a debugger sees, never what is computed.
         "brkpt" | "nanosleep" | "pmevent" | "griddepcontrol" | "setmaxnreg" => {
             words.choice(|word| matches!(word, "u32" | "mask").then_some(()));
-            words.choice(|word| matches!(word, "wait" | "launch_dependents" | "inc" | "dec").then_some(()));
+            words.choice(|word| {
+                matches!(word, "wait" | "launch_dependents" | "inc" | "dec").then_some(())
+            });
             words.has("sync");
             words.has("aligned");
             words.has("u32");
@@ -104,7 +109,11 @@ fn call(words: &Words<'_>) -> Result<Call, Refusal> {
         Some(Symbol::Register { first, count: 1 }) => Callee::Indirect(Source::Register(first)),
         _ => return Err(words.refuse(format!("calls {name}, which is not declared"))),
     };
-    Ok(Call { callee, arguments: take_list(words, &mut operands)?, results })
+    Ok(Call {
+        callee,
+        arguments: take_list(words, &mut operands)?,
+        results,
+    })
 }
 
 /// The arguments or results that stand first, if a list of them does.
@@ -120,7 +129,8 @@ fn take_list(words: &Words<'_>, operands: &mut &[Operand]) -> Result<Vec<Argumen
             {
                 return Ok(Argument::Memory { offset, bytes });
             }
-            let value = super::operands::source(words.scope, one).map_err(|reason| words.refuse(reason))?;
+            let value =
+                super::operands::source(words.scope, one).map_err(|reason| words.refuse(reason))?;
             Ok(Argument::Value(value))
         })
         .collect()

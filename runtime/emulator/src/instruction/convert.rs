@@ -39,22 +39,32 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
     let to = words.needed("result type", Type::from_name)?;
     let from = words.needed("operand type", Type::from_name)?;
     match (to, from) {
-        (Type::Plain(Number::Integer(to)), Type::Plain(Number::Integer(from))) => integers(words, to, from),
-        (Type::Plain(Number::Integer(to)), Type::Plain(Number::Float(from))) => to_integer(words, to, from),
+        (Type::Plain(Number::Integer(to)), Type::Plain(Number::Integer(from))) => {
+            integers(words, to, from)
+        }
+        (Type::Plain(Number::Integer(to)), Type::Plain(Number::Float(from))) => {
+            to_integer(words, to, from)
+        }
         (Type::Plain(Number::Float(to)), Type::Plain(Number::Integer(from))) => {
             let mode = words.mode(to);
             words.compute(move |[a]| mode.write(integer_to_float(mode, from.value(a))))
         }
-        (Type::Plain(Number::Float(to)), Type::Plain(Number::Float(from))) => floats(words, to, from),
+        (Type::Plain(Number::Float(to)), Type::Plain(Number::Float(from))) => {
+            floats(words, to, from)
+        }
         (Type::Plain(Number::Two(to)), Type::Plain(Number::Float(Float::F32))) => {
             let mode = words.mode(to);
             let one = move |bits: u64| narrow(mode, mode.saturate, Float::F32.value(bits));
             // The first operand goes to the upper half.
-            words.compute_in(Float::F32, move |[high, low]| one(high) << to.bits() | one(low))
+            words.compute_in(Float::F32, move |[high, low]| {
+                one(high) << to.bits() | one(low)
+            })
         }
         (Type::Tf32, Type::Plain(Number::Float(Float::F32))) => tf32(words),
         (Type::Elements(format, 2), Type::Plain(source)) => to_elements(words, format, source),
-        (Type::Plain(Number::Two(to)), Type::Elements(format, 2)) => from_elements(words, to, format),
+        (Type::Plain(Number::Two(to)), Type::Elements(format, 2)) => {
+            from_elements(words, to, format)
+        }
         (Type::Exponents(2), Type::Plain(source)) => to_exponents(words, source),
         (Type::Plain(Number::Two(Float::Bf16)), Type::Exponents(2)) => from_exponents(words),
         _ => Err(words.refuse("is between types that are not modelled")),
@@ -62,9 +72,15 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
 }
 
 /// The result has the type's bits, extended to the register's.
-fn extended(words: &Words<'_>, to: Integer) -> Result<impl Fn(u64) -> u64 + Send + Sync + 'static, Refusal> {
+fn extended(
+    words: &Words<'_>,
+    to: Integer,
+) -> Result<impl Fn(u64) -> u64 + Send + Sync + 'static, Refusal> {
     let bits = words.register_bits(words.destination(0)?).max(to.bits);
-    let register = Integer { bits: bits.min(64), signed: to.signed };
+    let register = Integer {
+        bits: bits.min(64),
+        signed: to.signed,
+    };
     Ok(move |value: u64| register.wrap(to.value(value)))
 }
 
@@ -73,20 +89,28 @@ fn integers(words: &mut Words<'_>, to: Integer, from: Integer) -> Result<Action,
     let extend = extended(words, to)?;
     words.compute(move |[a]| {
         let value = from.value(a);
-        extend(if saturates { to.saturate(value) } else { to.wrap(value) })
+        extend(if saturates {
+            to.saturate(value)
+        } else {
+            to.wrap(value)
+        })
     })
 }
 
 /// To an integer, which is clamped to its range; of NaN it is 0, but that of 64 bits the smallest, as is that of 32 bits
 /// from f64.
 fn to_integer(words: &mut Words<'_>, to: Integer, from: Float) -> Result<Action, Refusal> {
-    let rounding = integer_rounding(words)
-        .ok_or_else(|| words.refuse("needs a rounding to an integer"))?;
+    let rounding =
+        integer_rounding(words).ok_or_else(|| words.refuse("needs a rounding to an integer"))?;
     let flush = words.has("ftz");
     words.has("sat");
     let extend = extended(words, to)?;
     words.compute_in(from, move |[a]| {
-        let a = if flush && from.is_subnormal(a) { a & from.sign() } else { a };
+        let a = if flush && from.is_subnormal(a) {
+            a & from.sign()
+        } else {
+            a
+        };
         let value = from.value(a);
         if value.is_nan() {
             let top = to.bits == 64 || (from == Float::F64 && to.bits == 32);
@@ -148,7 +172,10 @@ fn floats(words: &mut Words<'_>, to: Float, from: Float) -> Result<Action, Refus
     let whole = integer_rounding(words);
     let finite = words.has("satfinite");
     let mode = words.mode(to);
-    let read = Mode { format: from, ..mode };
+    let read = Mode {
+        format: from,
+        ..mode
+    };
     words.compute_in(from, move |[a]| {
         let value = from.value(read.read(a));
         let value = whole.map_or(value, |rounding| to_whole(value, rounding));
@@ -162,13 +189,23 @@ fn narrow(mode: Mode, finite: bool, value: f64) -> u64 {
     let format = mode.format;
     let bits = format.round(value, mode.rounding);
     let magnitude = bits & !format.sign();
-    let bits = if finite && magnitude == format.infinity() { bits - 1 } else { bits };
-    if mode.relu && bits & format.sign() != 0 && !format.is_nan(bits) { 0 } else { bits }
+    let bits = if finite && magnitude == format.infinity() {
+        bits - 1
+    } else {
+        bits
+    };
+    if mode.relu && bits & format.sign() != 0 && !format.is_nan(bits) {
+        0
+    } else {
+        bits
+    }
 }
 
 /// 11 bits of significand; the rest of the register's is zero.
 fn tf32(words: &mut Words<'_>) -> Result<Action, Refusal> {
-    let rounding = words.rounding().ok_or_else(|| words.refuse("needs a rounding"))?;
+    let rounding = words
+        .rounding()
+        .ok_or_else(|| words.refuse("needs a rounding"))?;
     let finite = words.has("satfinite");
     let relu = words.has("relu");
     words.compute_in(Float::F32, move |[a]| {
@@ -188,13 +225,22 @@ fn tf32(words: &mut Words<'_>) -> Result<Action, Refusal> {
             Rounding::Up => sign == 0 && rest != 0,
         };
         let rounded = (kept + u64::from(up)) << 13;
-        let overflows = rounded & !Float::F32.sign() >= Float::F32.infinity() && a & !Float::F32.sign() < Float::F32.infinity();
-        if finite && (overflows || rounded & !Float::F32.sign() == Float::F32.infinity()) { sign | 0x7f7f_e000 } else { rounded }
+        let overflows = rounded & !Float::F32.sign() >= Float::F32.infinity()
+            && a & !Float::F32.sign() < Float::F32.infinity();
+        if finite && (overflows || rounded & !Float::F32.sign() == Float::F32.infinity()) {
+            sign | 0x7f7f_e000
+        } else {
+            rounded
+        }
     })
 }
 
 /// Two numbers to low precision; the first operand's is in the upper half, of E2M1 in the upper four bits of a byte.
-fn to_elements(words: &mut Words<'_>, format: ElementFormat, source: Number) -> Result<Action, Refusal> {
+fn to_elements(
+    words: &mut Words<'_>,
+    format: ElementFormat,
+    source: Number,
+) -> Result<Action, Refusal> {
     if !words.has("satfinite") {
         return Err(words.refuse("needs .satfinite"));
     }
@@ -209,9 +255,9 @@ fn to_elements(words: &mut Words<'_>, format: ElementFormat, source: Number) -> 
     let width = if format == ElementFormat::E2m1 { 4 } else { 8 };
     let f32s = |bits: u64| f32::from_bits(bits as u32);
     match source {
-        Number::Float(Float::F32) => {
-            words.compute_in(Float::F32, move |[high, low]| encode(f32s(high)) << width | encode(f32s(low)))
-        }
+        Number::Float(Float::F32) => words.compute_in(Float::F32, move |[high, low]| {
+            encode(f32s(high)) << width | encode(f32s(low))
+        }),
         Number::Two(half) if half != Float::F32 => words.compute(move |[a]| {
             let value = |bits: u64| half.value(bits & 0xffff) as f32;
             encode(value(a >> 16)) << width | encode(value(a))
@@ -221,10 +267,20 @@ fn to_elements(words: &mut Words<'_>, format: ElementFormat, source: Number) -> 
 }
 
 /// Low precision to two numbers, which is exact.
-fn from_elements(words: &mut Words<'_>, to: Float, format: ElementFormat) -> Result<Action, Refusal> {
+fn from_elements(
+    words: &mut Words<'_>,
+    to: Float,
+    format: ElementFormat,
+) -> Result<Action, Refusal> {
     let mode = words.mode(to);
     let width = if format == ElementFormat::E2m1 { 4 } else { 8 };
-    let decode = move |code: u64| narrow(mode, false, f64::from(format.decode(code as u8 & (u8::MAX >> (8 - width)))));
+    let decode = move |code: u64| {
+        narrow(
+            mode,
+            false,
+            f64::from(format.decode(code as u8 & (u8::MAX >> (8 - width)))),
+        )
+    };
     words.compute(move |[a]| decode(a >> width) << to.bits() | decode(a))
 }
 
@@ -262,7 +318,11 @@ fn to_exponents(words: &mut Words<'_>, source: Number) -> Result<Action, Refusal
 
 /// ⌊log₂ x⌋ of a positive number of f32, the smallest exponent of zero.
 fn exponent(value: f64) -> i32 {
-    if value == 0.0 { -1000 } else { (value.to_bits() >> 52) as i32 - 1023 }
+    if value == 0.0 {
+        -1000
+    } else {
+        (value.to_bits() >> 52) as i32 - 1023
+    }
 }
 
 fn from_exponents(words: &mut Words<'_>) -> Result<Action, Refusal> {
@@ -273,7 +333,14 @@ fn from_exponents(words: &mut Words<'_>) -> Result<Action, Refusal> {
     };
     words.counted(&[2])?;
     Ok(Action::Compute(Compute {
-        function: Box::new(move |values| [decode(values[0] >> 8 & 0xff) << 16 | decode(values[0] & 0xff), 0, 0, 0]),
+        function: Box::new(move |values| {
+            [
+                decode(values[0] >> 8 & 0xff) << 16 | decode(values[0] & 0xff),
+                0,
+                0,
+                0,
+            ]
+        }),
         sources: vec![in_format(words.source(1)?, Float::F32)],
         destinations: vec![words.destination(0)?],
     }))

@@ -19,17 +19,40 @@ pub(crate) enum Exchange {
         within: Option<Register>,
     },
     /// `vote.sync`
-    Vote { vote: Vote, predicate: Source, mask: Source, destination: Option<Register> },
+    Vote {
+        vote: Vote,
+        predicate: Source,
+        mask: Source,
+        destination: Option<Register>,
+    },
     /// `match.any.sync`: the lanes that have the same value.
-    MatchAny { value: Source, mask: Source, destination: Option<Register> },
+    MatchAny {
+        value: Source,
+        mask: Source,
+        destination: Option<Register>,
+    },
     /// `match.all.sync`: the lanes, if all have the same value, and whether they do.
-    MatchAll { value: Source, mask: Source, destination: Option<Register>, all: Option<Register> },
+    MatchAll {
+        value: Source,
+        mask: Source,
+        destination: Option<Register>,
+        all: Option<Register>,
+    },
     /// `redux.sync`: a function of all values.
-    Reduce { function: ReduceFunction, value: Source, mask: Source, destination: Option<Register> },
+    Reduce {
+        function: ReduceFunction,
+        value: Source,
+        mask: Source,
+        destination: Option<Register>,
+    },
     /// `activemask`: the lanes that execute it.
     Active { destination: Option<Register> },
     /// `elect.sync`: one lane of the mask, the lowest.
-    Elect { mask: Source, destination: Option<Register>, elected: Option<Register> },
+    Elect {
+        mask: Source,
+        destination: Option<Register>,
+        elected: Option<Register>,
+    },
 }
 
 /// Whose value a lane takes.
@@ -50,12 +73,22 @@ impl Shuffle {
         let highest = (own & segment) | (clamp & !segment);
         let lowest = own & segment;
         let (lane, within) = match self {
-            Self::Up => (own as i32 - by as i32, own as i32 - by as i32 >= highest as i32),
+            Self::Up => (
+                own as i32 - by as i32,
+                own as i32 - by as i32 >= highest as i32,
+            ),
             Self::Down => ((own + by) as i32, own + by <= highest),
             Self::Butterfly => ((own ^ by) as i32, own ^ by <= highest),
-            Self::Index => ((lowest | (by & !segment)) as i32, lowest | (by & !segment) <= highest),
+            Self::Index => (
+                (lowest | (by & !segment)) as i32,
+                lowest | (by & !segment) <= highest,
+            ),
         };
-        if within { (lane as u32, true) } else { (own, false) }
+        if within {
+            (lane as u32, true)
+        } else {
+            (own, false)
+        }
     }
 }
 
@@ -74,7 +107,9 @@ pub(crate) type ReduceFunction = Box<dyn Fn(u64, u64) -> u64 + Send + Sync>;
 pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
     let opcode = words.opcode();
     if opcode != "activemask" && !words.has("sync") {
-        return Err(words.refuse("is not modelled without .sync, which architectures since sm_70 need"));
+        return Err(
+            words.refuse("is not modelled without .sync, which architectures since sm_70 need")
+        );
     }
     let action = match opcode {
         "shfl" => shuffle(words)?,
@@ -84,12 +119,18 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
         "activemask" => {
             words.has("b32");
             words.counted(&[1])?;
-            Exchange::Active { destination: words.destination(0)? }
+            Exchange::Active {
+                destination: words.destination(0)?,
+            }
         }
         _ => {
             words.counted(&[2])?;
             let (destination, elected) = pair(words)?;
-            Exchange::Elect { mask: words.source(1)?, destination, elected }
+            Exchange::Elect {
+                mask: words.source(1)?,
+                destination,
+                elected,
+            }
         }
     };
     Ok(Action::Exchange(action))
@@ -137,7 +178,12 @@ fn vote(words: &mut Words<'_>) -> Result<Exchange, Refusal> {
     })?;
     words.needed("type", |word| matches!(word, "pred" | "b32").then_some(()))?;
     words.counted(&[3])?;
-    Ok(Exchange::Vote { vote, predicate: words.source(1)?, mask: words.source(2)?, destination: words.destination(0)? })
+    Ok(Exchange::Vote {
+        vote,
+        predicate: words.source(1)?,
+        mask: words.source(2)?,
+        destination: words.destination(0)?,
+    })
 }
 
 fn matching(words: &mut Words<'_>) -> Result<Exchange, Refusal> {
@@ -150,34 +196,61 @@ fn matching(words: &mut Words<'_>) -> Result<Exchange, Refusal> {
     let (destination, holds) = pair(words)?;
     let (value, mask) = (words.source(1)?, words.source(2)?);
     Ok(if all {
-        Exchange::MatchAll { value, mask, destination, all: holds }
+        Exchange::MatchAll {
+            value,
+            mask,
+            destination,
+            all: holds,
+        }
     } else {
-        Exchange::MatchAny { value, mask, destination }
+        Exchange::MatchAny {
+            value,
+            mask,
+            destination,
+        }
     })
 }
 
 fn reduce(words: &mut Words<'_>) -> Result<Exchange, Refusal> {
     let operation = words.needed("operation", |word| {
-        ["add", "min", "max", "and", "or", "xor"].into_iter().find(|own| *own == word)
+        ["add", "min", "max", "and", "or", "xor"]
+            .into_iter()
+            .find(|own| *own == word)
     })?;
     let (nan, absolute) = (words.has("NaN"), words.has("abs"));
     let number = words.number()?;
     words.counted(&[3])?;
     let function: ReduceFunction = match (operation, number) {
-        ("add", Number::Integer(integer)) => Box::new(move |a, b| integer.wrap(integer.value(a) + integer.value(b))),
-        ("min", Number::Integer(integer)) => Box::new(move |a, b| integer.wrap(integer.value(a).min(integer.value(b)))),
-        ("max", Number::Integer(integer)) => Box::new(move |a, b| integer.wrap(integer.value(a).max(integer.value(b)))),
+        ("add", Number::Integer(integer)) => {
+            Box::new(move |a, b| integer.wrap(integer.value(a) + integer.value(b)))
+        }
+        ("min", Number::Integer(integer)) => {
+            Box::new(move |a, b| integer.wrap(integer.value(a).min(integer.value(b))))
+        }
+        ("max", Number::Integer(integer)) => {
+            Box::new(move |a, b| integer.wrap(integer.value(a).max(integer.value(b))))
+        }
         ("and", Number::Integer(_)) => Box::new(|a, b| a & b),
         ("or", Number::Integer(_)) => Box::new(|a, b| a | b),
         ("xor", Number::Integer(_)) => Box::new(|a, b| a ^ b),
         ("min" | "max", Number::Float(format)) => {
-            let how = Extreme { smaller: operation == "min", nan, absolute, xor_sign: false };
+            let how = Extreme {
+                smaller: operation == "min",
+                nan,
+                absolute,
+                xor_sign: false,
+            };
             let mode = Mode::plain(format);
             Box::new(move |a, b| mode.extreme(a, b, how))
         }
         _ => return Err(words.refuse("is an operation that is not modelled for its type")),
     };
-    Ok(Exchange::Reduce { function, value: words.source(1)?, mask: words.source(2)?, destination: words.destination(0)? })
+    Ok(Exchange::Reduce {
+        function,
+        value: words.source(1)?,
+        mask: words.source(2)?,
+        destination: words.destination(0)?,
+    })
 }
 
 #[cfg(test)]

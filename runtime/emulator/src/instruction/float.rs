@@ -10,14 +10,20 @@ use crate::arithmetic::float::{Extreme, Mode};
 use crate::arithmetic::{Float, Rounding};
 
 /// `add`, `sub`, `mul`, `fma`, `mad`, `div`, `abs`, `neg`, `min`, `max`, of one number or of two in a register.
-pub(super) fn arithmetic(words: &mut Words<'_>, format: Float, two: bool) -> Result<Action, Refusal> {
+pub(super) fn arithmetic(
+    words: &mut Words<'_>,
+    format: Float,
+    two: bool,
+) -> Result<Action, Refusal> {
     let mode = words.mode(format);
     let opcode = words.opcode();
     match opcode {
         "add" => each(words, format, two, move |[a, b]| mode.add(a, b)),
         "sub" => each(words, format, two, move |[a, b]| mode.subtract(a, b)),
         "mul" => each(words, format, two, move |[a, b]| mode.multiply(a, b)),
-        "fma" | "mad" => each(words, format, two, move |[a, b, c]| mode.multiply_add(a, b, c)),
+        "fma" | "mad" => each(words, format, two, move |[a, b, c]| {
+            mode.multiply_add(a, b, c)
+        }),
         "div" if !two => divide(words, mode),
         "abs" => each(words, format, two, move |[a]| mode.read(a) & !format.sign()),
         "neg" => each(words, format, two, move |[a]| mode.read(a) ^ format.sign()),
@@ -29,7 +35,9 @@ pub(super) fn arithmetic(words: &mut Words<'_>, format: Float, two: bool) -> Res
                 xor_sign: words.has("xorsign"),
             };
             if words.operands().len() == 4 {
-                return each(words, format, two, move |[a, b, c]| mode.extreme(mode.extreme(a, b, how), c, how));
+                return each(words, format, two, move |[a, b, c]| {
+                    mode.extreme(mode.extreme(a, b, how), c, how)
+                });
             }
             each(words, format, two, move |[a, b]| mode.extreme(a, b, how))
         }
@@ -44,7 +52,11 @@ fn each<const N: usize>(
     two: bool,
     function: impl Fn([u64; N]) -> u64 + Send + Sync + 'static,
 ) -> Result<Action, Refusal> {
-    if two { words.compute(on_both(format.bits(), function)) } else { words.compute_in(format, function) }
+    if two {
+        words.compute(on_both(format.bits(), function))
+    } else {
+        words.compute_in(format, function)
+    }
 }
 
 fn divide(words: &mut Words<'_>, mode: Mode) -> Result<Action, Refusal> {
@@ -57,7 +69,11 @@ fn divide(words: &mut Words<'_>, mode: Mode) -> Result<Action, Refusal> {
         // For 2^126 < |b| < 2^128 the result is 0, of an infinity NaN.
         let (x, y) = (mode.format.value(mode.read(a)), mode.format.value(b).abs());
         if y > 2f64.powi(126) && y.is_finite() {
-            return if x.is_infinite() || x.is_nan() { mode.format.nan() } else { mode.divide(a, b) & mode.format.sign() };
+            return if x.is_infinite() || x.is_nan() {
+                mode.format.nan()
+            } else {
+                mode.divide(a, b) & mode.format.sign()
+            };
         }
         mode.divide(a, b)
     })
@@ -96,7 +112,9 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
         "lg2" => of(f64::log2),
         "ex2" => of(f64::exp2),
         "tanh" => of(f64::tanh),
-        "copysign" if !approximate => words.compute_in(format, move |[a, b]| (b & !format.sign()) | (a & format.sign())),
+        "copysign" if !approximate => words.compute_in(format, move |[a, b]| {
+            (b & !format.sign()) | (a & format.sign())
+        }),
         _ => Err(words.refuse("is not modelled in this form")),
     }
 }

@@ -28,18 +28,34 @@ enum Half {
 
 impl Half {
     fn of(self, integer: Integer, product: i128) -> i128 {
-        if self == Self::High { product >> integer.bits } else { product }
+        if self == Self::High {
+            product >> integer.bits
+        } else {
+            product
+        }
     }
 }
 
 fn decode(words: &mut Words<'_>, integer: Integer, wide: bool) -> Result<Action, Refusal> {
     let low = words.has("lo");
     let high = words.has("hi");
-    let half = if wide { Half::Wide } else if high { Half::High } else { Half::Low };
+    let half = if wide {
+        Half::Wide
+    } else if high {
+        Half::High
+    } else {
+        Half::Low
+    };
     let saturates = words.has("sat");
     let carries_out = words.has("cc");
     let value = move |bits| integer.value(bits);
-    let fit = move |result| if saturates { integer.saturate(result) } else { integer.wrap(result) };
+    let fit = move |result| {
+        if saturates {
+            integer.saturate(result)
+        } else {
+            integer.wrap(result)
+        }
+    };
     let opcode = words.opcode();
     let is_product = matches!(opcode, "mul" | "mad" | "mul24" | "mad24" | "madc");
     if (low || high || wide) && !is_product {
@@ -56,11 +72,17 @@ fn decode(words: &mut Words<'_>, integer: Integer, wide: bool) -> Result<Action,
         "mul" => words.compute(move |[a, b]| result.wrap(half.of(integer, value(a) * value(b)))),
         "mad" => words.compute(move |[a, b, c]| {
             let sum = half.of(integer, value(a) * value(b)) + result.value(c);
-            if saturates { result.saturate(sum) } else { result.wrap(sum) }
+            if saturates {
+                result.saturate(sum)
+            } else {
+                result.wrap(sum)
+            }
         }),
         "mul24" => words.compute(move |[a, b]| product_24(integer, half, a, b, 0)),
         "mad24" => words.compute(move |[a, b, c]| product_24(integer, half, a, b, c)),
-        "sad" => words.compute(move |[a, b, c]| integer.wrap((value(a) - value(b)).abs() + value(c))),
+        "sad" => {
+            words.compute(move |[a, b, c]| integer.wrap((value(a) - value(b)).abs() + value(c)))
+        }
         "div" => words.compute(move |[a, b]| integer.divide(a, b)),
         "rem" => words.compute(move |[a, b]| integer.remainder(a, b)),
         "abs" => words.compute(move |[a]| integer.wrap(value(a).abs())),
@@ -69,7 +91,11 @@ fn decode(words: &mut Words<'_>, integer: Integer, wide: bool) -> Result<Action,
             let relu = words.has("relu");
             let smaller = opcode == "min";
             words.compute(move |[a, b]| {
-                let picked = if smaller { value(a).min(value(b)) } else { value(a).max(value(b)) };
+                let picked = if smaller {
+                    value(a).min(value(b))
+                } else {
+                    value(a).max(value(b))
+                };
                 integer.wrap(if relu { picked.max(0) } else { picked })
             })
         }
@@ -82,26 +108,46 @@ fn decode(words: &mut Words<'_>, integer: Integer, wide: bool) -> Result<Action,
 fn product_24(integer: Integer, half: Half, a: u64, b: u64, c: u64) -> u64 {
     let low_24 = |bits: u64| {
         let unused = 40;
-        if integer.signed { i128::from(((bits << unused) as i64) >> unused) } else { i128::from(bits & 0xff_ffff) }
+        if integer.signed {
+            i128::from(((bits << unused) as i64) >> unused)
+        } else {
+            i128::from(bits & 0xff_ffff)
+        }
     };
     let product = low_24(a) * low_24(b);
-    integer.wrap(if half == Half::High { product >> 16 } else { product } + integer.value(c))
+    integer.wrap(
+        if half == Half::High {
+            product >> 16
+        } else {
+            product
+        } + integer.value(c),
+    )
 }
 
 /// Sums with a carry from and to the condition code. The code is the function's register of that name.
-fn carry(words: &mut Words<'_>, integer: Integer, half: Half, carries_out: bool) -> Result<Action, Refusal> {
+fn carry(
+    words: &mut Words<'_>,
+    integer: Integer,
+    half: Half,
+    carries_out: bool,
+) -> Result<Action, Refusal> {
     let opcode = words.opcode();
     let carries_in = matches!(opcode, "addc" | "subc" | "madc");
     let is_product = matches!(opcode, "mad" | "madc");
     let subtracts = matches!(opcode, "sub" | "subc");
     let arguments = if is_product { 3 } else { 2 };
     words.counted(&[arguments + 1])?;
-    let mut sources = (1..=arguments).map(|place| words.source(place)).collect::<Result<Vec<_>, _>>()?;
+    let mut sources = (1..=arguments)
+        .map(|place| words.source(place))
+        .collect::<Result<Vec<_>, _>>()?;
     let code = words.scope.condition_code();
     if carries_in {
         sources.push(super::Source::Register(code));
     }
-    let unsigned = Integer { signed: false, ..integer };
+    let unsigned = Integer {
+        signed: false,
+        ..integer
+    };
     let function = move |values: &[u64; 4]| {
         let [a, b] = if is_product {
             let product = half.of(integer, integer.value(values[0]) * integer.value(values[1]));
@@ -109,7 +155,11 @@ fn carry(words: &mut Words<'_>, integer: Integer, half: Half, carries_out: bool)
         } else {
             [values[0], values[1]]
         };
-        let carry = if carries_in { i128::from(values[arguments]) } else { 0 };
+        let carry = if carries_in {
+            i128::from(values[arguments])
+        } else {
+            0
+        };
         // The code of a difference is its borrow.
         let sum = if subtracts {
             unsigned.value(a) - unsigned.value(b) - carry
@@ -134,14 +184,22 @@ fn dot(words: &mut Words<'_>, first: Integer, high: bool) -> Result<Action, Refu
     let result = Integer { bits: 32, signed };
     let four = words.opcode() == "dp4a";
     let part = move |bits: u64, index: u32, width: u32, signed: bool| {
-        Integer { bits: width, signed }.value(bits >> (index * width))
+        Integer {
+            bits: width,
+            signed,
+        }
+        .value(bits >> (index * width))
     };
     words.compute(move |[a, b, c]| {
         let sum: i128 = if four {
-            (0..4).map(|i| part(a, i, 8, first.signed) * part(b, i, 8, second.signed)).sum()
+            (0..4)
+                .map(|i| part(a, i, 8, first.signed) * part(b, i, 8, second.signed))
+                .sum()
         } else {
             let from = if high { 2 } else { 0 };
-            (0..2).map(|i| part(a, i, 16, first.signed) * part(b, from + i, 8, second.signed)).sum()
+            (0..2)
+                .map(|i| part(a, i, 16, first.signed) * part(b, from + i, 8, second.signed))
+                .sum()
         };
         result.wrap(sum + result.value(c))
     })

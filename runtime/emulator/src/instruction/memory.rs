@@ -89,7 +89,13 @@ fn space(words: &mut Words<'_>) -> Result<Space, Refusal> {
         return Err(words.refuse("is of memory that is a device's, which is not modelled"));
     }
     // All memory of this machine is as strongly ordered as any of these asks.
-    words.choice(|word| matches!(word, "weak" | "volatile" | "relaxed" | "acquire" | "release" | "acq_rel").then_some(()));
+    words.choice(|word| {
+        matches!(
+            word,
+            "weak" | "volatile" | "relaxed" | "acquire" | "release" | "acq_rel"
+        )
+        .then_some(())
+    });
     words.choice(|word| matches!(word, "cta" | "cluster" | "gpu" | "sys").then_some(()));
     let space = words.choice(Space::from_name).unwrap_or(Space::Generic);
     words.skip_cache_hints();
@@ -115,17 +121,34 @@ fn load(words: &mut Words<'_>) -> Result<Action, Refusal> {
     words.counted(if hinted { &[3] } else { &[2] })?;
     let destinations = words.destinations(0)?;
     if destinations.len() != count {
-        return Err(words.refuse(format!("needs {count} registers, not {}", destinations.len())));
+        return Err(words.refuse(format!(
+            "needs {count} registers, not {}",
+            destinations.len()
+        )));
     }
     let extends = match number {
         Number::Integer(integer) if integer.signed => {
             let bits = words.register_bits(destinations.iter().flatten().next().copied());
-            Some((integer, Integer { bits: bits.clamp(integer.bits, 64), signed: true }))
+            Some((
+                integer,
+                Integer {
+                    bits: bits.clamp(integer.bits, 64),
+                    signed: true,
+                },
+            ))
         }
         _ => None,
     };
-    let access = Access { space, location: words.location(1)?, bytes: number.bits() / 8 };
-    Ok(Action::Load(Load { access, destinations, extends }))
+    let access = Access {
+        space,
+        location: words.location(1)?,
+        bytes: number.bits() / 8,
+    };
+    Ok(Action::Load(Load {
+        access,
+        destinations,
+        extends,
+    }))
 }
 
 fn store(words: &mut Words<'_>) -> Result<Action, Refusal> {
@@ -138,12 +161,19 @@ fn store(words: &mut Words<'_>) -> Result<Action, Refusal> {
         Number::Float(format) => format,
         _ => crate::arithmetic::Float::F64,
     };
-    let sources: Vec<_> =
-        words.sources(1)?.into_iter().map(|source| super::number::in_format(source, format)).collect();
+    let sources: Vec<_> = words
+        .sources(1)?
+        .into_iter()
+        .map(|source| super::number::in_format(source, format))
+        .collect();
     if sources.len() != count {
         return Err(words.refuse(format!("needs {count} values, not {}", sources.len())));
     }
-    let access = Access { space, location: words.location(0)?, bytes: number.bits() / 8 };
+    let access = Access {
+        space,
+        location: words.location(0)?,
+        bytes: number.bits() / 8,
+    };
     Ok(Action::Store(Store { access, sources }))
 }
 
@@ -154,7 +184,11 @@ fn atomic(words: &mut Words<'_>) -> Result<Action, Refusal> {
         // Which is what memory does: subnormal numbers stay.
     }
     let operation = words.needed("operation", |word| {
-        ["and", "or", "xor", "cas", "exch", "add", "inc", "dec", "min", "max"].into_iter().find(|own| *own == word)
+        [
+            "and", "or", "xor", "cas", "exch", "add", "inc", "dec", "min", "max",
+        ]
+        .into_iter()
+        .find(|own| *own == word)
     })?;
     let number = words.number()?;
     let gives = words.opcode() == "atom";
@@ -164,9 +198,20 @@ fn atomic(words: &mut Words<'_>) -> Result<Action, Refusal> {
     words.counted(&[first + 1 + operands + hinted])?;
     let source = |place: usize| words.source(place).map(Some);
     Ok(Action::Atomic(Atomic {
-        access: Access { space, location: words.location(first)?, bytes: number.bits() / 8 },
+        access: Access {
+            space,
+            location: words.location(first)?,
+            bytes: number.bits() / 8,
+        },
         function: function(words, operation, number)?,
-        operands: [source(first + 1)?, if operands == 2 { source(first + 2)? } else { None }],
+        operands: [
+            source(first + 1)?,
+            if operands == 2 {
+                source(first + 2)?
+            } else {
+                None
+            },
+        ],
         destination: if gives { words.destination(0)? } else { None },
     }))
 }
@@ -178,11 +223,19 @@ fn function(words: &Words<'_>, operation: &str, number: Number) -> Result<Atomic
         ("and", Number::Integer(_)) => Box::new(|old, a, _| old & a),
         ("or", Number::Integer(_)) => Box::new(|old, a, _| old | a),
         ("xor", Number::Integer(_)) => Box::new(|old, a, _| old ^ a),
-        ("add", Number::Integer(integer)) => Box::new(move |old, a, _| integer.wrap(integer.value(old) + integer.value(a))),
-        ("min", Number::Integer(integer)) => Box::new(move |old, a, _| integer.wrap(integer.value(old).min(integer.value(a)))),
-        ("max", Number::Integer(integer)) => Box::new(move |old, a, _| integer.wrap(integer.value(old).max(integer.value(a)))),
+        ("add", Number::Integer(integer)) => {
+            Box::new(move |old, a, _| integer.wrap(integer.value(old) + integer.value(a)))
+        }
+        ("min", Number::Integer(integer)) => {
+            Box::new(move |old, a, _| integer.wrap(integer.value(old).min(integer.value(a))))
+        }
+        ("max", Number::Integer(integer)) => {
+            Box::new(move |old, a, _| integer.wrap(integer.value(old).max(integer.value(a))))
+        }
         ("inc", Number::Integer(_)) => Box::new(|old, a, _| if old >= a { 0 } else { old + 1 }),
-        ("dec", Number::Integer(_)) => Box::new(|old, a, _| if old == 0 || old > a { a } else { old - 1 }),
+        ("dec", Number::Integer(_)) => {
+            Box::new(|old, a, _| if old == 0 || old > a { a } else { old - 1 })
+        }
         ("add", Number::Float(format)) => {
             let mode = Mode::plain(format);
             Box::new(move |old, a, _| mode.add(old, a))
@@ -194,7 +247,10 @@ fn function(words: &Words<'_>, operation: &str, number: Number) -> Result<Atomic
         }
         ("min" | "max", Number::Float(format)) => {
             let mode = Mode::plain(format);
-            let how = Extreme { smaller: operation == "min", ..Extreme::default() };
+            let how = Extreme {
+                smaller: operation == "min",
+                ..Extreme::default()
+            };
             Box::new(move |old, a, _| mode.extreme(old, a, how))
         }
         _ => return Err(words.refuse("is an operation that is not modelled for its type")),

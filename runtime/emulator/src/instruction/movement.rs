@@ -61,7 +61,9 @@ fn mov(words: &mut Words<'_>) -> Result<Action, Refusal> {
             let mask = u64::MAX >> (64 - bits);
             Ok(Action::Compute(Compute {
                 function: Box::new(move |values| {
-                    let joined = (0..count).fold(0, |joined, i| joined | (values[i as usize] & mask) << (i * bits));
+                    let joined = (0..count).fold(0, |joined, i| {
+                        joined | (values[i as usize] & mask) << (i * bits)
+                    });
                     [joined, 0, 0, 0]
                 }),
                 sources,
@@ -79,7 +81,9 @@ fn mov(words: &mut Words<'_>) -> Result<Action, Refusal> {
 fn part(words: &Words<'_>, number: Number, count: u32) -> Result<u32, Refusal> {
     let bits = number.bits();
     if !matches!(count, 1 | 2 | 4) || bits / count < 8 {
-        return Err(words.refuse(format!("has {count} parts of {bits} bits, which is not modelled")));
+        return Err(words.refuse(format!(
+            "has {count} parts of {bits} bits, which is not modelled"
+        )));
     }
     Ok(bits / count)
 }
@@ -89,7 +93,13 @@ fn cvta(words: &mut Words<'_>) -> Result<Action, Refusal> {
     let to = words.has("to");
     let window = words.needed("space", window)?;
     words.needed("size", |word| matches!(word, "u64" | "u32").then_some(()))?;
-    words.compute(move |[a]| if to { address::from_generic(window, a) } else { address::to_generic(window, a) })
+    words.compute(move |[a]| {
+        if to {
+            address::from_generic(window, a)
+        } else {
+            address::to_generic(window, a)
+        }
+    })
 }
 
 /// The address of the same place in another CTA of the cluster.
@@ -99,9 +109,22 @@ fn mapa(words: &mut Words<'_>) -> Result<Action, Refusal> {
     words.counted(&[3])?;
     Ok(Action::Compute(Compute {
         function: Box::new(move |&[a, rank, ..]| {
-            let place = if shared { a } else { address::from_generic(Window::Shared, a) };
+            let place = if shared {
+                a
+            } else {
+                address::from_generic(Window::Shared, a)
+            };
             let mapped = address::in_cluster(place, rank);
-            [if shared { mapped } else { address::to_generic(Window::Shared, mapped) }, 0, 0, 0]
+            [
+                if shared {
+                    mapped
+                } else {
+                    address::to_generic(Window::Shared, mapped)
+                },
+                0,
+                0,
+                0,
+            ]
         }),
         sources: vec![words.source(1)?, words.source(2)?],
         destinations: vec![words.destination(0)?],

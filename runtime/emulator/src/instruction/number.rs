@@ -1,7 +1,7 @@
 //! Types that instructions compute in.
 
-use super::{Refusal, Source};
 use super::words::Words;
+use super::{Refusal, Source};
 use crate::arithmetic::float::Mode;
 use crate::arithmetic::integer::Integer;
 use crate::arithmetic::{Float, Rounding};
@@ -40,8 +40,14 @@ impl Number {
             "f16x2" => Self::Two(Float::F16),
             "bf16x2" => Self::Two(Float::Bf16),
             "f32x2" => Self::Two(Float::F32),
-            "u16x2" => Self::TwoIntegers(Integer { bits: 16, signed: false }),
-            "s16x2" => Self::TwoIntegers(Integer { bits: 16, signed: true }),
+            "u16x2" => Self::TwoIntegers(Integer {
+                bits: 16,
+                signed: false,
+            }),
+            "s16x2" => Self::TwoIntegers(Integer {
+                bits: 16,
+                signed: true,
+            }),
             "pred" => Self::Predicate,
             _ => return None,
         })

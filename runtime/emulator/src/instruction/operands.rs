@@ -115,16 +115,22 @@ pub(super) fn source(scope: &Scope<'_>, operand: &Operand) -> Result<Source, Str
     match operand {
         Operand::Name(name) => match scope.find(name) {
             Some(Symbol::Register { first, count: 1 }) => Ok(Source::Register(first)),
-            Some(Symbol::Register { .. }) => Err(format!("takes one value, and {name} has several")),
+            Some(Symbol::Register { .. }) => {
+                Err(format!("takes one value, and {name} has several"))
+            }
             Some(symbol) => address(symbol, 0, name),
-            None => Special::from_name(name).map(Source::Special).ok_or_else(|| unknown(name)),
+            None => Special::from_name(name)
+                .map(Source::Special)
+                .ok_or_else(|| unknown(name)),
         },
         Operand::Component(name, component) => match scope.find(name) {
             Some(Symbol::Register { first, count }) if u32::from(*component) < count => {
                 Ok(Source::Register(Register(first.0 + u32::from(*component))))
             }
             Some(_) => Err(format!("names an element that {name} does not have")),
-            None => Special::from_component(name, *component).map(Source::Special).ok_or_else(|| unknown(name)),
+            None => Special::from_component(name, *component)
+                .map(Source::Special)
+                .ok_or_else(|| unknown(name)),
         },
         Operand::Offset(name, offset) => match scope.find(name) {
             Some(symbol) => address(symbol, *offset, name),
@@ -153,12 +159,17 @@ pub(super) fn sources(scope: &Scope<'_>, operand: &Operand) -> Result<Vec<Source
     if let Operand::Name(name) = operand
         && let Some(Symbol::Register { first, count }) = scope.find(name)
     {
-        return Ok((0..count).map(|i| Source::Register(Register(first.0 + i))).collect());
+        return Ok((0..count)
+            .map(|i| Source::Register(Register(first.0 + i)))
+            .collect());
     }
     Ok(vec![source(scope, operand)?])
 }
 
-pub(super) fn destination(scope: &Scope<'_>, operand: &Operand) -> Result<Option<Register>, String> {
+pub(super) fn destination(
+    scope: &Scope<'_>,
+    operand: &Operand,
+) -> Result<Option<Register>, String> {
     if *operand == Operand::Sink {
         return Ok(None);
     }
@@ -169,7 +180,10 @@ pub(super) fn destination(scope: &Scope<'_>, operand: &Operand) -> Result<Option
 }
 
 /// The registers of a vector register, or one.
-pub(super) fn destinations(scope: &Scope<'_>, operand: &Operand) -> Result<Vec<Option<Register>>, String> {
+pub(super) fn destinations(
+    scope: &Scope<'_>,
+    operand: &Operand,
+) -> Result<Vec<Option<Register>>, String> {
     if *operand == Operand::Sink {
         return Ok(vec![None]);
     }
@@ -193,7 +207,11 @@ pub(super) fn location(scope: &Scope<'_>, operand: &Operand) -> Result<Location,
         Operand::Name(name) => matches!(scope.find(name), Some(Symbol::Parameter { .. })),
         _ => false,
     };
-    Ok(Location { base: source(scope, &address.base)?, offset: address.offset, is_parameter })
+    Ok(Location {
+        base: source(scope, &address.base)?,
+        offset: address.offset,
+        is_parameter,
+    })
 }
 
 /// The address of a symbol as a value.

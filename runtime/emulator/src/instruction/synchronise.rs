@@ -18,7 +18,11 @@ pub(crate) enum Synchronise {
         aligned: bool,
     },
     /// `bar.arrive`: is counted, and does not wait.
-    Arrive { barrier: Source, threads: Source, aligned: bool },
+    Arrive {
+        barrier: Source,
+        threads: Source,
+        aligned: bool,
+    },
     /// `bar.warp.sync`: the lanes of a mask.
     Warp { mask: Source },
     /// `barrier.cluster.arrive`
@@ -44,13 +48,26 @@ pub(crate) enum Reduction {
     Any,
 }
 
+impl Reduction {
+    /// The result of the threads whose predicate is true, and of all.
+    pub fn of(self, (holds, all): (u32, u32)) -> u64 {
+        match self {
+            Self::Count => u64::from(holds),
+            Self::All => u64::from(holds == all),
+            Self::Any => u64::from(holds != 0),
+        }
+    }
+}
+
 pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
     let action = match words.opcode() {
         "membar" | "fence" => fence(words)?,
         "bar" if words.has("warp") => {
             words.has("sync");
             words.counted(&[1])?;
-            Synchronise::Warp { mask: words.source(0)? }
+            Synchronise::Warp {
+                mask: words.source(0)?,
+            }
         }
         "barrier" if words.has("cluster") => cluster(words)?,
         opcode => barrier(words, opcode == "bar")?,
@@ -60,7 +77,10 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
 
 /// Orders what a thread does. This machine does everything in order but what is asynchronous.
 fn fence(words: &mut Words<'_>) -> Result<Synchronise, Refusal> {
-    if words.choice(|word| (word.starts_with("proxy") || word.starts_with("async")).then_some(())).is_some() {
+    if words
+        .choice(|word| (word.starts_with("proxy") || word.starts_with("async")).then_some(()))
+        .is_some()
+    {
         return Err(words.refuse("is between proxies, which is not modelled"));
     }
     words.choice(|word| matches!(word, "sc" | "acq_rel" | "acquire" | "release").then_some(()));
@@ -79,7 +99,9 @@ fn cluster(words: &mut Words<'_>) -> Result<Synchronise, Refusal> {
     if words.has("arrive") {
         return Ok(Synchronise::ClusterArrive);
     }
-    words.needed("operation", |word| (word == "wait").then_some(Synchronise::ClusterWait))
+    words.needed("operation", |word| {
+        (word == "wait").then_some(Synchronise::ClusterWait)
+    })
 }
 
 /// `bar` is `barrier` with `.aligned`.
@@ -88,12 +110,25 @@ fn barrier(words: &mut Words<'_>, aligned: bool) -> Result<Synchronise, Refusal>
     let aligned = words.has("aligned") || aligned;
     if words.has("arrive") {
         words.counted(&[2])?;
-        return Ok(Synchronise::Arrive { barrier: words.source(0)?, threads: words.source(1)?, aligned });
+        return Ok(Synchronise::Arrive {
+            barrier: words.source(0)?,
+            threads: words.source(1)?,
+            aligned,
+        });
     }
     if words.has("sync") {
         let count = words.counted(&[1, 2])?;
-        let threads = if count == 2 { Some(words.source(1)?) } else { None };
-        return Ok(Synchronise::Barrier { barrier: words.source(0)?, threads, reduction: None, aligned });
+        let threads = if count == 2 {
+            Some(words.source(1)?)
+        } else {
+            None
+        };
+        return Ok(Synchronise::Barrier {
+            barrier: words.source(0)?,
+            threads,
+            reduction: None,
+            aligned,
+        });
     }
     words.needed("operation", |word| (word == "red").then_some(()))?;
     let function = words.needed("reduction", |word| {
@@ -108,7 +143,11 @@ fn barrier(words: &mut Words<'_>, aligned: bool) -> Result<Synchronise, Refusal>
     let count = words.counted(&[3, 4])?;
     Ok(Synchronise::Barrier {
         barrier: words.source(1)?,
-        threads: if count == 4 { Some(words.source(2)?) } else { None },
+        threads: if count == 4 {
+            Some(words.source(2)?)
+        } else {
+            None
+        },
         reduction: Some(BarrierReduction {
             destination: words.destination(0)?,
             predicate: in_format(words.source(count - 1)?, Float::F64),

@@ -26,7 +26,11 @@ pub(crate) struct Words<'i> {
 impl<'i> Words<'i> {
     pub fn new(instruction: &'i Instruction, scope: &'i Scope<'i>) -> Self {
         let left = instruction.modifiers.iter().map(String::as_str).collect();
-        Self { instruction, scope, left }
+        Self {
+            instruction,
+            scope,
+            left,
+        }
     }
 
     pub fn opcode(&self) -> &'i str {
@@ -35,7 +39,10 @@ impl<'i> Words<'i> {
 
     /// That the instruction cannot be executed, and why.
     pub fn refuse(&self, reason: impl Into<String>) -> Refusal {
-        Refusal { instruction: self.instruction.name(), reason: reason.into() }
+        Refusal {
+            instruction: self.instruction.name(),
+            reason: reason.into(),
+        }
     }
 
     /// Takes a modifier if it is there, wherever it stands.
@@ -46,21 +53,32 @@ impl<'i> Words<'i> {
 
     /// Takes the first modifier that means something.
     pub fn choice<T>(&mut self, meaning: impl Fn(&str) -> Option<T>) -> Option<T> {
-        let (place, found) = self.left.iter().enumerate().find_map(|(place, word)| Some((place, meaning(word)?)))?;
+        let (place, found) = self
+            .left
+            .iter()
+            .enumerate()
+            .find_map(|(place, word)| Some((place, meaning(word)?)))?;
         self.left.remove(place);
         Some(found)
     }
 
     /// As [`choice`](Self::choice), where one must be there.
-    pub fn needed<T>(&mut self, what: &str, meaning: impl Fn(&str) -> Option<T>) -> Result<T, Refusal> {
-        self.choice(meaning).ok_or_else(|| self.refuse(format!("has no {what} that is modelled")))
+    pub fn needed<T>(
+        &mut self,
+        what: &str,
+        meaning: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, Refusal> {
+        self.choice(meaning)
+            .ok_or_else(|| self.refuse(format!("has no {what} that is modelled")))
     }
 
     /// Takes the modifiers that say how caches are to be used.
     pub fn skip_cache_hints(&mut self) {
         self.left.retain(|word| {
-            let is_hint = matches!(*word, "ca" | "cg" | "cs" | "lu" | "cv" | "wb" | "wt" | "nc" | "L1::evict_normal")
-                || word.starts_with("L1::")
+            let is_hint = matches!(
+                *word,
+                "ca" | "cg" | "cs" | "lu" | "cv" | "wb" | "wt" | "nc" | "L1::evict_normal"
+            ) || word.starts_with("L1::")
                 || (word.starts_with("L2::") && *word != "L2::cache_hint");
             !is_hint
         });
@@ -69,7 +87,9 @@ impl<'i> Words<'i> {
     /// That nothing is left.
     pub fn finish(&self) -> Result<(), Refusal> {
         match self.left.first() {
-            Some(word) => Err(self.refuse(format!("has the modifier .{word}, which is not modelled"))),
+            Some(word) => {
+                Err(self.refuse(format!("has the modifier .{word}, which is not modelled")))
+            }
             None => Ok(()),
         }
     }
@@ -85,11 +105,16 @@ impl<'i> Words<'i> {
             return Ok(found);
         }
         let counts: Vec<_> = counts.iter().map(usize::to_string).collect();
-        Err(self.refuse(format!("takes {} operands, not {found}", counts.join(" or "))))
+        Err(self.refuse(format!(
+            "takes {} operands, not {found}",
+            counts.join(" or ")
+        )))
     }
 
     fn operand(&self, place: usize) -> Result<&'i Operand, Refusal> {
-        self.operands().get(place).ok_or_else(|| self.refuse(format!("has no operand {}", place + 1)))
+        self.operands()
+            .get(place)
+            .ok_or_else(|| self.refuse(format!("has no operand {}", place + 1)))
     }
 
     /// The operand as a value to read.
@@ -98,18 +123,21 @@ impl<'i> Words<'i> {
     }
 
     pub fn destination(&self, place: usize) -> Result<Option<Register>, Refusal> {
-        operands::destination(self.scope, self.operand(place)?).map_err(|reason| self.refuse(reason))
+        operands::destination(self.scope, self.operand(place)?)
+            .map_err(|reason| self.refuse(reason))
     }
 
     /// Registers of `{…}`, or one.
     pub fn destinations(&self, place: usize) -> Result<Vec<Option<Register>>, Refusal> {
         match self.operand(place)? {
-            Operand::Vector(elements) => {
-                elements.iter().map(|one| operands::destination(self.scope, one)).collect::<Result<_, _>>()
-            }
-            Operand::Pair(first, second) => {
-                [first, second].into_iter().map(|one| operands::destination(self.scope, one)).collect()
-            }
+            Operand::Vector(elements) => elements
+                .iter()
+                .map(|one| operands::destination(self.scope, one))
+                .collect::<Result<_, _>>(),
+            Operand::Pair(first, second) => [first, second]
+                .into_iter()
+                .map(|one| operands::destination(self.scope, one))
+                .collect(),
             one => operands::destinations(self.scope, one),
         }
         .map_err(|reason| self.refuse(reason))
@@ -118,9 +146,10 @@ impl<'i> Words<'i> {
     /// Values of `{…}`, or one.
     pub fn sources(&self, place: usize) -> Result<Vec<Source>, Refusal> {
         match self.operand(place)? {
-            Operand::Vector(elements) => {
-                elements.iter().map(|one| operands::source(self.scope, one)).collect::<Result<_, _>>()
-            }
+            Operand::Vector(elements) => elements
+                .iter()
+                .map(|one| operands::source(self.scope, one))
+                .collect::<Result<_, _>>(),
             one => operands::sources(self.scope, one),
         }
         .map_err(|reason| self.refuse(reason))

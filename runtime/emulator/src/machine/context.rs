@@ -15,6 +15,8 @@ pub(crate) struct Cta {
     pub id: [u32; 3],
     pub shared: Bytes,
     pub barriers: [Barrier; 16],
+    /// Lanes that have come to the cluster's barrier in this phase.
+    pub cluster_arrived: u32,
 }
 
 /// One of a CTA's barriers.
@@ -60,13 +62,18 @@ impl Context<'_> {
             Source::Register(register) => *self.warp.frame(frame).register(register),
             Source::Not(register) => {
                 let mut lanes = *self.warp.frame(frame).register(register);
-                lanes.values.iter_mut().for_each(|value| *value = *value & 1 ^ 1);
+                lanes
+                    .values
+                    .iter_mut()
+                    .for_each(|value| *value = *value & 1 ^ 1);
                 lanes
             }
             Source::Value(value) => Lanes::splat(value),
             Source::Double(value) => Lanes::splat(value.to_bits()),
             Source::Special(special) => self.special(special),
-            Source::Global(index, offset) => Lanes::splat(self.variables[index].wrapping_add_signed(offset)),
+            Source::Global(index, offset) => {
+                Lanes::splat(self.variables[index].wrapping_add_signed(offset))
+            }
             Source::Local(offset) => Lanes::splat(self.warp.frame(frame).local + offset),
         }
     }
@@ -92,7 +99,10 @@ impl Context<'_> {
     pub fn need_written(&mut self, values: &Lanes, lanes: u32, what: &'static str) {
         let missing = lanes & !values.written;
         if missing != 0 {
-            self.found.push(Fault { kind: FindingKind::Uninitialised { what }, lane: missing.trailing_zeros() });
+            self.found.push(Fault {
+                kind: FindingKind::Uninitialised { what },
+                lane: missing.trailing_zeros(),
+            });
         }
     }
 
@@ -101,7 +111,9 @@ impl Context<'_> {
         let cta = self.ctas[self.rank].id;
         let own = |lane: u32| self.warp.index * 32 + lane;
         let threads: u32 = launch.block.iter().product();
-        let of = |triple: [u32; 3], component: u8| u64::from(triple.get(usize::from(component)).copied().unwrap_or(0));
+        let of = |triple: [u32; 3], component: u8| {
+            u64::from(triple.get(usize::from(component)).copied().unwrap_or(0))
+        };
         let quotient = |a: [u32; 3], b: [u32; 3]| std::array::from_fn(|i| a[i] / b[i]);
         let splat = Lanes::splat;
         match special {
@@ -114,10 +126,13 @@ impl Context<'_> {
             Special::Ctaid(component) => splat(of(cta, component)),
             Special::Nctaid(component) => splat(of(launch.grid, component)),
             Special::Clusterid(component) => splat(of(quotient(cta, launch.cluster), component)),
-            Special::Nclusterid(component) => splat(of(quotient(launch.grid, launch.cluster), component)),
-            Special::ClusterCtaid(component) => {
-                splat(of(std::array::from_fn(|i| cta[i] % launch.cluster[i]), component))
+            Special::Nclusterid(component) => {
+                splat(of(quotient(launch.grid, launch.cluster), component))
             }
+            Special::ClusterCtaid(component) => splat(of(
+                std::array::from_fn(|i| cta[i] % launch.cluster[i]),
+                component,
+            )),
             Special::ClusterNctaid(component) => splat(of(launch.cluster, component)),
             Special::ClusterCtarank => splat(self.rank as u64),
             Special::ClusterNctarank => splat(self.ctas.len() as u64),
@@ -126,7 +141,9 @@ impl Context<'_> {
             Special::Warpid => splat(u64::from(self.warp.index)),
             Special::Nwarpid => splat(u64::from(threads.div_ceil(32))),
             // One multiprocessor for each CTA.
-            Special::Smid => splat(u64::from(cta[0] + launch.grid[0] * (cta[1] + launch.grid[1] * cta[2]))),
+            Special::Smid => splat(u64::from(
+                cta[0] + launch.grid[0] * (cta[1] + launch.grid[1] * cta[2]),
+            )),
             Special::Nsmid => splat(launch.grid.iter().map(|&size| u64::from(size)).product()),
             Special::Gridid => splat(0),
             Special::LanemaskEq => Lanes::from_fn(|lane| 1 << lane),
@@ -143,12 +160,23 @@ impl Context<'_> {
     }
 
     /// Reads up to eight bytes as a lane of a frame sees them; `None` where no memory is.
-    pub fn read(&self, frame: usize, lane: u32, window: Window, place: u64, size: usize) -> Option<(u64, bool)> {
+    pub fn read(
+        &self,
+        frame: usize,
+        lane: u32,
+        window: Window,
+        place: u64,
+        size: usize,
+    ) -> Option<(u64, bool)> {
         match window {
             Window::Global => self.memory.read(place, size),
-            Window::Shared => self.shared(place)?.read(address::rank(place).1 as usize, size),
+            Window::Shared => self
+                .shared(place)?
+                .read(address::rank(place).1 as usize, size),
             Window::Local => self.warp.local[lane as usize].read(place as usize, size),
-            Window::Parameter => self.parameters(frame, lane, place).read(place as usize, size),
+            Window::Parameter => self
+                .parameters(frame, lane, place)
+                .read(place as usize, size),
         }
     }
 
@@ -168,17 +196,27 @@ impl Context<'_> {
             Window::Shared => {
                 let (rank, own) = address::rank(place);
                 let rank = rank.map_or(self.rank, |rank| rank as usize);
-                self.ctas.get_mut(rank)?.shared.write(own as usize, size, value, written)
+                self.ctas
+                    .get_mut(rank)?
+                    .shared
+                    .write(own as usize, size, value, written)
             }
-            Window::Local => self.warp.local[lane as usize].write(place as usize, size, value, written),
-            Window::Parameter => {
-                self.warp.frame_mut(frame).parameters[lane as usize].write(place as usize, size, value, written)
+            Window::Local => {
+                self.warp.local[lane as usize].write(place as usize, size, value, written)
             }
+            Window::Parameter => self.warp.frame_mut(frame).parameters[lane as usize].write(
+                place as usize,
+                size,
+                value,
+                written,
+            ),
         }
     }
 
     fn shared(&self, place: u64) -> Option<&Bytes> {
-        let rank = address::rank(place).0.map_or(self.rank, |rank| rank as usize);
+        let rank = address::rank(place)
+            .0
+            .map_or(self.rank, |rank| rank as usize);
         Some(&self.ctas.get(rank)?.shared)
     }
 

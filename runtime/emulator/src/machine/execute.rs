@@ -48,7 +48,10 @@ impl Context<'_> {
             Action::Refused(refusal) => {
                 if active != 0 {
                     let reason = format!("'{}' {}", refusal.instruction, refusal.reason);
-                    return Err(Fault { kind: FindingKind::Refused { reason }, lane: active.trailing_zeros() });
+                    return Err(Fault {
+                        kind: FindingKind::Refused { reason },
+                        lane: active.trailing_zeros(),
+                    });
                 }
                 Outcome::Done
             }
@@ -73,7 +76,10 @@ impl Context<'_> {
             *values = self.values(frame, source);
             written &= values.written;
         }
-        let unwritten = Lanes { values: [0; 32], written };
+        let unwritten = Lanes {
+            values: [0; 32],
+            written,
+        };
         let mut results = [unwritten; 4];
         for lane in lanes_of(active) {
             let lane = lane as usize;

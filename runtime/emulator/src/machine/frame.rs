@@ -14,16 +14,24 @@ pub(crate) struct Lanes {
 impl Lanes {
     /// The same value in every lane.
     pub const fn splat(value: u64) -> Self {
-        Self { values: [value; 32], written: u32::MAX }
+        Self {
+            values: [value; 32],
+            written: u32::MAX,
+        }
     }
 
     pub fn from_fn(mut value: impl FnMut(u32) -> u64) -> Self {
-        Self { values: std::array::from_fn(|lane| value(lane as u32)), written: u32::MAX }
+        Self {
+            values: std::array::from_fn(|lane| value(lane as u32)),
+            written: u32::MAX,
+        }
     }
 
     /// The lanes whose value is not zero.
     pub fn mask(&self) -> u32 {
-        (0..32).fold(0, |mask, lane| mask | u32::from(self.values[lane] & 1 != 0) << lane)
+        (0..32).fold(0, |mask, lane| {
+            mask | u32::from(self.values[lane] & 1 != 0) << lane
+        })
     }
 }
 
@@ -45,8 +53,17 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    pub fn new(index: usize, function: &Function, caller: Option<(usize, usize)>, lanes: u32, local: u64) -> Self {
-        let unwritten = Lanes { values: [UNWRITTEN; 32], written: 0 };
+    pub fn new(
+        index: usize,
+        function: &Function,
+        caller: Option<(usize, usize)>,
+        lanes: u32,
+        local: u64,
+    ) -> Self {
+        let unwritten = Lanes {
+            values: [UNWRITTEN; 32],
+            written: 0,
+        };
         Self {
             function: index,
             caller,

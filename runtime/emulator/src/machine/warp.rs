@@ -29,8 +29,6 @@ pub(crate) enum State {
 pub(crate) struct Warp {
     /// Its number in the CTA.
     pub index: u32,
-    /// The lanes that there are.
-    pub all: u32,
     pub strands: Vec<Strand>,
     /// Free ones are `None`.
     pub frames: Vec<Option<Frame>>,
@@ -40,22 +38,38 @@ pub(crate) struct Warp {
 
 impl Warp {
     pub fn new(index: u32, all: u32, frame: Frame) -> Self {
-        let strand = Strand { lanes: all, frame: 0, step: 0, state: State::Ready };
-        Self { index, all, strands: vec![strand], frames: vec![Some(frame)], local: vec![Bytes::default(); 32] }
+        let strand = Strand {
+            lanes: all,
+            frame: 0,
+            step: 0,
+            state: State::Ready,
+        };
+        Self {
+            index,
+            strands: vec![strand],
+            frames: vec![Some(frame)],
+            local: vec![Bytes::default(); 32],
+        }
     }
 
     /// The lanes that have not come to their end.
     pub fn live(&self) -> u32 {
-        self.strands.iter().fold(0, |lanes, strand| lanes | strand.lanes)
+        self.strands
+            .iter()
+            .fold(0, |lanes, strand| lanes | strand.lanes)
     }
 
     /// A frame that lanes are in.
     pub fn frame(&self, index: usize) -> &Frame {
-        self.frames[index].as_ref().expect("a strand's frame is not free")
+        self.frames[index]
+            .as_ref()
+            .expect("a strand's frame is not free")
     }
 
     pub fn frame_mut(&mut self, index: usize) -> &mut Frame {
-        self.frames[index].as_mut().expect("a strand's frame is not free")
+        self.frames[index]
+            .as_mut()
+            .expect("a strand's frame is not free")
     }
 
     /// Keeps a frame and gives its number.
@@ -122,6 +136,11 @@ impl Warp {
             let count = ready().count().max(1);
             return ready().nth(any % count);
         }
-        ready().min_by_key(|&i| (std::cmp::Reverse(self.depth(self.strands[i].frame)), self.strands[i].step))
+        ready().min_by_key(|&i| {
+            (
+                std::cmp::Reverse(self.depth(self.strands[i].frame)),
+                self.strands[i].step,
+            )
+        })
     }
 }

@@ -10,7 +10,10 @@ pub(crate) struct Bytes {
 impl Bytes {
     /// So many bytes that nobody has written. What they read as is not zero.
     pub fn unwritten(size: usize) -> Self {
-        Self { values: vec![POISON; size], written: vec![false; size] }
+        Self {
+            values: vec![POISON; size],
+            written: vec![false; size],
+        }
     }
 
     /// Bytes that are written.
@@ -37,13 +40,18 @@ impl Bytes {
         let values = self.values.get(place..end)?;
         let mut bytes = [0; 8];
         bytes[..size].copy_from_slice(values);
-        Some((u64::from_le_bytes(bytes), self.written[place..end].iter().all(|&written| written)))
+        Some((
+            u64::from_le_bytes(bytes),
+            self.written[place..end].iter().all(|&written| written),
+        ))
     }
 
     /// Writes up to eight bytes of a number, which may be one that nobody has written.
     pub fn write(&mut self, place: usize, size: usize, value: u64, written: bool) -> Option<()> {
         let end = place.checked_add(size)?;
-        self.values.get_mut(place..end)?.copy_from_slice(&value.to_le_bytes()[..size]);
+        self.values
+            .get_mut(place..end)?
+            .copy_from_slice(&value.to_le_bytes()[..size]);
         self.written[place..end].fill(written);
         Some(())
     }
@@ -59,7 +67,10 @@ impl Bytes {
 
     /// All bytes, and where the first lies that was not written.
     pub fn values(&self) -> (&[u8], Option<usize>) {
-        (&self.values, self.written.iter().position(|written| !written))
+        (
+            &self.values,
+            self.written.iter().position(|written| !written),
+        )
     }
 }
 

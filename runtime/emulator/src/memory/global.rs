@@ -65,20 +65,32 @@ impl Global {
     }
 
     fn find(&self, address: u64) -> Option<usize> {
-        let after = self.allocations.partition_point(|allocation| allocation.begin <= address);
+        let after = self
+            .allocations
+            .partition_point(|allocation| allocation.begin <= address);
         after.checked_sub(1)
     }
 
     /// Up to eight bytes as a number, and whether all are written; `None` outside of an allocation.
     pub(crate) fn read(&self, address: u64, size: usize) -> Option<(u64, bool)> {
         let allocation = &self.allocations[self.find(address)?];
-        allocation.bytes.read((address - allocation.begin) as usize, size)
+        allocation
+            .bytes
+            .read((address - allocation.begin) as usize, size)
     }
 
-    pub(crate) fn write(&mut self, address: u64, size: usize, value: u64, written: bool) -> Option<()> {
+    pub(crate) fn write(
+        &mut self,
+        address: u64,
+        size: usize,
+        value: u64,
+        written: bool,
+    ) -> Option<()> {
         let index = self.find(address)?;
         let allocation = &mut self.allocations[index];
-        allocation.bytes.write((address - allocation.begin) as usize, size, value, written)
+        allocation
+            .bytes
+            .write((address - allocation.begin) as usize, size, value, written)
     }
 
     /// Bytes of an allocation, for the host.
@@ -89,7 +101,10 @@ impl Global {
                 match self.read(address, 1) {
                     Some((value, true)) => Ok(value as u8),
                     Some((_, false)) => Err(GlobalError::Unwritten { address }),
-                    None => Err(GlobalError::OutOfBounds { address, size: size - place }),
+                    None => Err(GlobalError::OutOfBounds {
+                        address,
+                        size: size - place,
+                    }),
                 }
             })
             .collect()
@@ -100,7 +115,10 @@ impl Global {
         for (place, &byte) in bytes.iter().enumerate() {
             let address = address + place as u64;
             self.write(address, 1, u64::from(byte), true)
-                .ok_or(GlobalError::OutOfBounds { address, size: bytes.len() - place })?;
+                .ok_or(GlobalError::OutOfBounds {
+                    address,
+                    size: bytes.len() - place,
+                })?;
         }
         Ok(())
     }

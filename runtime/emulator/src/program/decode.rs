@@ -61,7 +61,9 @@ pub(super) fn program(module: &Module) -> Result<Program, DecodeError> {
     let mut indices = HashMap::new();
     let mut functions: Vec<&ptx::Function> = Vec::new();
     for function in &module.functions {
-        let index = *indices.entry(function.name.clone()).or_insert(functions.len());
+        let index = *indices
+            .entry(function.name.clone())
+            .or_insert(functions.len());
         match functions.get_mut(index) {
             None => functions.push(function),
             Some(declared) if declared.body.is_none() => *declared = function,
@@ -75,7 +77,9 @@ pub(super) fn program(module: &Module) -> Result<Program, DecodeError> {
         }
     }
     for (name, &index) in &indices {
-        outside.names.insert(name.clone(), Symbol::Function { index });
+        outside
+            .names
+            .insert(name.clone(), Symbol::Function { index });
     }
     // Declarations of all functions come first: shared memory that is given at launch lies behind that of all of them.
     let mut declared = Vec::new();
@@ -86,30 +90,58 @@ pub(super) fn program(module: &Module) -> Result<Program, DecodeError> {
     let dynamic_alignment = outside.dynamic.unwrap_or(1);
     let dynamic = outside.shared.place_dynamic(dynamic_alignment);
     for name in std::mem::take(&mut outside.open) {
-        outside.names.insert(name, Symbol::Shared { offset: dynamic });
+        outside
+            .names
+            .insert(name, Symbol::Shared { offset: dynamic });
     }
-    let decoded = functions.iter().zip(declared).map(|(function, mut declared)| {
-        for name in &declared.open {
-            declared.block.names.insert(name.clone(), Symbol::Shared { offset: dynamic });
-        }
-        let around = Scope::new(None, outside.names.clone(), &declared.widths, CONDITION_CODE);
-        let mut steps = Vec::new();
-        emit(function.body.as_deref().unwrap_or_default(), &declared.block, &around, &declared.widths, &mut steps);
-        Function {
-            name: function.name.clone(),
-            is_kernel: function.kind == FunctionKind::Kernel,
-            is_defined: function.body.is_some(),
-            registers: declared.widths.len(),
-            steps,
-            parameters: declared.parameters,
-            results: declared.results,
-            parameter_bytes: declared.parameter_layout.end,
-            local_bytes: declared.local.end,
-            directives: function.directives.clone(),
-        }
-    });
+    let decoded = functions
+        .iter()
+        .zip(declared)
+        .map(|(function, mut declared)| {
+            for name in &declared.open {
+                declared
+                    .block
+                    .names
+                    .insert(name.clone(), Symbol::Shared { offset: dynamic });
+            }
+            let around = Scope::new(
+                None,
+                outside.names.clone(),
+                &declared.widths,
+                CONDITION_CODE,
+            );
+            let mut steps = Vec::new();
+            emit(
+                function.body.as_deref().unwrap_or_default(),
+                &declared.block,
+                &around,
+                &declared.widths,
+                &mut steps,
+            );
+            Function {
+                name: function.name.clone(),
+                is_kernel: function.kind == FunctionKind::Kernel,
+                is_defined: function.body.is_some(),
+                registers: declared.widths.len(),
+                steps,
+                parameters: declared.parameters,
+                results: declared.results,
+                parameter_bytes: declared.parameter_layout.end,
+                local_bytes: declared.local.end,
+                directives: function.directives.clone(),
+            }
+        });
+    let variables =
+        module
+            .variables
+            .iter()
+            .filter_map(|variable| match outside.names.get(&variable.name) {
+                Some(Symbol::Global { index }) => Some((variable.name.clone(), *index)),
+                _ => None,
+            });
     Ok(Program {
         functions: decoded.collect(),
+        variables: variables.collect(),
         names: indices,
         globals: outside.globals,
         target: module.target.clone(),
@@ -122,10 +154,18 @@ pub(super) fn program(module: &Module) -> Result<Program, DecodeError> {
 const CONDITION_CODE: Register = Register(0);
 
 fn twice(place: Place, name: &str) -> DecodeError {
-    DecodeError::DeclaredTwice { place, name: name.to_owned() }
+    DecodeError::DeclaredTwice {
+        place,
+        name: name.to_owned(),
+    }
 }
 
-fn insert(names: &mut HashMap<String, Symbol>, place: Place, name: &str, symbol: Symbol) -> Result<(), DecodeError> {
+fn insert(
+    names: &mut HashMap<String, Symbol>,
+    place: Place,
+    name: &str,
+    symbol: Symbol,
+) -> Result<(), DecodeError> {
     match names.insert(name.to_owned(), symbol) {
         None => Ok(()),
         Some(_) => Err(twice(place, name)),
@@ -152,7 +192,9 @@ impl Outside {
                 // Until the place is known.
                 return Ok(Symbol::Shared { offset: 0 });
             };
-            return Ok(Symbol::Shared { offset: self.shared.place(bytes, variable.alignment()) });
+            return Ok(Symbol::Shared {
+                offset: self.shared.place(bytes, variable.alignment()),
+            });
         }
         if !matches!(variable.space, StateSpace::Global | StateSpace::Constant) {
             return Err(refuse("is in a memory that module scope does not have"));
@@ -171,7 +213,9 @@ impl Outside {
             initializer: variable.initializer.clone(),
             element: variable.element,
         });
-        Ok(Symbol::Global { index: self.globals.len() - 1 })
+        Ok(Symbol::Global {
+            index: self.globals.len() - 1,
+        })
     }
 }
 
@@ -221,7 +265,11 @@ impl Declared {
         Ok(declared)
     }
 
-    fn formal(&mut self, variable: &Variable, names: &mut HashMap<String, Symbol>) -> Result<Formal, DecodeError> {
+    fn formal(
+        &mut self,
+        variable: &Variable,
+        names: &mut HashMap<String, Symbol>,
+    ) -> Result<Formal, DecodeError> {
         let symbol = self.variable(variable)?;
         let formal = match symbol {
             Symbol::Register { first, .. } => Formal::Register(first),
@@ -250,21 +298,34 @@ impl Declared {
         Ok(match variable.space {
             StateSpace::Register => {
                 // 128 bits are two registers of 64.
-                let halves = if variable.element == ScalarType::B128 { 2 } else { 1 };
+                let halves = if variable.element == ScalarType::B128 {
+                    2
+                } else {
+                    1
+                };
                 let count = variable.vector * halves;
-                Symbol::Register { first: self.registers(count, variable.element.bits().min(64)), count }
+                Symbol::Register {
+                    first: self.registers(count, variable.element.bits().min(64)),
+                    count,
+                }
             }
-            StateSpace::Local => Symbol::Local { offset: self.local.place(bytes()?, variable.alignment()) },
+            StateSpace::Local => Symbol::Local {
+                offset: self.local.place(bytes()?, variable.alignment()),
+            },
             _ => {
                 let bytes = bytes()?;
-                Symbol::Parameter { offset: self.parameter_layout.place(bytes, variable.alignment()), bytes }
+                Symbol::Parameter {
+                    offset: self.parameter_layout.place(bytes, variable.alignment()),
+                    bytes,
+                }
             }
         })
     }
 
     fn registers(&mut self, count: u32, bits: u32) -> Register {
         let first = self.widths.len() as u32;
-        self.widths.extend(std::iter::repeat_n(bits as u8, count as usize));
+        self.widths
+            .extend(std::iter::repeat_n(bits as u8, count as usize));
         Register(first)
     }
 
@@ -281,14 +342,28 @@ impl Declared {
             match statement {
                 Statement::Variable(variable) => self.declare(variable, &mut names, outside)?,
                 Statement::Label(name) => {
-                    insert(&mut names, Place::default(), name, Symbol::Label { step: *step })?;
+                    insert(
+                        &mut names,
+                        Place::default(),
+                        name,
+                        Symbol::Label { step: *step },
+                    )?;
                 }
                 Statement::Instruction(_) => *step += 1,
-                Statement::Block(inner) => blocks.push(self.block(inner, HashMap::new(), outside, step)?),
-                Statement::Targets { name, targets } => {
-                    insert(&mut names, Place::default(), name, Symbol::Targets(targets.clone()))?;
+                Statement::Block(inner) => {
+                    blocks.push(self.block(inner, HashMap::new(), outside, step)?)
                 }
-                Statement::Prototype { name, .. } => insert(&mut names, Place::default(), name, Symbol::Prototype)?,
+                Statement::Targets { name, targets } => {
+                    insert(
+                        &mut names,
+                        Place::default(),
+                        name,
+                        Symbol::Targets(targets.clone()),
+                    )?;
+                }
+                Statement::Prototype { name, .. } => {
+                    insert(&mut names, Place::default(), name, Symbol::Prototype)?
+                }
             }
         }
         Ok(Block { names, blocks })
@@ -303,7 +378,12 @@ impl Declared {
         if let Some(count) = variable.count {
             for number in 0..count {
                 let symbol = self.variable(variable)?;
-                insert(names, variable.place, &format!("{}{number}", variable.name), symbol)?;
+                insert(
+                    names,
+                    variable.place,
+                    &format!("{}{number}", variable.name),
+                    symbol,
+                )?;
             }
             return Ok(());
         }
@@ -313,7 +393,9 @@ impl Declared {
                 self.open.push(variable.name.clone());
                 return Ok(());
             }
-            StateSpace::Shared | StateSpace::Global | StateSpace::Constant => outside.variable(variable)?,
+            StateSpace::Shared | StateSpace::Global | StateSpace::Constant => {
+                outside.variable(variable)?
+            }
             _ => self.variable(variable)?,
         };
         insert(names, variable.place, &variable.name, symbol)
@@ -321,7 +403,13 @@ impl Declared {
 }
 
 /// The steps of a block, its names known.
-fn emit(body: &[Statement], block: &Block, around: &Scope<'_>, widths: &[u8], steps: &mut Vec<Step>) {
+fn emit(
+    body: &[Statement],
+    block: &Block,
+    around: &Scope<'_>,
+    widths: &[u8],
+    steps: &mut Vec<Step>,
+) {
     let scope = Scope::new(Some(around), block.names.clone(), widths, CONDITION_CODE);
     let mut blocks = block.blocks.iter();
     for statement in body {
@@ -339,15 +427,21 @@ fn emit(body: &[Statement], block: &Block, around: &Scope<'_>, widths: &[u8], st
 
 fn step(instruction: &ptx::Instruction, scope: &Scope<'_>) -> Step {
     let mut action = instruction::decode(instruction, scope);
-    let guard = instruction.predicate.as_ref().and_then(|predicate| match scope.find(&predicate.register) {
-        Some(Symbol::Register { first, count: 1 }) => Some((first, predicate.negated)),
-        _ => {
-            action = instruction::Action::Refused(instruction::Refusal {
-                instruction: instruction.name(),
-                reason: format!("is guarded by {}, which is no register", predicate.register),
-            });
-            None
+    let guard = instruction.predicate.as_ref().and_then(|predicate| {
+        match scope.find(&predicate.register) {
+            Some(Symbol::Register { first, count: 1 }) => Some((first, predicate.negated)),
+            _ => {
+                action = instruction::Action::Refused(instruction::Refusal {
+                    instruction: instruction.name(),
+                    reason: format!("is guarded by {}, which is no register", predicate.register),
+                });
+                None
+            }
         }
     });
-    Step { place: instruction.place, guard, action }
+    Step {
+        place: instruction.place,
+        guard,
+        action,
+    }
 }

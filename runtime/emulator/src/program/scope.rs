@@ -36,8 +36,18 @@ pub(crate) struct Scope<'p> {
 }
 
 impl<'p> Scope<'p> {
-    pub fn new(around: Option<&'p Scope<'p>>, names: HashMap<String, Symbol>, widths: &'p [u8], condition_code: Register) -> Self {
-        Self { around, names, widths, condition_code }
+    pub fn new(
+        around: Option<&'p Scope<'p>>,
+        names: HashMap<String, Symbol>,
+        widths: &'p [u8],
+        condition_code: Register,
+    ) -> Self {
+        Self {
+            around,
+            names,
+            widths,
+            condition_code,
+        }
     }
 
     /// What a name means here.
@@ -50,7 +60,9 @@ impl<'p> Scope<'p> {
 
     /// Bits of a register.
     pub fn bits(&self, register: Register) -> u32 {
-        self.widths.get(register.0 as usize).map_or(64, |&bits| u32::from(bits))
+        self.widths
+            .get(register.0 as usize)
+            .map_or(64, |&bits| u32::from(bits))
     }
 
     /// The register that carries go through, `CC.CF`.

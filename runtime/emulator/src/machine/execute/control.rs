@@ -9,10 +9,17 @@ use crate::memory::address::Window;
 use crate::program::Formal;
 
 impl Context<'_> {
-    pub(super) fn control(&mut self, strand: usize, active: u32, control: &Control) -> Result<(), Fault> {
+    pub(super) fn control(
+        &mut self,
+        strand: usize,
+        active: u32,
+        control: &Control,
+    ) -> Result<(), Fault> {
         match control {
             Control::Branch(target) => self.branch(strand, active, *target),
-            Control::IndexedBranch { targets, index } => return self.indexed(strand, active, targets, index),
+            Control::IndexedBranch { targets, index } => {
+                return self.indexed(strand, active, targets, index);
+            }
             Control::Call(call) => return self.call(strand, active, call),
             Control::Return => {
                 self.pass_by(strand, active);
@@ -23,7 +30,10 @@ impl Context<'_> {
                 self.exit(strand, active);
             }
             Control::Trap if active != 0 => {
-                return Err(Fault { kind: FindingKind::Trap, lane: active.trailing_zeros() });
+                return Err(Fault {
+                    kind: FindingKind::Trap,
+                    lane: active.trailing_zeros(),
+                });
             }
             Control::Trap => self.warp.strands[strand].step += 1,
         }
@@ -37,7 +47,12 @@ impl Context<'_> {
         if others == 0 {
             return;
         }
-        let other = Strand { lanes: others, step: own.step + 1, state: State::Ready, ..*own };
+        let other = Strand {
+            lanes: others,
+            step: own.step + 1,
+            state: State::Ready,
+            ..*own
+        };
         own.lanes = active;
         self.warp.strands.push(other);
     }
@@ -63,22 +78,37 @@ impl Context<'_> {
         self.need_written(&indices, active, "a branch's index");
         let mut left = active;
         for (number, &target) in targets.iter().enumerate() {
-            let lanes = lanes_of(active).filter(|&lane| indices.values[lane as usize] & 0xffff_ffff == number as u64);
+            let lanes = lanes_of(active)
+                .filter(|&lane| indices.values[lane as usize] & 0xffff_ffff == number as u64);
             let lanes = lanes.fold(0, |mask, lane| mask | 1u32 << lane);
             if lanes != 0 {
-                self.warp.strands.push(Strand { lanes, step: target, state: State::Ready, ..own });
+                self.warp.strands.push(Strand {
+                    lanes,
+                    step: target,
+                    state: State::Ready,
+                    ..own
+                });
             }
             left &= !lanes;
         }
         if left != 0 {
-            let kind = FindingKind::Refused { reason: "'brx' has an index beyond its list of targets".into() };
-            return Err(Fault { kind, lane: left.trailing_zeros() });
+            let kind = FindingKind::Refused {
+                reason: "'brx' has an index beyond its list of targets".into(),
+            };
+            return Err(Fault {
+                kind,
+                lane: left.trailing_zeros(),
+            });
         }
         let rest = own.lanes & !active;
         if rest == 0 {
             self.warp.strands.swap_remove(strand);
         } else {
-            self.warp.strands[strand] = Strand { lanes: rest, step: own.step + 1, ..own };
+            self.warp.strands[strand] = Strand {
+                lanes: rest,
+                step: own.step + 1,
+                ..own
+            };
         }
         Ok(())
     }
@@ -97,23 +127,43 @@ impl Context<'_> {
                 let addresses = self.values(own.frame, source);
                 self.need_written(&addresses, active, "a call's target");
                 let first = addresses.values[active.trailing_zeros() as usize];
-                let same = lanes_of(active).filter(|&lane| addresses.values[lane as usize] == first);
-                (first.wrapping_sub(1) as usize, same.fold(0, |mask, lane| mask | 1u32 << lane))
+                let same =
+                    lanes_of(active).filter(|&lane| addresses.values[lane as usize] == first);
+                (
+                    first.wrapping_sub(1) as usize,
+                    same.fold(0, |mask, lane| mask | 1u32 << lane),
+                )
             }
         };
-        let refuse = |reason: String| Fault { kind: FindingKind::Refused { reason }, lane: lanes.trailing_zeros() };
+        let refuse = |reason: String| Fault {
+            kind: FindingKind::Refused { reason },
+            lane: lanes.trailing_zeros(),
+        };
         let Some(function) = self.program.functions.get(callee) else {
-            return Err(refuse("'call' goes to an address that no function has".into()));
+            return Err(refuse(
+                "'call' goes to an address that no function has".into(),
+            ));
         };
         if !function.is_defined {
-            return Err(refuse(format!("'call' goes to {}, which the module does not define", function.name)));
+            return Err(refuse(format!(
+                "'call' goes to {}, which the module does not define",
+                function.name
+            )));
         }
-        if function.parameters.len() != call.arguments.len() || function.results.len() < call.results.len() {
-            return Err(refuse(format!("'call' gives {} other arguments than it takes", function.name)));
+        if function.parameters.len() != call.arguments.len()
+            || function.results.len() < call.results.len()
+        {
+            return Err(refuse(format!(
+                "'call' gives {} other arguments than it takes",
+                function.name
+            )));
         }
         if lanes != active {
             // The others call by themselves.
-            self.warp.strands.push(Strand { lanes: active & !lanes, ..own });
+            self.warp.strands.push(Strand {
+                lanes: active & !lanes,
+                ..own
+            });
             self.warp.strands[strand].lanes = lanes;
         }
         let local = self.warp.frame(own.frame).local_end;
@@ -124,19 +174,42 @@ impl Context<'_> {
         let end = frame.local_end;
         self.enter_local(lanes, local, end);
         let entered = self.warp.enter(frame);
-        self.warp.strands[strand] = Strand { lanes, frame: entered, step: 0, state: State::Ready };
+        self.warp.strands[strand] = Strand {
+            lanes,
+            frame: entered,
+            step: 0,
+            state: State::Ready,
+        };
         Ok(())
     }
 
     /// An argument becomes a parameter.
-    fn pass(&self, caller: usize, argument: &Argument, formal: &Formal, frame: &mut Frame, lanes: u32) {
+    fn pass(
+        &self,
+        caller: usize,
+        argument: &Argument,
+        formal: &Formal,
+        frame: &mut Frame,
+        lanes: u32,
+    ) {
         match (argument, formal) {
-            (Argument::Memory { offset, bytes }, Formal::Memory { offset: to, bytes: size }) => {
+            (
+                Argument::Memory { offset, bytes },
+                Formal::Memory {
+                    offset: to,
+                    bytes: size,
+                },
+            ) => {
                 for lane in lanes_of(lanes) {
                     for byte in 0..*bytes.min(size) {
                         let read = self.read(caller, lane, Window::Parameter, offset + byte, 1);
                         let (value, written) = read.unwrap_or((0, false));
-                        frame.parameters[lane as usize].write((to + byte) as usize, 1, value, written);
+                        frame.parameters[lane as usize].write(
+                            (to + byte) as usize,
+                            1,
+                            value,
+                            written,
+                        );
                     }
                 }
             }
@@ -148,7 +221,12 @@ impl Context<'_> {
                 for lane in lanes_of(lanes) {
                     let written = values.written >> lane & 1 == 1;
                     let size = (*bytes).min(8) as usize;
-                    frame.parameters[lane as usize].write(*offset as usize, size, values.values[lane as usize], written);
+                    frame.parameters[lane as usize].write(
+                        *offset as usize,
+                        size,
+                        values.values[lane as usize],
+                        written,
+                    );
                 }
             }
             (Argument::Memory { offset, bytes }, Formal::Register(register)) => {
@@ -178,7 +256,12 @@ impl Context<'_> {
         };
         self.give_results(own.frame, caller, step, lanes);
         self.warp.leave(own.frame, lanes);
-        self.warp.strands[strand] = Strand { lanes, frame: caller, step: step + 1, state: State::Ready };
+        self.warp.strands[strand] = Strand {
+            lanes,
+            frame: caller,
+            step: step + 1,
+            state: State::Ready,
+        };
     }
 
     /// A function's results become the call's.
@@ -186,21 +269,32 @@ impl Context<'_> {
         let program = self.program;
         let function = &program.functions[self.warp.frame(from).function];
         let caller = &program.functions[self.warp.frame(to).function];
-        let crate::instruction::Action::Control(Control::Call(call)) = &caller.steps[step].action else {
+        let crate::instruction::Action::Control(Control::Call(call)) = &caller.steps[step].action
+        else {
             return;
         };
         for (formal, result) in function.results.iter().zip(&call.results) {
             match (formal, result) {
-                (Formal::Memory { offset, bytes }, Argument::Memory { offset: to_offset, bytes: size }) => {
+                (
+                    Formal::Memory { offset, bytes },
+                    Argument::Memory {
+                        offset: to_offset,
+                        bytes: size,
+                    },
+                ) => {
                     for lane in lanes_of(lanes) {
                         for byte in 0..*bytes.min(size) {
-                            let read = self.warp.frame(from).parameters[lane as usize].read((offset + byte) as usize, 1);
+                            let read = self.warp.frame(from).parameters[lane as usize]
+                                .read((offset + byte) as usize, 1);
                             let value = read.unwrap_or((0, false));
                             self.write(to, lane, Window::Parameter, to_offset + byte, 1, value);
                         }
                     }
                 }
-                (Formal::Register(register), Argument::Value(crate::instruction::Source::Register(destination))) => {
+                (
+                    Formal::Register(register),
+                    Argument::Value(crate::instruction::Source::Register(destination)),
+                ) => {
                     let values = *self.warp.frame(from).register(*register);
                     self.set(to, Some(*destination), lanes, &values);
                 }

@@ -5,8 +5,8 @@ use super::super::frame::lanes_of;
 use super::Outcome;
 use crate::finding::FindingKind;
 use crate::instruction::{Access, Atomic, Load, Space, Store};
-use crate::memory::address::{self, Window};
 use crate::machine::Lanes;
+use crate::memory::address::{self, Window};
 
 impl Context<'_> {
     /// Where each active lane's elements begin: their memory and the place in it.
@@ -27,7 +27,11 @@ impl Context<'_> {
             let (window, place) = match access.space {
                 Space::Generic => {
                     let Some(window) = address::window(address) else {
-                        return Err(fault(FindingKind::OutOfBounds { access: what, address, bytes }));
+                        return Err(fault(FindingKind::OutOfBounds {
+                            access: what,
+                            address,
+                            bytes,
+                        }));
                     };
                     (window, address::from_generic(window, address))
                 }
@@ -37,14 +41,23 @@ impl Context<'_> {
                 Space::Parameter => (Window::Parameter, address),
             };
             if !place.is_multiple_of(u64::from(bytes)) {
-                return Err(fault(FindingKind::Misaligned { access: what, address, bytes }));
+                return Err(fault(FindingKind::Misaligned {
+                    access: what,
+                    address,
+                    bytes,
+                }));
             }
             places[lane as usize] = (window, place);
         }
         Ok(places)
     }
 
-    pub(super) fn load(&mut self, frame: usize, active: u32, load: &Load) -> Result<Outcome, Fault> {
+    pub(super) fn load(
+        &mut self,
+        frame: usize,
+        active: u32,
+        load: &Load,
+    ) -> Result<Outcome, Fault> {
         let count = load.destinations.len() as u32;
         let bytes = load.access.bytes;
         let what = names(load.access.space).0;
@@ -54,8 +67,13 @@ impl Context<'_> {
             for lane in lanes_of(active) {
                 let (window, place) = places[lane as usize];
                 let place = place + element as u64 * u64::from(bytes);
-                let Some((value, written)) = self.read(frame, lane, window, place, bytes as usize) else {
-                    let kind = FindingKind::OutOfBounds { access: what, address: place, bytes };
+                let Some((value, written)) = self.read(frame, lane, window, place, bytes as usize)
+                else {
+                    let kind = FindingKind::OutOfBounds {
+                        access: what,
+                        address: place,
+                        bytes,
+                    };
                     return Err(Fault { kind, lane });
                 };
                 let value = match load.extends {
@@ -70,18 +88,39 @@ impl Context<'_> {
         Ok(Outcome::Done)
     }
 
-    pub(super) fn store(&mut self, frame: usize, active: u32, store: &Store) -> Result<Outcome, Fault> {
+    pub(super) fn store(
+        &mut self,
+        frame: usize,
+        active: u32,
+        store: &Store,
+    ) -> Result<Outcome, Fault> {
         let bytes = store.access.bytes;
         let what = names(store.access.space).1;
-        let places = self.places(frame, active, &store.access, bytes * store.sources.len() as u32, what)?;
+        let places = self.places(
+            frame,
+            active,
+            &store.access,
+            bytes * store.sources.len() as u32,
+            what,
+        )?;
         for (element, source) in store.sources.iter().enumerate() {
             let values = self.values(frame, source);
             for lane in lanes_of(active) {
                 let (window, place) = places[lane as usize];
                 let place = place + element as u64 * u64::from(bytes);
-                let value = (values.values[lane as usize], values.written >> lane & 1 == 1);
-                if self.write(frame, lane, window, place, bytes as usize, value).is_none() {
-                    let kind = FindingKind::OutOfBounds { access: what, address: place, bytes };
+                let value = (
+                    values.values[lane as usize],
+                    values.written >> lane & 1 == 1,
+                );
+                if self
+                    .write(frame, lane, window, place, bytes as usize, value)
+                    .is_none()
+                {
+                    let kind = FindingKind::OutOfBounds {
+                        access: what,
+                        address: place,
+                        bytes,
+                    };
                     return Err(Fault { kind, lane });
                 }
             }
@@ -90,7 +129,12 @@ impl Context<'_> {
     }
 
     /// Lane by lane, the lowest first: an order that hardware does not promise.
-    pub(super) fn atomic(&mut self, frame: usize, active: u32, atomic: &Atomic) -> Result<Outcome, Fault> {
+    pub(super) fn atomic(
+        &mut self,
+        frame: usize,
+        active: u32,
+        atomic: &Atomic,
+    ) -> Result<Outcome, Fault> {
         let bytes = atomic.access.bytes;
         let what = names(atomic.access.space).1;
         let places = self.places(frame, active, &atomic.access, bytes, what)?;
@@ -103,12 +147,24 @@ impl Context<'_> {
         for lane in lanes_of(active) {
             let own = lane as usize;
             let (window, place) = places[own];
-            let out_of_bounds =
-                || Fault { kind: FindingKind::OutOfBounds { access: what, address: place, bytes }, lane };
-            let (old, written) = self.read(frame, lane, window, place, bytes as usize).ok_or_else(out_of_bounds)?;
+            let out_of_bounds = || Fault {
+                kind: FindingKind::OutOfBounds {
+                    access: what,
+                    address: place,
+                    bytes,
+                },
+                lane,
+            };
+            let (old, written) = self
+                .read(frame, lane, window, place, bytes as usize)
+                .ok_or_else(out_of_bounds)?;
             let new = (atomic.function)(old, operands[0].values[own], operands[1].values[own]);
-            let written = written && operands.iter().all(|values| values.written >> lane & 1 == 1);
-            self.write(frame, lane, window, place, bytes as usize, (new, written)).ok_or_else(out_of_bounds)?;
+            let written = written
+                && operands
+                    .iter()
+                    .all(|values| values.written >> lane & 1 == 1);
+            self.write(frame, lane, window, place, bytes as usize, (new, written))
+                .ok_or_else(out_of_bounds)?;
             before.values[own] = old;
             before.written &= !(u32::from(!written) << lane);
         }

@@ -1,0 +1,6 @@
+//! The machine on whole kernels.
+
+#[path = "it/basics.rs"]
+mod basics;
+#[path = "it/findings.rs"]
+mod findings;

@@ -1,0 +1,148 @@
+//! What the checker finds, each in a kernel of a few lines.
+
+use tessera_emulator::{FindingKind, Global, Launch, Program, Report, launch};
+
+/// Runs a kernel `main` of those instructions, with one argument: an address of 128 bytes.
+fn run(body: &str, threads: u32) -> Report {
+    let text = format!(
+        ".version 8.7\n.target sm_90\n.address_size 64\n.visible .entry main(.param .u64 p) {{\n\
+         .reg .pred %p<4>;\n.reg .b32 %r<8>;\n.reg .b64 %rd<8>;\n.shared .align 16 .b8 own[64];\n{body}\n}}"
+    );
+    let program = Program::new(&tessera_emulator::ptx::Module::parse(&text).unwrap()).unwrap();
+    let mut memory = Global::new();
+    let address = memory.allocate(128);
+    launch(
+        &program,
+        &mut memory,
+        &Launch::new("main").block([threads, 1, 1]).u64(address),
+    )
+    .unwrap()
+}
+
+/// The only finding: its kind and the line of the body, counted from 1.
+fn finding(body: &str, threads: u32) -> (FindingKind, u32) {
+    let report = run(body, threads);
+    assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
+    let finding = &report.findings[0];
+    (finding.kind.clone(), finding.place.line - 8)
+}
+
+#[test]
+fn a_store_behind_the_end_of_memory() {
+    let body = "ld.param.u64 %rd1, [p];\nst.global.u32 [%rd1+128], 7;\nret;";
+    let (kind, line) = finding(body, 1);
+    assert_eq!(line, 2);
+    assert!(
+        matches!(kind, FindingKind::OutOfBounds { bytes: 4, .. }),
+        "{kind:?}"
+    );
+}
+
+#[test]
+fn a_load_at_no_multiple_of_its_size() {
+    let body = "ld.param.u64 %rd1, [p];\nld.global.v2.u32 {%r1, %r2}, [%rd1+4];\nret;";
+    assert!(matches!(
+        finding(body, 1),
+        (FindingKind::Misaligned { bytes: 8, .. }, 2)
+    ));
+}
+
+#[test]
+fn a_branch_on_a_register_that_nobody_wrote() {
+    let body = "add.u32 %r2, %r1, 1;\nsetp.eq.u32 %p1, %r2, 0;\n@%p1 bra END;\nEND:\nret;";
+    assert_eq!(
+        finding(body, 1),
+        (
+            FindingKind::Uninitialised {
+                what: "a branch's or an instruction's guard"
+            },
+            3
+        )
+    );
+}
+
+#[test]
+fn a_branch_on_shared_memory_that_nobody_wrote() {
+    let body = "ld.shared.u32 %r1, [own+8];\nsetp.eq.u32 %p1, %r1, 0;\n@%p1 bra END;\nEND:\nret;";
+    assert_eq!(
+        finding(body, 1),
+        (
+            FindingKind::Uninitialised {
+                what: "a branch's or an instruction's guard"
+            },
+            3
+        )
+    );
+}
+
+#[test]
+fn a_value_that_nobody_wrote_may_be_moved_about() {
+    let body = "ld.param.u64 %rd1, [p];\nadd.u32 %r2, %r1, 1;\nst.global.u32 [%rd1], %r2;\nret;";
+    assert_eq!(run(body, 32).findings, []);
+}
+
+#[test]
+fn half_a_warp_at_an_aligned_barrier() {
+    let body = "mov.u32 %r1, %tid.x;\nsetp.lt.u32 %p1, %r1, 16;\n@%p1 bra LOW;\n\
+                bar.sync 0;\nret;\nLOW:\nbar.sync 1;\nret;";
+    let (kind, _) = finding(body, 32);
+    assert!(
+        matches!(
+            kind,
+            FindingKind::Divergence {
+                expected: u32::MAX,
+                ..
+            }
+        ),
+        "{kind:?}"
+    );
+}
+
+#[test]
+fn a_barrier_that_one_warp_does_not_come_to() {
+    let body = "mov.u32 %r1, %tid.x;\nsetp.lt.u32 %p1, %r1, 32;\n@%p1 bar.sync 1, 64;\nret;";
+    assert_eq!(
+        finding(body, 64),
+        (FindingKind::Deadlock { what: "a barrier" }, 3)
+    );
+}
+
+#[test]
+fn a_shuffle_whose_mask_names_lanes_that_are_gone() {
+    let body = "mov.u32 %r1, %tid.x;\nsetp.gt.u32 %p1, %r1, 15;\n@%p1 exit;\n\
+                shfl.sync.bfly.b32 %r2, %r1, 1, 31, -1;\nret;";
+    assert!(matches!(
+        finding(body, 32),
+        (FindingKind::Divergence { found: 0xffff, .. }, 4)
+    ));
+}
+
+#[test]
+fn an_instruction_that_is_not_modelled_is_an_error_when_it_is_reached() {
+    let reached = "vadd.u32.u32.u32 %r1, %r2, %r3;\nret;";
+    let (kind, line) = finding(reached, 1);
+    assert_eq!(line, 1);
+    assert_eq!(kind.to_string(), "'vadd.u32.u32.u32' is not modelled");
+    let passed_by = "bra END;\nvadd.u32.u32.u32 %r1, %r2, %r3;\nEND:\nret;";
+    assert_eq!(run(passed_by, 1).findings, []);
+}
+
+#[test]
+fn a_modifier_that_is_not_known_is_not_passed_over() {
+    let (kind, _) = finding("mov.u32 %r1, 1;\nadd.fast.u32 %r2, %r1, 1;\nret;", 1);
+    assert_eq!(
+        kind.to_string(),
+        "'add.fast.u32' has the modifier .fast, which is not modelled"
+    );
+}
+
+#[test]
+fn a_loop_without_end() {
+    let text = ".version 8.7\n.target sm_90\n.address_size 64\n.entry main() { L: bra L; }";
+    let program = Program::new(&tessera_emulator::ptx::Module::parse(text).unwrap()).unwrap();
+    let mut grid = Launch::new("main");
+    grid.step_limit = 1000;
+    let report = launch(&program, &mut Global::new(), &grid).unwrap();
+    assert_eq!(report.findings[0].kind, FindingKind::StepLimit);
+    assert!(!report.completed);
+}
