@@ -2,6 +2,7 @@
 //!
 //! Values are the low bits of a u64; what stands above a value's bits is zero.
 
+pub(crate) mod dot;
 pub(crate) mod float;
 pub(crate) mod integer;
 pub(crate) mod rounding;

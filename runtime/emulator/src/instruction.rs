@@ -7,6 +7,7 @@ mod convert;
 mod exchange;
 mod float;
 mod integer;
+mod matrix;
 mod memory;
 mod movement;
 mod number;
@@ -16,6 +17,7 @@ mod words;
 
 pub(crate) use control::{Argument, Call, Callee, Control};
 pub(crate) use exchange::{Exchange, Vote};
+pub(crate) use matrix::{Accumulator, Element, Matrix, Multiply, Scales};
 pub(crate) use memory::{Access, Atomic, Load, Space, Store};
 pub(crate) use operands::{Location, Source, Special};
 pub(crate) use synchronise::Synchronise;
@@ -41,6 +43,8 @@ pub(crate) enum Action {
     Synchronise(Synchronise),
     /// Values of other lanes.
     Exchange(Exchange),
+    /// Matrix fragments of a warp.
+    Matrix(Matrix),
     /// A hint.
     Nothing,
     /// An instruction that is not modelled: an error when it is reached.
@@ -82,6 +86,7 @@ pub(crate) fn decode(instruction: &Instruction, scope: &Scope<'_>) -> Action {
         | "griddepcontrol" | "setmaxnreg" => control::decode,
         "bar" | "barrier" | "membar" | "fence" => synchronise::decode,
         "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" => exchange::decode,
+        "ldmatrix" | "stmatrix" | "mma" => matrix::decode,
         _ => unknown,
     };
     let action = family(&mut words).and_then(|action| words.finish().map(|()| action));

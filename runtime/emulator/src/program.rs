@@ -8,7 +8,7 @@ pub use decode::DecodeError;
 pub(crate) use scope::{Scope, Symbol};
 
 use crate::instruction::Action;
-use crate::ptx::{self, Module, Place, ScalarType, StateSpace};
+use crate::ptx::{self, Module, Place, ScalarType};
 use std::collections::HashMap;
 
 /// A module that can be executed.
@@ -21,15 +21,12 @@ pub struct Program {
     pub(crate) globals: Vec<Global>,
     /// Of `.target`: the architecture first.
     pub(crate) target: Vec<String>,
-    /// Bytes of shared memory that the module's variables take.
-    pub(crate) shared_bytes: u64,
     /// Where shared memory that is given at launch begins.
     pub(crate) dynamic_shared: u64,
 }
 
 /// A variable of module scope in global or constant memory.
 pub(crate) struct Global {
-    pub space: StateSpace,
     pub bytes: u64,
     pub alignment: u64,
     pub initializer: Option<ptx::Initializer>,
@@ -90,6 +87,20 @@ impl Program {
             .iter()
             .filter(|function| function.is_kernel)
             .map(|function| &function.name[..])
+    }
+
+    /// The number of the architecture that the module is for: 90 of `sm_90a`.
+    pub(crate) fn architecture(&self) -> u32 {
+        let digits = self
+            .target
+            .first()
+            .and_then(|target| target.strip_prefix("sm_"));
+        digits.map_or(0, |digits| {
+            digits
+                .trim_end_matches(char::is_alphabetic)
+                .parse()
+                .unwrap_or(0)
+        })
     }
 
     /// The address of a variable in global memory, or what stands for a function.

@@ -4,3 +4,5 @@
 mod basics;
 #[path = "it/findings.rs"]
 mod findings;
+#[path = "it/triton.rs"]
+mod triton;

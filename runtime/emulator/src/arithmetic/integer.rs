@@ -139,7 +139,6 @@ pub const fn logic(a: u64, b: u64, c: u64, table: u8) -> u64 {
 
 /// How `prmt` chooses bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are PTX's")]
 pub enum Permutation {
     Index,
     F4e,

@@ -180,9 +180,8 @@ fn store(words: &mut Words<'_>) -> Result<Action, Refusal> {
 /// `atom` gives what memory was, `red` does not.
 fn atomic(words: &mut Words<'_>) -> Result<Action, Refusal> {
     let space = space(words)?;
-    if words.has("noftz") {
-        // Which is what memory does: subnormal numbers stay.
-    }
+    // Which is what memory does: subnormal numbers stay.
+    words.has("noftz");
     let operation = words.needed("operation", |word| {
         [
             "and", "or", "xor", "cas", "exch", "add", "inc", "dec", "min", "max",

@@ -24,7 +24,6 @@ pub(crate) enum Source {
 
 /// A special register (PTX ISA chapter 10); of those with components, the component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are PTX's")]
 pub(crate) enum Special {
     Tid(u8),
     Ntid(u8),

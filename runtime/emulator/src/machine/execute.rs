@@ -2,6 +2,7 @@
 
 mod control;
 mod exchange;
+mod matrix;
 mod memory;
 mod synchronise;
 
@@ -44,6 +45,7 @@ impl Context<'_> {
             }
             Action::Synchronise(synchronise) => self.synchronise(strand, active, synchronise)?,
             Action::Exchange(exchange) => self.exchange(strand, active, exchange)?,
+            Action::Matrix(matrix) => self.matrix(strand, active, matrix)?,
             Action::Nothing => Outcome::Done,
             Action::Refused(refusal) => {
                 if active != 0 {

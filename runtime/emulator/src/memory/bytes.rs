@@ -64,14 +64,6 @@ impl Bytes {
             self.written[place..end].fill(false);
         }
     }
-
-    /// All bytes, and where the first lies that was not written.
-    pub fn values(&self) -> (&[u8], Option<usize>) {
-        (
-            &self.values,
-            self.written.iter().position(|written| !written),
-        )
-    }
 }
 
 /// What memory reads as that nobody has written: as a floating-point number of any size it is a NaN or far from what

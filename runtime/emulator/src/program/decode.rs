@@ -86,7 +86,6 @@ pub(super) fn program(module: &Module) -> Result<Program, DecodeError> {
     for function in &functions {
         declared.push(Declared::of(function, &mut outside)?);
     }
-    let shared_bytes = outside.shared.end;
     let dynamic_alignment = outside.dynamic.unwrap_or(1);
     let dynamic = outside.shared.place_dynamic(dynamic_alignment);
     for name in std::mem::take(&mut outside.open) {
@@ -145,7 +144,6 @@ pub(super) fn program(module: &Module) -> Result<Program, DecodeError> {
         names: indices,
         globals: outside.globals,
         target: module.target.clone(),
-        shared_bytes,
         dynamic_shared: dynamic,
     })
 }
@@ -207,7 +205,6 @@ impl Outside {
             },
         };
         self.globals.push(Global {
-            space: variable.space,
             bytes,
             alignment: variable.alignment(),
             initializer: variable.initializer.clone(),

@@ -19,7 +19,7 @@ impl Layout {
     pub fn place_dynamic(&mut self, alignment: u64) -> u64 {
         let alignment = alignment.max(1);
         let begin = self.end.next_multiple_of(alignment);
-        let begin = if begin % (2 * alignment) == 0 {
+        let begin = if begin.is_multiple_of(2 * alignment) {
             begin + alignment
         } else {
             begin

@@ -10,7 +10,7 @@ use crate::memory::address::{self, Window};
 
 impl Context<'_> {
     /// Where each active lane's elements begin: their memory and the place in it.
-    fn places(
+    pub(super) fn places(
         &mut self,
         frame: usize,
         active: u32,

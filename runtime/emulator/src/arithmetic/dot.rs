@@ -1,0 +1,308 @@
+//! What tensor cores compute: sums of products that are rounded once, as far as is known (PTX ISA 9.7.14 leaves it open).
+//!
+//! All terms are aligned to the largest exponent, cut off towards zero some bits below it, and added exactly; the sum is
+//! rounded towards zero to f32. How many bits are kept was measured on hardware: M. Fasi et al., "Numerical behavior of
+//! NVIDIA tensor cores", PeerJ CS 2021; P. Xie et al., "MMA-Sim", arXiv 2511.10909, whose widths these are. Products of
+//! block-scaled FP4 are taken to be summed exactly, which is what the published models of hardware give on all but
+//! constructed inputs.
+
+use super::{Float, Rounding};
+
+/// How terms are added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accumulation {
+    /// Bits kept below the largest exponent.
+    pub fraction: u32,
+    /// Bits of the result's fraction: 23, or 13 where FP8 is added in hardware before Blackwell.
+    pub result: u32,
+    /// Whether the sum is of halves, one behind the other: hardware whose dot products are half as long.
+    pub halves: bool,
+}
+
+impl Accumulation {
+    /// Of `mma.sync` and `wgmma` on an architecture, `sm_90` being 90.
+    pub const fn of(architecture: u32, is_fp8: bool, warpgroup: bool) -> Self {
+        let fp8_is_short = is_fp8 && (architecture == 89 || (warpgroup && architecture == 90));
+        let fraction = match architecture {
+            _ if fp8_is_short => 13,
+            0..75 => 23,
+            75..90 => 24,
+            _ => 25,
+        };
+        Self {
+            fraction,
+            result: if fp8_is_short { 13 } else { 23 },
+            halves: matches!(architecture, 80..90),
+        }
+    }
+}
+
+/// A number as tensor cores take it apart: significand · 2^(exponent − 23), the significand of a normal number in [2^23, 2^24).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Parts {
+    significand: i64,
+    exponent: i32,
+}
+
+/// Takes a number of a format apart, whose smallest normal exponent is `smallest`.
+fn parts(value: f64, smallest: i32) -> Parts {
+    if value == 0.0 {
+        return Parts {
+            significand: 0,
+            exponent: -126,
+        };
+    }
+    let own = ((value.abs().to_bits() >> 52) as i32 - 1023).max(smallest);
+    Parts {
+        significand: (value * 2f64.powi(23 - own)) as i64,
+        exponent: own,
+    }
+}
+
+/// An operand's value and its format's smallest normal exponent.
+pub type Operand = (f64, i32);
+
+/// The dot product of two rows plus `c`, of f32; f16 with `half`.
+pub fn fused(
+    pairs: &[(Operand, Operand)],
+    c: f64,
+    scale: i32,
+    how: Accumulation,
+    half: bool,
+) -> u64 {
+    let result = if half { Float::F16 } else { Float::F32 };
+    if how.halves && pairs.len() > 1 {
+        let (first, second) = pairs.split_at(pairs.len() / 2);
+        let whole = Accumulation {
+            halves: false,
+            ..how
+        };
+        let middle = result.value(fused(first, c, scale, whole, half));
+        return fused(second, middle, scale, whole, half);
+    }
+    if let Some(special) = special(pairs, c, result) {
+        return special;
+    }
+    // Products have 46 bits of fraction, and so has c.
+    let smallest = if half { -14 } else { -126 };
+    let own = parts(c, smallest);
+    let mut terms = vec![(own.significand << 23, own.exponent)];
+    for &((a, a_smallest), (b, b_smallest)) in pairs {
+        let (a, b) = (parts(a, a_smallest), parts(b, b_smallest));
+        terms.push((
+            a.significand * b.significand,
+            a.exponent + b.exponent + scale,
+        ));
+    }
+    let (sum, exponent) = truncated_sum(&terms, 46, how.fraction);
+    round(
+        sum as f64 * 2f64.powi(exponent - how.fraction as i32),
+        how.result,
+        half,
+    )
+}
+
+/// A sum that is not finite: NaN, or an infinity.
+fn special(pairs: &[(Operand, Operand)], c: f64, result: Float) -> Option<u64> {
+    let products = pairs.iter().map(|&((a, _), (b, _))| a * b);
+    let sum: f64 = products.chain([c]).filter(|term| !term.is_finite()).sum();
+    if sum == 0.0 {
+        return None;
+    }
+    Some(if sum.is_nan() {
+        result.nan()
+    } else {
+        result.round(sum, Rounding::NearestEven)
+    })
+}
+
+/// Terms (significand · 2^(exponent − bits)) aligned to the largest exponent, cut off, added; and that exponent.
+fn truncated_sum(terms: &[(i64, i32)], bits: u32, fraction: u32) -> (i64, i32) {
+    let largest = terms
+        .iter()
+        .map(|&(_, exponent)| exponent)
+        .max()
+        .unwrap_or(0);
+    let sum = terms.iter().map(|&(significand, exponent)| {
+        let dropped = (bits as i32 - fraction as i32) + (largest - exponent);
+        // Towards zero: the magnitude is shifted.
+        let magnitude = significand
+            .unsigned_abs()
+            .checked_shr(dropped.max(0) as u32)
+            .unwrap_or(0) as i64;
+        let magnitude = if dropped < 0 {
+            magnitude << -dropped
+        } else {
+            magnitude
+        };
+        if significand < 0 {
+            -magnitude
+        } else {
+            magnitude
+        }
+    });
+    (sum.sum(), largest)
+}
+
+/// Towards zero to so many bits of fraction; of f16 to the nearest.
+fn round(value: f64, fraction: u32, half: bool) -> u64 {
+    if half {
+        return Float::F16.round(value, Rounding::NearestEven);
+    }
+    if value.abs() >= 2f64.powi(128) {
+        return Float::F32.round(value * f64::INFINITY, Rounding::NearestEven);
+    }
+    let bits = Float::F32.round(value, Rounding::TowardZero);
+    bits & !((1 << (23 - fraction)) - 1)
+}
+
+/// Sums of sixteen products of E2M1, in quarters, each with its two scales; plus `c`: exactly, then towards zero to f32.
+pub fn block_scaled(groups: &[(i64, f64)], c: f64) -> u64 {
+    if c.is_nan() || groups.iter().any(|&(_, scale)| scale.is_nan()) {
+        return Float::F32.nan();
+    }
+    if c.is_infinite() {
+        return Float::F32.round(c, Rounding::NearestEven);
+    }
+    let mut sum = Exact::default();
+    sum.add(c);
+    for &(quarters, scale) in groups {
+        sum.add(quarters as f64 / 4.0 * scale);
+    }
+    sum.toward_zero()
+}
+
+/// A sum of f64 without rounding: a list of numbers that do not overlap, the smallest first (J. Shewchuk, "Adaptive precision
+/// floating-point arithmetic", Discrete & Computational Geometry 18, 1997).
+#[derive(Default)]
+struct Exact {
+    parts: Vec<f64>,
+}
+
+impl Exact {
+    fn add(&mut self, mut value: f64) {
+        let mut kept = 0;
+        for i in 0..self.parts.len() {
+            let other = self.parts[i];
+            let (large, small) = if value.abs() >= other.abs() {
+                (value, other)
+            } else {
+                (other, value)
+            };
+            let sum = large + small;
+            let rest = small - (sum - large);
+            if rest != 0.0 {
+                self.parts[kept] = rest;
+                kept += 1;
+            }
+            value = sum;
+        }
+        self.parts.truncate(kept);
+        if value != 0.0 {
+            self.parts.push(value);
+        }
+    }
+
+    /// The bits of f32 next to the sum on zero's side.
+    fn toward_zero(&self) -> u64 {
+        let Some((&largest, rest)) = self.parts.split_last() else {
+            return 0;
+        };
+        let next = rest.last().copied().unwrap_or(0.0);
+        // If what is left points to zero the sum lies below the largest part, however little.
+        let toward = if next != 0.0 && (next < 0.0) != (largest < 0.0) {
+            f64::from_bits(largest.to_bits() - 1)
+        } else {
+            largest
+        };
+        round(toward, 23, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOPPER: Accumulation = Accumulation::of(90, false, false);
+
+    fn f32s(bits: u64) -> f32 {
+        f32::from_bits(bits as u32)
+    }
+
+    #[test]
+    fn small_integers_are_summed_exactly() {
+        let pairs: Vec<_> = (1..=16)
+            .map(|i| ((f64::from(i), -14), (f64::from(i % 5) - 2.0, -14)))
+            .collect();
+        let expected: i32 = (1..=16).map(|i| i * (i % 5 - 2)).sum();
+        assert_eq!(
+            f32s(fused(&pairs, 7.0, 0, HOPPER, false)),
+            (expected + 7) as f32
+        );
+    }
+
+    #[test]
+    fn what_lies_below_the_kept_bits_is_cut_off() {
+        // 2^12 + 2^-13 is 25 binary places apart: kept on Hopper, cut off on Ampere.
+        let pairs = [
+            ((2f64.powi(12), -14), (1.0, -14)),
+            ((2f64.powi(-13), -14), (1.0, -14)),
+            ((-2f64.powi(12), -14), (1.0, -14)),
+        ];
+        let ampere = Accumulation {
+            halves: false,
+            ..Accumulation::of(80, false, false)
+        };
+        assert_eq!(f32s(fused(&pairs, 0.0, 0, HOPPER, false)), 2f32.powi(-13));
+        assert_eq!(f32s(fused(&pairs, 0.0, 0, ampere, false)), 0.0);
+    }
+
+    #[test]
+    fn sums_are_rounded_towards_zero() {
+        let pairs = [
+            ((1.0, -14), (1.0, -14)),
+            ((1.0, -14), (2f64.powi(-24), -24)),
+        ];
+        assert_eq!(f32s(fused(&pairs, 0.0, 0, HOPPER, false)), 1.0);
+        assert_eq!(
+            f32s(fused(&pairs, -3.0, 0, HOPPER, false)),
+            2f32.powi(-23) - 2.0
+        );
+    }
+
+    #[test]
+    fn infinities_and_nan() {
+        let one = ((1.0, -14), (1.0, -14));
+        let infinite = ((f64::INFINITY, -14), (-1.0, -14));
+        assert_eq!(
+            f32s(fused(&[one, infinite], 0.0, 0, HOPPER, false)),
+            f32::NEG_INFINITY
+        );
+        assert_eq!(
+            fused(&[one, infinite], f64::INFINITY, 0, HOPPER, false),
+            0x7fff_ffff
+        );
+        assert_eq!(
+            fused(&[((f64::INFINITY, -14), (0.0, -14))], 0.0, 0, HOPPER, true),
+            0x7fff
+        );
+    }
+
+    #[test]
+    fn block_scaled_sums_are_rounded_once() {
+        // 144 quarters are 36; with the scales 448 · 448 and 2^-18 the exact sum has 42 bits.
+        let groups = [(144, 448.0 * 448.0), (1, 2f64.powi(-18))];
+        let exact = 36.0 * 448.0 * 448.0 + 0.25 * 2f64.powi(-18);
+        assert_eq!(
+            block_scaled(&groups, 0.0),
+            Float::F32.round(exact, Rounding::TowardZero)
+        );
+        // c just above a number of f32, less something far below: one step towards zero.
+        assert_eq!(
+            f32s(block_scaled(&[(-1, 2f64.powi(-120))], 1.0)),
+            1.0 - 2f32.powi(-24)
+        );
+        assert_eq!(f32s(block_scaled(&[(-4, 1.0)], 1.0)), 0.0);
+        assert_eq!(block_scaled(&[(1, f64::NAN)], 0.0), 0x7fff_ffff);
+    }
+}

@@ -1,0 +1,389 @@
+//! Matrix fragments of a warp: `ldmatrix`, `stmatrix`, `mma.sync` (PTX ISA 9.7.14.5, 9.7.14.3).
+//!
+//! Of a fragment with elements of b bits, lane 4g + t holds registers of 32/b elements that are next to each other along k.
+//! Register i of A is of row g + 8·(i mod 2) and begins at k = (32/b)·(t + 4·⌊i/2⌋); register i of B is of column g and
+//! begins at k = (32/b)·(t + 4i); numbers i of C and D are of row g + 8·⌊i/2⌋ and column 2t + i mod 2.
+
+use super::words::Words;
+use super::{Action, Location, Refusal, Source};
+use crate::program::Register;
+use tessera_numerics::{ElementFormat, ScaleFormat};
+
+/// Matrix fragments of a warp.
+pub(crate) enum Matrix {
+    /// Matrices of 8×8 numbers of 16 bits: each from eight rows of 16 bytes, whose addresses eight lanes have.
+    Load {
+        matrices: u32,
+        transposed: bool,
+        location: Location,
+        generic: bool,
+        destinations: Vec<Option<Register>>,
+    },
+    /// The other way round.
+    Store {
+        matrices: u32,
+        transposed: bool,
+        location: Location,
+        generic: bool,
+        sources: Vec<Source>,
+    },
+    /// D = A·B + C.
+    Multiply(Box<Multiply>),
+}
+
+/// D = A·B + C, A of m×k, B of k×n.
+pub(crate) struct Multiply {
+    pub shape: Shape,
+    pub a_type: Element,
+    pub b_type: Element,
+    pub result: Accumulator,
+    pub a: Vec<Source>,
+    pub b: Vec<Source>,
+    pub c: Vec<Source>,
+    pub d: Vec<Option<Register>>,
+    pub scales: Option<Scales>,
+    /// `.satfinite` of integers.
+    pub saturates: bool,
+}
+
+/// Rows of D, columns of D, and what is summed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+}
+
+/// What A or B is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Element {
+    F16,
+    Bf16,
+    Tf32,
+    F64,
+    /// In as many bits as it has, or each in a byte.
+    Low {
+        format: ElementFormat,
+        in_bytes: bool,
+    },
+    Integer {
+        bits: u32,
+        signed: bool,
+    },
+}
+
+impl Element {
+    /// Bits that an element takes in a register.
+    pub fn bits(self) -> usize {
+        match self {
+            Self::F16 | Self::Bf16 => 16,
+            Self::Tf32 => 32,
+            Self::F64 => 64,
+            Self::Low { in_bytes: true, .. } => 8,
+            Self::Low { format, .. } => format.bits(),
+            Self::Integer { bits, .. } => bits as usize,
+        }
+    }
+
+    /// The exponent of the smallest normal number.
+    pub fn smallest_exponent(self) -> i32 {
+        match self {
+            Self::F16 => -14,
+            Self::Bf16 | Self::Tf32 => -126,
+            Self::F64 => -1022,
+            Self::Low { format, .. } => match format {
+                ElementFormat::E4m3 => -6,
+                ElementFormat::E5m2 => -14,
+                ElementFormat::E3m2 => -2,
+                ElementFormat::E2m1 | ElementFormat::E2m3 => 0,
+            },
+            Self::Integer { .. } => 0,
+        }
+    }
+
+    /// The number that bits are.
+    pub fn value(self, bits: u64) -> f64 {
+        match self {
+            Self::F16 => crate::arithmetic::Float::F16.value(bits),
+            Self::Bf16 => crate::arithmetic::Float::Bf16.value(bits),
+            // The lower 13 bits of an f32 are not looked at.
+            Self::Tf32 => crate::arithmetic::Float::F32.value(bits & 0xffff_e000),
+            Self::F64 => f64::from_bits(bits),
+            // Numbers of four and six bits stand in their byte's upper part but two bits.
+            Self::Low {
+                format: format @ ElementFormat::E2m1,
+                in_bytes: true,
+            } => f64::from(format.decode((bits >> 2) as u8 & 0xf)),
+            Self::Low {
+                format: format @ (ElementFormat::E2m3 | ElementFormat::E3m2),
+                ..
+            } => f64::from(format.decode(bits as u8 & 0x3f)),
+            Self::Low { format, .. } => f64::from(format.decode(bits as u8)),
+            Self::Integer {
+                bits: width,
+                signed,
+            } => crate::arithmetic::integer::Integer {
+                bits: width.max(8),
+                signed,
+            }
+            .value(if signed && width == 4 {
+                (bits << 60) as i64 as u64 >> 60 | if bits & 8 != 0 { 0xf0 } else { 0 }
+            } else {
+                bits
+            }) as f64,
+        }
+    }
+}
+
+/// What C and D are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accumulator {
+    F16,
+    F32,
+    F64,
+    S32,
+}
+
+/// Scales of blocks along k.
+pub(crate) struct Scales {
+    pub format: ScaleFormat,
+    /// Blocks of a row.
+    pub blocks: usize,
+    pub a: Selected,
+    pub b: Selected,
+}
+
+/// A register of scales, and which of its bytes, of which lanes of four, are meant.
+pub(crate) struct Selected {
+    pub register: Source,
+    pub byte: Source,
+    pub thread: Source,
+}
+
+pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    if !words.has("sync") || !words.has("aligned") {
+        return Err(words.refuse("needs .sync.aligned"));
+    }
+    let matrix = if words.opcode() == "mma" {
+        multiply(words)?
+    } else {
+        fragments(words)?
+    };
+    Ok(Action::Matrix(matrix))
+}
+
+fn fragments(words: &mut Words<'_>) -> Result<Matrix, Refusal> {
+    if !words.has("m8n8") {
+        return Err(words.refuse("is modelled for .m8n8 alone"));
+    }
+    let matrices = words.needed("number of matrices", |word| match word {
+        "x1" => Some(1),
+        "x2" => Some(2),
+        "x4" => Some(4),
+        _ => None,
+    })?;
+    let transposed = words.has("trans");
+    let generic = words
+        .choice(|word| matches!(word, "shared" | "shared::cta").then_some(()))
+        .is_none();
+    if !words.has("b16") {
+        return Err(words.refuse("is modelled for .b16 alone"));
+    }
+    words.counted(&[2])?;
+    let loads = words.opcode() == "ldmatrix";
+    let matrix = if loads {
+        Matrix::Load {
+            matrices,
+            transposed,
+            location: words.location(1)?,
+            generic,
+            destinations: words.destinations(0)?,
+        }
+    } else {
+        Matrix::Store {
+            matrices,
+            transposed,
+            location: words.location(0)?,
+            generic,
+            sources: words.sources(1)?,
+        }
+    };
+    let registers = match &matrix {
+        Matrix::Load { destinations, .. } => destinations.len(),
+        Matrix::Store { sources, .. } => sources.len(),
+        Matrix::Multiply(_) => 0,
+    };
+    if registers != matrices as usize {
+        return Err(words.refuse(format!("needs {matrices} registers, not {registers}")));
+    }
+    Ok(matrix)
+}
+
+fn multiply(words: &mut Words<'_>) -> Result<Matrix, Refusal> {
+    let shape = words.needed("shape", shape)?;
+    if !words.has("row") || !words.has("col") {
+        return Err(words.refuse("is modelled with A in rows and B in columns, .row.col, alone"));
+    }
+    let saturates = words.has("satfinite");
+    let kind = words.choice(|word| word.strip_prefix("kind::").map(str::to_owned));
+    let scaled = words.has("block_scale");
+    let blocks = words.choice(|word| match word {
+        "scale_vec::1X" => Some(1),
+        "scale_vec::2X" => Some(2),
+        "scale_vec::4X" => Some(4),
+        _ => None,
+    });
+    let result = words.needed("result type", result)?;
+    let in_bytes = matches!(kind.as_deref(), Some("f8f6f4" | "mxf8f6f4"));
+    let a_type = words.needed("type of A", |word| element(word, in_bytes))?;
+    let b_type = words.needed("type of B", |word| element(word, in_bytes))?;
+    if words.needed("type of C", self::result)? != result {
+        return Err(words.refuse("is modelled for C and D of one type alone"));
+    }
+    let scales = match (kind.as_deref(), scaled) {
+        (Some("mxf4" | "mxf4nvf4" | "mxf8f6f4"), true) => Some(scales(words, blocks)?),
+        (None | Some("f8f6f4"), false) => None,
+        _ => return Err(words.refuse("is of a kind that is not modelled")),
+    };
+    words.counted(if scales.is_some() { &[8] } else { &[4] })?;
+    let multiply = Multiply {
+        shape,
+        a_type,
+        b_type,
+        result,
+        a: words.sources(1)?,
+        b: words.sources(2)?,
+        c: words.sources(3)?,
+        d: words.destinations(0)?,
+        scales,
+        saturates,
+    };
+    check(words, &multiply)?;
+    Ok(Matrix::Multiply(Box::new(multiply)))
+}
+
+/// That the registers hold the shape, and that the types go together.
+fn check(words: &Words<'_>, multiply: &Multiply) -> Result<(), Refusal> {
+    let Multiply {
+        shape,
+        a_type,
+        b_type,
+        result,
+        ..
+    } = *multiply;
+    let bits = a_type.bits();
+    let register = if bits == 64 { 64 } else { 32 };
+    let registers = |elements: usize, bits: usize| elements * bits / (32 * register);
+    let d_bits = match result {
+        Accumulator::F16 => 16,
+        Accumulator::F64 => 64,
+        Accumulator::F32 | Accumulator::S32 => 32,
+    };
+    let expected = [
+        registers(shape.m * shape.k, bits),
+        registers(shape.k * shape.n, bits),
+        registers(shape.m * shape.n, d_bits),
+        registers(shape.m * shape.n, d_bits),
+    ];
+    let found = [
+        multiply.a.len(),
+        multiply.b.len(),
+        multiply.c.len(),
+        multiply.d.len(),
+    ];
+    if b_type.bits() != bits || expected != found || expected.contains(&0) {
+        return Err(words.refuse(format!(
+            "needs {expected:?} registers for A, B, C and D, not {found:?}"
+        )));
+    }
+    let is_integer = |element| matches!(element, Element::Integer { .. });
+    if is_integer(a_type) != is_integer(b_type)
+        || is_integer(a_type) != (result == Accumulator::S32)
+    {
+        return Err(words.refuse("mixes integers and floating-point numbers"));
+    }
+    Ok(())
+}
+
+fn shape(name: &str) -> Option<Shape> {
+    let (m, rest) = name.strip_prefix('m')?.split_once('n')?;
+    let (n, k) = rest.split_once('k')?;
+    let shape = Shape {
+        m: m.parse().ok()?,
+        n: n.parse().ok()?,
+        k: k.parse().ok()?,
+    };
+    matches!((shape.m, shape.n), (16, 8)).then_some(shape)
+}
+
+fn result(name: &str) -> Option<Accumulator> {
+    Some(match name {
+        "f16" => Accumulator::F16,
+        "f32" => Accumulator::F32,
+        "f64" => Accumulator::F64,
+        "s32" => Accumulator::S32,
+        _ => return None,
+    })
+}
+
+fn element(name: &str, in_bytes: bool) -> Option<Element> {
+    let low = |format| Element::Low { format, in_bytes };
+    Some(match name {
+        "f16" => Element::F16,
+        "bf16" => Element::Bf16,
+        "tf32" => Element::Tf32,
+        "f64" => Element::F64,
+        "e4m3" => low(ElementFormat::E4m3),
+        "e5m2" => low(ElementFormat::E5m2),
+        "e2m1" => low(ElementFormat::E2m1),
+        "e2m3" if in_bytes => low(ElementFormat::E2m3),
+        "e3m2" if in_bytes => low(ElementFormat::E3m2),
+        "s8" => Element::Integer {
+            bits: 8,
+            signed: true,
+        },
+        "u8" => Element::Integer {
+            bits: 8,
+            signed: false,
+        },
+        "s4" => Element::Integer {
+            bits: 4,
+            signed: true,
+        },
+        "u4" => Element::Integer {
+            bits: 4,
+            signed: false,
+        },
+        _ => return None,
+    })
+}
+
+/// The scales' type stands last, their registers and selectors behind C.
+fn scales(words: &mut Words<'_>, blocks: Option<usize>) -> Result<Scales, Refusal> {
+    let format = words.needed("type of scales", |word| match word {
+        "ue4m3" => Some(ScaleFormat::E4m3),
+        "ue8m0" => Some(ScaleFormat::E8m0),
+        _ => None,
+    })?;
+    let blocks = blocks.unwrap_or(if words.instruction.has("kind::mxf4") {
+        2
+    } else {
+        1
+    });
+    let selected = |place: usize| {
+        let [byte, thread] = &words.sources(place + 1)?[..] else {
+            return Err(words.refuse("needs {byte, thread} behind a register of scales"));
+        };
+        Ok(Selected {
+            register: words.source(place)?,
+            byte: byte.clone(),
+            thread: thread.clone(),
+        })
+    };
+    Ok(Scales {
+        format,
+        blocks,
+        a: selected(4)?,
+        b: selected(6)?,
+    })
+}

@@ -1,0 +1,53 @@
+"""Kernels that Triton 3.9 compiles to the texts beside: `python triton_kernels.py`; it needs no GPU."""
+
+import os
+
+os.environ["TRITON_DISABLE_LINE_INFO"] = "1"
+os.environ["TRITON_DEFAULT_FP_FUSION"] = "1"
+
+import triton
+import triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+
+@triton.jit
+def softmax(x, y, n: tl.constexpr):
+    row = tl.program_id(0)
+    columns = tl.arange(0, n)
+    values = tl.load(x + row * n + columns)
+    values = tl.exp(values - tl.max(values, 0))
+    tl.store(y + row * n + columns, values / tl.sum(values, 0))
+
+
+@triton.jit
+def dot(a, b, c, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
+    i, j, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
+    x = tl.load(a + i[:, None] * K + k[None, :])
+    y = tl.load(b + k[:, None] * N + j[None, :])
+    tl.store(c + i[:, None] * N + j[None, :], tl.dot(x, y))
+
+
+@triton.jit
+def dot_scaled(a, a_scales, b, b_scales, c, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
+    i, j, k, s = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K // 2), tl.arange(0, K // 16)
+    x = tl.load(a + i[:, None] * (K // 2) + k[None, :])
+    y = tl.load(b + j[None, :] * (K // 2) + k[:, None])
+    x_scales = tl.load(a_scales + i[:, None] * (K // 16) + s[None, :])
+    y_scales = tl.load(b_scales + j[:, None] * (K // 16) + s[None, :])
+    tl.store(c + i[:, None] * N + j[None, :], tl.dot_scaled(x, x_scales, "e2m1", y, y_scales, "e2m1"))
+
+
+KERNELS = {
+    "softmax": (softmax, {"x": "*fp32", "y": "*fp32"}, {"n": 512}, [90]),
+    "dot": (dot, {"a": "*fp16", "b": "*fp16", "c": "*fp32"}, {"M": 32, "N": 32, "K": 64}, [80, 120]),
+    "dot_scaled": (dot_scaled, {"a": "*u8", "a_scales": "*fp8e4nv", "b": "*u8", "b_scales": "*fp8e4nv", "c": "*fp32"},
+                   {"M": 128, "N": 32, "K": 128}, [120]),
+}
+
+for name, (function, signature, constants, targets) in KERNELS.items():
+    for target in targets:
+        source = ASTSource(function, signature | {key: "constexpr" for key in constants}, constants)
+        compiled = triton.compile(source, target=GPUTarget("cuda", target, 32), options={"num_warps": 4})
+        with open(f"triton_{name}_sm_{target}.ptx", "w") as file:
+            file.write(compiled.asm["ptx"])
