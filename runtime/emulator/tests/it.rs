@@ -4,5 +4,7 @@
 mod basics;
 #[path = "it/findings.rs"]
 mod findings;
+#[path = "it/malformed.rs"]
+mod malformed;
 #[path = "it/triton.rs"]
 mod triton;

@@ -109,10 +109,10 @@ fn find_nth_set(mask: u32, base: u32, offset: i32) -> u64 {
         };
     }
     let step = offset.signum();
-    let mut left = offset.abs();
+    let mut left = offset.unsigned_abs();
     let mut place = base as i32;
     while (0..32).contains(&place) {
-        left -= i32::from(mask >> place & 1 == 1);
+        left -= u32::from(mask >> place & 1 == 1);
         if left == 0 {
             return place as u64;
         }

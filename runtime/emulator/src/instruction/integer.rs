@@ -61,6 +61,9 @@ fn decode(words: &mut Words<'_>, integer: Integer, wide: bool) -> Result<Action,
     if (low || high || wide) && !is_product {
         return Err(words.refuse("takes no half of a product"));
     }
+    if wide && !matches!(integer.bits, 16 | 32) {
+        return Err(words.refuse("has no type of twice the bits"));
+    }
     if carries_out || matches!(opcode, "addc" | "subc" | "madc") {
         return carry(words, integer, half, carries_out);
     }
@@ -69,9 +72,12 @@ fn decode(words: &mut Words<'_>, integer: Integer, wide: bool) -> Result<Action,
     match opcode {
         "add" => words.compute(move |[a, b]| fit(value(a) + value(b))),
         "sub" => words.compute(move |[a, b]| fit(value(a) - value(b))),
-        "mul" => words.compute(move |[a, b]| result.wrap(half.of(integer, value(a) * value(b)))),
+        "mul" => words
+            .compute(move |[a, b]| result.wrap(half.of(integer, value(a).wrapping_mul(value(b))))),
         "mad" => words.compute(move |[a, b, c]| {
-            let sum = half.of(integer, value(a) * value(b)) + result.value(c);
+            let sum = half
+                .of(integer, value(a).wrapping_mul(value(b)))
+                .wrapping_add(result.value(c));
             if saturates {
                 result.saturate(sum)
             } else {
@@ -150,7 +156,12 @@ fn carry(
     };
     let function = move |values: &[u64; 4]| {
         let [a, b] = if is_product {
-            let product = half.of(integer, integer.value(values[0]) * integer.value(values[1]));
+            let product = half.of(
+                integer,
+                integer
+                    .value(values[0])
+                    .wrapping_mul(integer.value(values[1])),
+            );
             [integer.wrap(product), values[2]]
         } else {
             [values[0], values[1]]

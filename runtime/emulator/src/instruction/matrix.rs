@@ -291,6 +291,11 @@ fn check(words: &Words<'_>, multiply: &Multiply) -> Result<(), Refusal> {
         multiply.c.len(),
         multiply.d.len(),
     ];
+    let along_k = 4 * (32 / bits).max(1);
+    if !shape.k.is_multiple_of(along_k) {
+        let reason = format!("sums over {}, which is no multiple of {along_k}", shape.k);
+        return Err(words.refuse(reason));
+    }
     if b_type.bits() != bits || expected != found || expected.contains(&0) {
         return Err(words.refuse(format!(
             "needs {expected:?} registers for A, B, C and D, not {found:?}"

@@ -141,9 +141,11 @@ impl Context<'_> {
             Special::Warpid => splat(u64::from(self.warp.index)),
             Special::Nwarpid => splat(u64::from(threads.div_ceil(32))),
             // One multiprocessor for each CTA.
-            Special::Smid => splat(u64::from(
-                cta[0] + launch.grid[0] * (cta[1] + launch.grid[1] * cta[2]),
-            )),
+            Special::Smid => {
+                let [x, y, z] = cta.map(u64::from);
+                let [width, height, _] = launch.grid.map(u64::from);
+                splat(x + width * (y + height * z))
+            }
             Special::Nsmid => splat(launch.grid.iter().map(|&size| u64::from(size)).product()),
             Special::Gridid => splat(0),
             Special::LanemaskEq => Lanes::from_fn(|lane| 1 << lane),

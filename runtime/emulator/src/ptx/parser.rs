@@ -13,6 +13,7 @@ pub fn module(text: &str) -> Result<Module, ParseError> {
     let mut parser = Parser {
         tokens: tokens(text)?,
         next: 0,
+        depth: 0,
     };
     let mut module = Module {
         version: parser.version()?,
@@ -32,7 +33,12 @@ pub fn module(text: &str) -> Result<Module, ParseError> {
 struct Parser<'t> {
     tokens: Vec<(Token<'t>, Place)>,
     next: usize,
+    /// Braces and parentheses around the next token.
+    depth: usize,
 }
+
+/// Braces and parentheses inside of each other that a text may have: more than anyone writes, fewer than a stack holds.
+const DEPTH: usize = 128;
 
 impl<'t> Parser<'t> {
     fn peek(&self) -> Token<'t> {
@@ -114,6 +120,20 @@ impl<'t> Parser<'t> {
         };
         self.take();
         Ok(value)
+    }
+
+    /// Reads what stands inside of braces or parentheses, which has an end.
+    fn nested<T>(
+        &mut self,
+        inside: impl FnOnce(&mut Self) -> Result<T, ParseError>,
+    ) -> Result<T, ParseError> {
+        if self.depth == DEPTH {
+            return self.error("fewer braces and parentheses inside of each other");
+        }
+        self.depth += 1;
+        let read = inside(self);
+        self.depth -= 1;
+        read
     }
 
     /// One and more of something, with commas between.

@@ -60,9 +60,9 @@ impl Parser<'_> {
         if !self.takes("?") {
             return Ok(condition);
         }
-        let yes = self.conditional()?;
+        let yes = self.nested(Self::conditional)?;
         self.sign(":")?;
-        let no = self.conditional()?;
+        let no = self.nested(Self::conditional)?;
         Ok(if condition.bits != 0 { yes } else { no })
     }
 
@@ -94,7 +94,12 @@ impl Parser<'_> {
         }
     }
 
+    /// An operator before a value nests as a parenthesis does.
     fn unary(&mut self) -> Result<Value, ParseError> {
+        self.nested(Self::signed_or_primary)
+    }
+
+    fn signed_or_primary(&mut self) -> Result<Value, ParseError> {
         let signed = |bits: i64| Value {
             bits: bits as u64,
             unsigned: false,

@@ -68,7 +68,7 @@ impl Parser<'_> {
                 }
                 Token::Sign("{") => {
                     self.take();
-                    body.push(Statement::Block(self.body()?));
+                    body.push(Statement::Block(self.nested(Self::body)?));
                 }
                 Token::Sign(";") => {
                     self.take();

@@ -63,7 +63,7 @@ impl Parser<'_> {
         if self.takes(close) {
             return Ok(Vec::new());
         }
-        let operands = self.separated(|parser| parser.operand(false))?;
+        let operands = self.nested(|parser| parser.separated(|parser| parser.operand(false)))?;
         self.sign(close)?;
         Ok(operands)
     }
@@ -111,7 +111,7 @@ impl Parser<'_> {
         let offset = self.offset()?;
         let mut coordinates = Vec::new();
         if self.takes(",") {
-            coordinates = self.separated(|parser| parser.operand(false))?;
+            coordinates = self.nested(|parser| parser.separated(|parser| parser.operand(false)))?;
         }
         self.sign("]")?;
         Ok(Operand::Address(Address {

@@ -3,6 +3,11 @@
 use super::super::{Initializer, Linkage, Literal, ParseError, ScalarType, StateSpace, Variable};
 use super::{Parser, Token};
 
+/// Variables that one declaration `%r<n>` stands for, at most.
+const MOST_VARIABLES: u32 = 1 << 20;
+/// Bytes of a variable, at most.
+const MOST_BYTES: u64 = 1 << 32;
+
 impl Parser<'_> {
     /// `.shared .align 16 .b8 a[64], b[64];`
     pub(super) fn variables(&mut self, linkage: Linkage) -> Result<Vec<Variable>, ParseError> {
@@ -58,6 +63,10 @@ impl Parser<'_> {
             match word {
                 "align" => {
                     let alignment = self.integer("an alignment in bytes")?;
+                    if !alignment.is_power_of_two() || alignment > MOST_BYTES {
+                        self.next -= 1;
+                        return self.error("an alignment that is a power of two");
+                    }
                     let own = if points {
                         &mut variable.pointee_alignment
                     } else {
@@ -107,7 +116,12 @@ impl Parser<'_> {
         variable.place = self.place();
         variable.name = self.word("a variable's name")?.to_owned();
         if self.takes("<") {
-            variable.count = Some(self.number("a number of variables")?);
+            let count = self.number("a number of variables")?;
+            if count > MOST_VARIABLES {
+                self.next -= 1;
+                return self.error("at most 2^20 variables of one name");
+            }
+            variable.count = Some(count);
             self.sign(">")?;
         }
         while self.takes("[") {
@@ -124,6 +138,11 @@ impl Parser<'_> {
                 return self.error("a dimension that is not negative");
             };
             variable.dimensions.push(Some(dimension));
+            if variable.dimensions.iter().all(Option::is_some)
+                && variable.bytes().is_none_or(|bytes| bytes > MOST_BYTES)
+            {
+                return self.error("a variable of at most 2^32 bytes");
+            }
             self.sign("]")?;
         }
         Ok(variable)
@@ -134,7 +153,7 @@ impl Parser<'_> {
             if self.takes("}") {
                 return Ok(Initializer::List(Vec::new()));
             }
-            let list = self.separated(Self::initializer)?;
+            let list = self.nested(|parser| parser.separated(Self::initializer))?;
             self.sign("}")?;
             return Ok(Initializer::List(list));
         }
