@@ -3,8 +3,8 @@
 use safetensors::SafeTensors;
 use tessera_numerics::codec::encode_e8m0_up;
 use tessera_numerics::{
-    BlockShape, ElementFormat, Format, Quantization, Rounding, ScaleFormat, ScaleLayout, ScaleRule,
-    ScaledType, quantize,
+    BlockShape, ElementFormat, Format, Quantization, RandomStream, Rounding, ScaleFormat,
+    ScaleLayout, ScaleRule, ScaledType, quantize,
 };
 
 fn bytes(file: &SafeTensors<'_>, name: &str) -> Vec<u8> {
@@ -59,38 +59,67 @@ fn numbers_encode_to_the_nearest_code() {
     }
 }
 
+/// The one of these that has that name.
+fn named<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, wanted: &str) -> T {
+    let found = all.iter().copied().find(|&one| name(one) == wanted);
+    found.unwrap_or_else(|| panic!("nothing is called {wanted}"))
+}
+
+/// What a case's name says, FORMAT.RULE.ROUNDING.SHAPE.AXIS.INPUT: the quantisation and its input's name.
+fn case<'n>(name: &'n str, file: &SafeTensors<'_>) -> (Quantization, &'n str) {
+    let words: Vec<&str> = name.split('.').collect();
+    let [format, rule, rounding, blocks, axis, input] = words[..] else {
+        panic!("{name} has not six words");
+    };
+    let shape = file.tensor(&format!("values.{input}")).unwrap();
+    let blocks = match blocks {
+        "square" => BlockShape::Square,
+        _ => BlockShape::Vector,
+    };
+    let scaled_type = ScaledType::new(
+        shape.shape(),
+        named(&Format::ALL, Format::name, format),
+        axis.parse().unwrap(),
+        blocks,
+        ScaleLayout::Linear,
+    );
+    let quantization = Quantization::new(
+        scaled_type.unwrap(),
+        named(&ScaleRule::ALL, ScaleRule::name, rule),
+        named(&Rounding::ALL, Rounding::name, rounding),
+    );
+    (quantization.unwrap(), input)
+}
+
 #[test]
 fn blocks_scale_as_written_out_in_numpy() {
+    const STREAM: RandomStream = RandomStream {
+        seed: 0x1234_5678_9abc_def0,
+        step: 7,
+        site: 3,
+    };
     let file = SafeTensors::deserialize(include_bytes!("golden/blocks.safetensors")).unwrap();
-    for (name, format, rule) in [
-        ("nvfp4.te", Format::Nvfp4, ScaleRule::Te),
-        ("nvfp4.torchao", Format::Nvfp4, ScaleRule::Torchao),
-        ("mxfp4.floor", Format::Mxfp4, ScaleRule::Floor),
-        ("mxfp4.rceil", Format::Mxfp4, ScaleRule::Rceil),
-    ] {
-        let values = floats(&file, &format!("{name}.values"));
-        let scaled_type = ScaledType::new(
-            [32, 128],
-            format,
-            1,
-            BlockShape::Vector,
-            ScaleLayout::Linear,
+    let names = file.names();
+    let cases = names.iter().filter(|name| !name.starts_with("values."));
+    let mut count = 0;
+    for name in cases {
+        let (quantization, input) = case(name, &file);
+        let values = floats(&file, &format!("values.{input}"));
+        let tensor = quantize(&values, &quantization, None, Some(STREAM)).unwrap();
+        let expected = bytes(&file, name);
+        let (codes, rest) = expected.split_at(tensor.codes().len());
+        let (scales, tensor_scale) = rest.split_at(tensor.scales().len());
+        assert_eq!(tensor.codes(), codes, "{name}: codes");
+        assert_eq!(tensor.scales(), scales, "{name}: scales");
+        let tensor_scale = f32::from_le_bytes(tensor_scale.try_into().unwrap());
+        assert!(
+            tensor.tensor_scale() == tensor_scale
+                || tensor.tensor_scale().is_nan() && tensor_scale.is_nan(),
+            "{name}: tensor scale {tensor_scale}, found {}",
+            tensor.tensor_scale()
         );
-        let quantization = Quantization::new(scaled_type.unwrap(), rule, Rounding::NearestEven);
-        let tensor = quantize(&values, &quantization.unwrap(), None, None).unwrap();
-        assert_eq!(
-            tensor.scales(),
-            bytes(&file, &format!("{name}.scales")),
-            "{name}"
-        );
-        assert_eq!(
-            tensor.codes(),
-            bytes(&file, &format!("{name}.codes")),
-            "{name}"
-        );
-        if format.has_tensor_scale() {
-            let expected = floats(&file, &format!("{name}.tensor_scale"));
-            assert_eq!([tensor.tensor_scale()], expected[..], "{name}");
-        }
+        count += 1;
     }
+    // 57 of format, rule, rounding and shape, each on three axes of one input and the last of five.
+    assert_eq!(count, 57 * 8);
 }

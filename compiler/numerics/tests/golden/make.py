@@ -8,11 +8,9 @@ codecs.safetensors, for each element format F:
     F.codes      u8, their nearest codes; NaN and what saturates left out, where ml_dtypes differs from PTX
 e8m0.values, e8m0.codes: powers of two and their codes.
 
-blocks.safetensors: block scaling written out with numpy. For each case C of nvfp4 (te, torchao) and mxfp4 (floor, rceil):
-    C.values     f32, rows of numbers
-    C.scales     u8, block scales
-    C.codes      u8, codes, two a byte
-    C.tensor_scale  f32 (nvfp4)
+blocks.safetensors: block scaling as `quantization.py` writes it out. `values.INPUT` are tensors of numbers; for each case
+C, named FORMAT.RULE.ROUNDING.SHAPE.AXIS.INPUT:
+    C    u8, the codes and the scales as the crate stores them, then the four bytes of the tensor scale, 1 where there is none
 """
 
 import pathlib
@@ -20,6 +18,8 @@ import pathlib
 import ml_dtypes
 import numpy as np
 from safetensors.numpy import save_file
+
+import quantization
 
 HERE = pathlib.Path(__file__).parent
 ELEMENTS = {
@@ -29,8 +29,8 @@ ELEMENTS = {
     "e4m3": (ml_dtypes.float8_e4m3fn, 256),
     "e5m2": (ml_dtypes.float8_e5m2, 256),
 }
-E2M1, E4M3 = ELEMENTS["e2m1"][0], ELEMENTS["e4m3"][0]
-LARGEST = np.finfo(np.float32).max
+# Seed, step and site of the random bits.
+STREAM = (0x1234_5678_9ABC_DEF0, 7, 3)
 
 
 def codecs():
@@ -56,69 +56,52 @@ def codecs():
     save_file(tensors, HERE / "codecs.safetensors")
 
 
-def pack(scaled):
-    """Nearest E2M1 codes of numbers clamped to the range, two a byte."""
-    codes = np.clip(scaled, np.float32(-6), np.float32(6)).astype(E2M1).view(np.uint8)
-    return codes[..., 0::2] | codes[..., 1::2] << 4
-
-
-def nvfp4(values, rule):
-    blocks = values.reshape(values.shape[0], -1, 16)
-    amax, block_amax = np.abs(values).max(), np.abs(blocks).max(axis=-1)
-    if rule == "te":
-        encode = np.minimum(np.float32(2688) / amax, LARGEST)
-        decode = np.float32(1) / encode
-        wanted = block_amax * (encode * (np.float32(1) / np.float32(6)))
-    else:
-        decode = amax / np.float32(2688)
-        wanted = np.maximum(block_amax / np.float32(6) / decode, np.float32(2.0**-6))
-    scales = np.minimum(wanted, np.float32(448)).astype(E4M3)
-    decoded = scales.astype(np.float32)
-    with np.errstate(divide="ignore", over="ignore"):
-        if rule == "te":
-            factors = np.minimum(np.float32(1) / (decoded * decode), LARGEST)
-        else:
-            factors = np.float32(1) / decode / decoded
-    codes = pack(blocks * factors[..., None])
+def inputs():
+    """Tensors of numbers by name, and the axes to quantise along."""
+    random = np.random.default_rng(1)
+    normal = lambda *shape: random.standard_normal(shape).astype(np.float32)
+    spread = normal(4, 96) * np.exp(1.5 * normal(4, 96))
+    spread[1, 32:64] = 0
+    spread[2] *= np.float32(1e-6)
+    ragged = normal(2, 17, 18) * np.exp(normal(2, 17, 18))
+    infinite, nan, tiny = (normal(3, 48) for _ in range(3))
+    infinite[1, 20], nan[1, 20] = -np.inf, np.nan
+    tiny = (tiny * np.float32(2.0**-126)).astype(np.float32)
     return {
-        "scales": scales.view(np.uint8),
-        "codes": codes.reshape(values.shape[0], -1),
-        "tensor_scale": np.array([decode], np.float32),
+        "spread": (spread, [1]),
+        "ragged": (ragged, [0, 1, 2]),
+        "infinite": (infinite, [1]),
+        "nan": (nan, [1]),
+        "tiny": (tiny, [1]),
+        "zeros": (np.zeros((2, 32), np.float32), [1]),
     }
 
 
-def mxfp4(values, rule):
-    blocks = values.reshape(values.shape[0], -1, 32)
-    block_amax = np.abs(blocks).max(axis=-1).astype(np.float64)
-    with np.errstate(divide="ignore"):
-        if rule == "floor":
-            exponents = np.floor(np.log2(block_amax)) - 2
-        else:
-            exponents = np.ceil(np.log2(block_amax / 6))
-    exponents = np.maximum(exponents, -127)
-    codes = pack((blocks / np.exp2(exponents)[..., None]).astype(np.float32))
-    return {
-        "scales": (exponents + 127).astype(np.uint8),
-        "codes": codes.reshape(values.shape[0], -1),
-    }
+def cases(name):
+    """The rules, roundings and block shapes of a format."""
+    family = "mx" if name.startswith("mx") else "fp8" if name.startswith("fp8") else name
+    for rule in quantization.RULES[family]:
+        for rounding in ("nearest_even", "stochastic"):
+            yield rule, rounding, "vector"
+            if name == "nvfp4":
+                yield rule, rounding, "square"
+    if name == "nvfp4":
+        yield "te", "ms_eden", "vector"
 
 
 def blocks():
-    random = np.random.default_rng(1)
     tensors = {}
-    for name, quantize, rule in [
-        ("nvfp4.te", nvfp4, "te"),
-        ("nvfp4.torchao", nvfp4, "torchao"),
-        ("mxfp4.floor", mxfp4, "floor"),
-        ("mxfp4.rceil", mxfp4, "rceil"),
-    ]:
-        values = random.standard_normal((32, 128)).astype(np.float32)
-        values *= np.exp(random.standard_normal((32, 128)) * 1.5).astype(np.float32)
-        values[3, 32:64] = 0
-        values[5, :] *= np.float32(1e-6)
-        tensors[f"{name}.values"] = values
-        for part, array in quantize(values, rule).items():
-            tensors[f"{name}.{part}"] = array
+    for input_name, (values, axes) in inputs().items():
+        tensors[f"values.{input_name}"] = values
+        for name in quantization.FORMATS:
+            for rule, rounding, shape in cases(name):
+                for axis in axes:
+                    case = f"{name}.{rule}.{rounding}.{shape}.{axis}.{input_name}"
+                    with np.errstate(all="ignore"):
+                        codes, scales, tensor_scale = quantization.quantize(
+                            values, name, axis, rule, rounding, shape == "square", STREAM)
+                    tensor_scale = np.array([tensor_scale], "<f4").view(np.uint8)
+                    tensors[case] = np.concatenate([codes.reshape(-1), scales.reshape(-1), tensor_scale])
     save_file(tensors, HERE / "blocks.safetensors")
 
 
