@@ -11,9 +11,16 @@ pub struct Matrix {
 /// Why a tensor has no figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoFigures {
-    /// A NaN or an infinity is in it.
-    #[error("it holds numbers that are not finite")]
-    NotFinite,
+    /// NaNs or infinities are in it.
+    #[error("of its {elements} elements {nan} are NaN and {infinite} infinite")]
+    NotFinite {
+        /// The elements.
+        elements: usize,
+        /// The NaNs among them.
+        nan: usize,
+        /// The infinities among them.
+        infinite: usize,
+    },
     /// There is nothing whose shares could be told.
     #[error("all its elements are zero")]
     Zero,
@@ -27,7 +34,12 @@ impl Matrix {
     pub fn new(shape: &[usize], values: Vec<f32>) -> Result<Self, NoFigures> {
         let squares: f64 = values.iter().map(|&value| f64::from(value).powi(2)).sum();
         if !squares.is_finite() {
-            Err(NoFigures::NotFinite)
+            let count = |is: fn(f32) -> bool| values.iter().filter(|&&value| is(value)).count();
+            Err(NoFigures::NotFinite {
+                elements: values.len(),
+                nan: count(f32::is_nan),
+                infinite: count(f32::is_infinite),
+            })
         } else if squares == 0.0 {
             Err(NoFigures::Zero)
         } else {
@@ -102,8 +114,15 @@ mod tests {
     #[test]
     fn figures_need_finite_numbers_that_are_not_all_zero() {
         let of = |values: [f32; 2]| Matrix::new(&[1, 2], values.to_vec()).map(|_| ());
-        assert_eq!(of([f32::NAN, 1.0]), Err(NoFigures::NotFinite));
-        assert_eq!(of([f32::INFINITY, 1.0]), Err(NoFigures::NotFinite));
+        let not_finite = |nan, infinite| {
+            Err(NoFigures::NotFinite {
+                elements: 2,
+                nan,
+                infinite,
+            })
+        };
+        assert_eq!(of([f32::NAN, 1.0]), not_finite(1, 0));
+        assert_eq!(of([f32::INFINITY, f32::NAN]), not_finite(1, 1));
         assert_eq!(of([0.0, -0.0]), Err(NoFigures::Zero));
         // f32's largest number, squared, is far from f64's.
         assert_eq!(of([f32::MAX, 0.0]), Ok(()));
