@@ -33,8 +33,9 @@ bench: build ## Our step and compile times beside XLA's on this machine, in one 
 recipes: build ## Error, gradients and loss of each recipe beside f32, on a small Llama. Needs Python 3.11 or newer; takes long.
 	@scripts/python.sh scripts/recipes/compare.py
 
-fixtures: ## Makes the test fixtures anew with JAX. Needs Python 3.11 or newer.
+fixtures: ## Makes the test fixtures anew with JAX and ml_dtypes. Needs Python 3.11 or newer.
 	@scripts/python.sh tests/fixtures/jax/make_fixtures.py
+	@scripts/python.sh compiler/numerics/tests/golden/make.py
 
 clean: ## Removes what was built.
 	$(CARGO) clean

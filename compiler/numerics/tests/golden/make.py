@@ -1,6 +1,6 @@
-"""Makes the golden files of the low-precision formats with ml_dtypes 0.5 and numpy, which share no code with the crate.
+"""Makes the golden files of the low-precision formats with ml_dtypes and numpy, which share no code with the crate.
 
-    python make.py
+    scripts/python.sh compiler/numerics/tests/golden/make.py   (part of `make fixtures`)
 
 codecs.safetensors, for each element format F:
     F.decoded    f32, the number of every code
