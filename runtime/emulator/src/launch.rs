@@ -118,4 +118,7 @@ pub struct Report {
     pub instructions: u64,
     /// The same, counted once for each lane that did.
     pub lane_instructions: u64,
+    /// Numbers of block-scaled FP4 products that the published models of hardware do not agree on: whoever compares bits with
+    /// hardware cannot expect these.
+    pub model_dependent: u64,
 }

@@ -2,6 +2,8 @@
 
 #[path = "it/basics.rs"]
 mod basics;
+#[path = "it/block_scaled.rs"]
+mod block_scaled;
 #[path = "it/findings.rs"]
 mod findings;
 #[path = "it/malformed.rs"]

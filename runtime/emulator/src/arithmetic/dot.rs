@@ -3,8 +3,7 @@
 //! All terms are aligned to the largest exponent, cut off towards zero some bits below it, and added exactly; the sum is
 //! rounded towards zero to f32. How many bits are kept was measured on hardware: M. Fasi et al., "Numerical behavior of
 //! NVIDIA tensor cores", PeerJ CS 2021; P. Xie et al., "MMA-Sim", arXiv 2511.10909, whose widths these are. Products of
-//! block-scaled FP4 are taken to be summed exactly, which is what the published models of hardware give on all but
-//! constructed inputs.
+//! block-scaled FP4 are summed otherwise: [`block_scaled`](super::block_scaled).
 
 use super::{Float, Rounding};
 
@@ -145,7 +144,7 @@ fn truncated_sum(terms: &[(i64, i32)], bits: u32, fraction: u32) -> (i64, i32) {
 }
 
 /// Towards zero to so many bits of fraction; of f16 to the nearest.
-fn round(value: f64, fraction: u32, half: bool) -> u64 {
+pub(super) fn round(value: f64, fraction: u32, half: bool) -> u64 {
     if half {
         return Float::F16.round(value, Rounding::NearestEven);
     }
@@ -154,69 +153,6 @@ fn round(value: f64, fraction: u32, half: bool) -> u64 {
     }
     let bits = Float::F32.round(value, Rounding::TowardZero);
     bits & !((1 << (23 - fraction)) - 1)
-}
-
-/// Sums of sixteen products of E2M1, in quarters, each with its two scales; plus `c`: exactly, then towards zero to f32.
-pub fn block_scaled(groups: &[(i64, f64)], c: f64) -> u64 {
-    if c.is_nan() || groups.iter().any(|&(_, scale)| scale.is_nan()) {
-        return Float::F32.nan();
-    }
-    if c.is_infinite() {
-        return Float::F32.round(c, Rounding::NearestEven);
-    }
-    let mut sum = Exact::default();
-    sum.add(c);
-    for &(quarters, scale) in groups {
-        sum.add(quarters as f64 / 4.0 * scale);
-    }
-    sum.toward_zero()
-}
-
-/// A sum of f64 without rounding: a list of numbers that do not overlap, the smallest first (J. Shewchuk, "Adaptive precision
-/// floating-point arithmetic", Discrete & Computational Geometry 18, 1997).
-#[derive(Default)]
-struct Exact {
-    parts: Vec<f64>,
-}
-
-impl Exact {
-    fn add(&mut self, mut value: f64) {
-        let mut kept = 0;
-        for i in 0..self.parts.len() {
-            let other = self.parts[i];
-            let (large, small) = if value.abs() >= other.abs() {
-                (value, other)
-            } else {
-                (other, value)
-            };
-            let sum = large + small;
-            let rest = small - (sum - large);
-            if rest != 0.0 {
-                self.parts[kept] = rest;
-                kept += 1;
-            }
-            value = sum;
-        }
-        self.parts.truncate(kept);
-        if value != 0.0 {
-            self.parts.push(value);
-        }
-    }
-
-    /// The bits of f32 next to the sum on zero's side.
-    fn toward_zero(&self) -> u64 {
-        let Some((&largest, rest)) = self.parts.split_last() else {
-            return 0;
-        };
-        let next = rest.last().copied().unwrap_or(0.0);
-        // If what is left points to zero the sum lies below the largest part, however little.
-        let toward = if next != 0.0 && (next < 0.0) != (largest < 0.0) {
-            f64::from_bits(largest.to_bits() - 1)
-        } else {
-            largest
-        };
-        round(toward, 23, false)
-    }
 }
 
 #[cfg(test)]
@@ -286,23 +222,5 @@ mod tests {
             fused(&[((f64::INFINITY, -14), (0.0, -14))], 0.0, 0, HOPPER, true),
             0x7fff
         );
-    }
-
-    #[test]
-    fn block_scaled_sums_are_rounded_once() {
-        // 144 quarters are 36; with the scales 448 · 448 and 2^-18 the exact sum has 42 bits.
-        let groups = [(144, 448.0 * 448.0), (1, 2f64.powi(-18))];
-        let exact = 36.0 * 448.0 * 448.0 + 0.25 * 2f64.powi(-18);
-        assert_eq!(
-            block_scaled(&groups, 0.0),
-            Float::F32.round(exact, Rounding::TowardZero)
-        );
-        // c just above a number of f32, less something far below: one step towards zero.
-        assert_eq!(
-            f32s(block_scaled(&[(-1, 2f64.powi(-120))], 1.0)),
-            1.0 - 2f32.powi(-24)
-        );
-        assert_eq!(f32s(block_scaled(&[(-4, 1.0)], 1.0)), 0.0);
-        assert_eq!(block_scaled(&[(1, f64::NAN)], 0.0), 0x7fff_ffff);
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct Cta {
     /// Along x, y and z in the grid.
     pub id: [u32; 3],
     pub shared: Bytes,
+    /// Numbers of block-scaled products of which published models of hardware give different ones.
+    pub model_dependent: u64,
     pub barriers: [Barrier; 16],
     /// Lanes that have come to the cluster's barrier in this phase.
     pub cluster_arrived: u32,

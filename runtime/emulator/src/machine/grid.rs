@@ -200,6 +200,9 @@ impl Grid<'_> {
                 context.warp.merge();
             }
         }
+        for cta in context.ctas {
+            self.report.model_dependent += std::mem::take(&mut cta.model_dependent);
+        }
         true
     }
 
@@ -305,6 +308,7 @@ impl Grid<'_> {
             .map(|own| Cta {
                 id: std::array::from_fn(|i| first[i] + own[i]),
                 shared: Bytes::unwritten(shared as usize),
+                model_dependent: 0,
                 barriers: [Barrier::default(); 16],
                 cluster_arrived: 0,
             })

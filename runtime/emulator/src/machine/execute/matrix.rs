@@ -2,7 +2,8 @@
 
 use super::super::context::{Context, Fault};
 use super::Outcome;
-use crate::arithmetic::dot::{Accumulation, Operand, block_scaled, fused};
+use crate::arithmetic::block_scaled::{Dot, Pair, Scale, Sum};
+use crate::arithmetic::dot::{Accumulation, Operand, fused};
 use crate::arithmetic::integer::Integer;
 use crate::finding::FindingKind;
 use crate::instruction::{
@@ -10,6 +11,7 @@ use crate::instruction::{
 };
 use crate::machine::Lanes;
 use crate::memory::address::Window;
+use tessera_numerics::ScaleFormat;
 
 impl Context<'_> {
     pub(super) fn matrix(
@@ -174,16 +176,22 @@ impl Context<'_> {
         };
         let accumulation =
             Accumulation::of(self.program.architecture(), is_fp8(multiply.a_type), false);
+        let mut undecided = 0;
         let results: Vec<[u64; 8]> = (0..multiply.shape.m)
             .map(|row| {
                 std::array::from_fn(|column| {
+                    let addend = c_element(multiply, &c, row, column);
+                    if let Some(scales) = scales.as_ref().filter(|_| multiply.shape.k == 64) {
+                        let sum = scales.sum(multiply, (&a, &b), (row, column), addend as u32);
+                        undecided += u64::from(!sum.is_decided);
+                        return u64::from(sum.bits);
+                    }
                     let pairs = (0..multiply.shape.k).map(|k| {
                         (
                             a_element(multiply, &a, row, k),
                             b_element(multiply, &b, k, column),
                         )
                     });
-                    let addend = c_element(multiply, &c, row, column);
                     one(
                         multiply,
                         pairs,
@@ -195,6 +203,7 @@ impl Context<'_> {
                 })
             })
             .collect();
+        self.ctas[self.rank].model_dependent += undecided;
         for (number, &destination) in multiply.d.iter().enumerate() {
             let mut lanes = Lanes {
                 values: [0; 32],
@@ -234,13 +243,7 @@ impl Context<'_> {
             });
         }
         let decode = |register: &Lanes, lane: usize, byte: usize| {
-            let code = (register.values[lane] >> (8 * byte)) as u8;
-            let code = if scales.format == tessera_numerics::ScaleFormat::E4m3 {
-                code & 0x7f
-            } else {
-                code
-            };
-            f64::from(scales.format.decode(code))
+            Scale::new(scales.format, (register.values[lane] >> (8 * byte)) as u8)
         };
         let rows = (0..16).map(|row| {
             let lane = 4 * (row % 8) + 2 * a_thread + row / 8;
@@ -255,16 +258,50 @@ impl Context<'_> {
                 .collect()
         });
         Ok(BlockScales {
+            format: scales.format,
             rows: rows.collect(),
             columns: columns.collect(),
         })
     }
 }
 
-/// Scales by row of A and by column of B.
+/// Scales by row of A and by column of B, block by block; none is NaN.
 struct BlockScales {
-    rows: Vec<Vec<f64>>,
-    columns: Vec<Vec<f64>>,
+    format: ScaleFormat,
+    rows: Vec<Vec<Option<Scale>>>,
+    columns: Vec<Vec<Option<Scale>>>,
+}
+
+impl BlockScales {
+    /// The scale of each block of a row and a column.
+    fn pairs(&self, (row, column): (usize, usize)) -> Vec<Option<Pair>> {
+        let blocks = self.rows[row].iter().zip(&self.columns[column]);
+        blocks.map(|(a, b)| Some((*a)?.times((*b)?))).collect()
+    }
+
+    /// A number of D where A and B are E2M1.
+    fn sum(
+        &self,
+        multiply: &Multiply,
+        (a, b): (&[Lanes], &[Lanes]),
+        at: (usize, usize),
+        c: u32,
+    ) -> Sum {
+        let k = 0..multiply.shape.k;
+        let row: Vec<u8> = k
+            .clone()
+            .map(|k| a_bits(multiply, a, at.0, k) as u8)
+            .collect();
+        let column: Vec<u8> = k.map(|k| b_bits(multiply, b, k, at.1) as u8).collect();
+        Dot {
+            a: &row,
+            b: &column,
+            scales: &self.pairs(at),
+            format: self.format,
+            c,
+        }
+        .sum()
+    }
 }
 
 /// One number of D.
@@ -309,35 +346,17 @@ fn one(
     let Some(scales) = scales else {
         return fused(&operands(multiply, &pairs), c, 0, accumulation, half);
     };
-    let blocks = scales.rows[row].len();
-    if multiply.shape.k == 32 {
-        // One scale for each side: powers of two, which go into the exponent.
-        let (a, b) = (scales.rows[row][0], scales.columns[column][0]);
-        if a.is_nan() || b.is_nan() {
-            return crate::arithmetic::Float::F32.nan();
-        }
-        return fused(
-            &operands(multiply, &pairs),
-            c,
-            (a * b).log2() as i32,
-            accumulation,
-            half,
-        );
-    }
-    let size = multiply.shape.k / blocks;
-    let groups: Vec<(i64, f64)> = pairs
-        .chunks(16)
-        .enumerate()
-        .map(|(group, pairs)| {
-            let block = group * 16 / size;
-            let sum: f64 = pairs.iter().map(|(a, b)| a * b).sum();
-            (
-                (sum * 4.0) as i64,
-                scales.rows[row][block] * scales.columns[column][block],
-            )
-        })
-        .collect();
-    block_scaled(&groups, c)
+    // One scale for each side: powers of two, which go into the exponent.
+    let [Some(pair)] = scales.pairs((row, column))[..] else {
+        return crate::arithmetic::Float::F32.nan();
+    };
+    fused(
+        &operands(multiply, &pairs),
+        c,
+        pair.exponent(),
+        accumulation,
+        half,
+    )
 }
 
 fn operands(multiply: &Multiply, pairs: &[(f64, f64)]) -> Vec<(Operand, Operand)> {
@@ -363,14 +382,22 @@ fn place(lane: usize, half: usize, transposed: bool) -> (usize, usize) {
 }
 
 fn a_element(multiply: &Multiply, a: &[Lanes], row: usize, k: usize) -> f64 {
-    let (register, thread, slot) = along_k(multiply.a_type, k);
-    let number = 2 * register + row / 8;
-    element_of(multiply.a_type, &a[number], 4 * (row % 8) + thread, slot)
+    multiply.a_type.value(a_bits(multiply, a, row, k))
 }
 
 fn b_element(multiply: &Multiply, b: &[Lanes], k: usize, column: usize) -> f64 {
+    multiply.b_type.value(b_bits(multiply, b, k, column))
+}
+
+fn a_bits(multiply: &Multiply, a: &[Lanes], row: usize, k: usize) -> u64 {
+    let (register, thread, slot) = along_k(multiply.a_type, k);
+    let number = 2 * register + row / 8;
+    bits_of(multiply.a_type, &a[number], 4 * (row % 8) + thread, slot)
+}
+
+fn b_bits(multiply: &Multiply, b: &[Lanes], k: usize, column: usize) -> u64 {
     let (register, thread, slot) = along_k(multiply.b_type, k);
-    element_of(multiply.b_type, &b[register], 4 * column + thread, slot)
+    bits_of(multiply.b_type, &b[register], 4 * column + thread, slot)
 }
 
 /// Which of the registers, of which lane of four, in which place holds an element.
@@ -379,9 +406,9 @@ fn along_k(element: Element, k: usize) -> (usize, usize, usize) {
     (k / (4 * each), k / each % 4, k % each)
 }
 
-fn element_of(element: Element, register: &Lanes, lane: usize, slot: usize) -> f64 {
+fn bits_of(element: Element, register: &Lanes, lane: usize, slot: usize) -> u64 {
     let bits = element.bits();
-    element.value(register.values[lane] >> (slot * bits) & (u64::MAX >> (64 - bits)))
+    register.values[lane] >> (slot * bits) & (u64::MAX >> (64 - bits))
 }
 
 fn c_element(multiply: &Multiply, c: &[Lanes], row: usize, column: usize) -> u64 {
