@@ -12,6 +12,7 @@ mod arguments;
 mod columns;
 mod compile;
 mod doctor;
+mod emulate;
 mod inspect;
 mod opt;
 mod output;
@@ -60,6 +61,7 @@ fn dispatch(command: &Command) -> Result<(), Failure> {
         Command::Recipe { command } => recipe::recipe(command),
         Command::Quantize(arguments) => quantize::quantize(arguments),
         Command::Analyze(arguments) => analyze::analyze(arguments),
+        Command::Emulate(arguments) => emulate::emulate(arguments),
         Command::Doctor => doctor::doctor(),
         Command::Worker { reproducer } => worker::worker(reproducer.as_deref()),
     }

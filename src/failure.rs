@@ -12,6 +12,9 @@ pub enum Failure {
     /// The results are not the expected ones. Exit code 3.
     #[error("{0}")]
     Differs(String),
+    /// A check found something; the text is complete, places included. Exit code 3.
+    #[error("{0}")]
+    Found(String),
     /// Tessera itself is wrong. Exit code 101.
     #[error("internal error: {message}{}", reproducer_note(.reproducer.as_ref()))]
     Internal {
@@ -48,7 +51,7 @@ impl Failure {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Diagnosed(_) => 1,
-            Self::Differs(_) => 3,
+            Self::Differs(_) | Self::Found(_) => 3,
             Self::Internal { .. } => 101,
         }
     }

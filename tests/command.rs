@@ -2,6 +2,8 @@
 
 #[path = "command/analyze.rs"]
 mod analyze;
+#[path = "command/emulate.rs"]
+mod emulate;
 #[path = "command/malformed.rs"]
 mod malformed;
 #[path = "command/presets.rs"]

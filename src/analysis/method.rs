@@ -544,7 +544,14 @@ mod tests {
         // Rotated, each block of 16 holds every code's number, so that its scale is 1: what is rounded is on the grid.
         const GRID: [f32; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
         let mut values: Vec<f32> = (0..64 * 48)
-            .map(|at: usize| GRID[at * 5 % 8] * if at / 8 % 2 == 0 { 1.0 } else { -1.0 })
+            .map(|at: usize| {
+                GRID[at * 5 % 8]
+                    * if (at / 8).is_multiple_of(2) {
+                        1.0
+                    } else {
+                        -1.0
+                    }
+            })
             .collect();
         inverse_hadamard(&mut values, 16, &transformer_engine_signs()).unwrap();
         let errors = errors(&Matrix::new(&[64, 48], values).unwrap(), 1);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
     name = "tessera",
     version,
     after_help = "Exit codes: 0 success, 1 an error in what was given, 2 wrong usage, 3 results differ from the \
-                  expected ones, 101 an internal error.\n\
+                  expected ones or a check found something, 101 an internal error.\n\
                   The product goes to standard output; messages, progress and timing to standard error."
 )]
 pub struct Arguments {
@@ -41,6 +41,9 @@ pub enum Command {
     /// Says what the tensors of a safetensors file are like and what each way of quantising them costs.
     #[command(after_long_help = ANALYZE_FIGURES)]
     Analyze(AnalyzeArguments),
+    /// Runs a kernel of a PTX file in software, on any machine, and checks what hardware does not.
+    #[command(after_long_help = EMULATE_CHECKS)]
+    Emulate(EmulateArguments),
     /// Says what Tessera finds on this machine and what is missing.
     Doctor,
     /// Compiles kernels handed over on standard input; what `compile` starts to keep LLVM's aborts out of its process.
@@ -364,6 +367,84 @@ fn tolerance(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(tolerance) if tolerance >= 0.0 => Ok(tolerance),
         _ => Err("expected a number, 0 or more".to_owned()),
+    }
+}
+
+const EMULATE_CHECKS: &str = "\
+Arguments, in the kernel's order:
+  TYPE:VALUE                 a number: i8 … i64, u8 … u64, f16, bf16, f32, f64; 0x… is hexadecimal
+  in:FILE#TENSOR             the address of a tensor of a safetensors file, whatever its elements are
+  out:NAME:TYPE:SHAPE        the address of memory that nobody has written, e.g. out:c:f32:256x256
+  inout:NAME:FILE#TENSOR     the address of a tensor that the kernel reads and writes
+  inout:NAME:TYPE:SHAPE      the same, of zeros
+
+The checker stops at accesses out of bounds or misaligned, at decisions by what was never written, at barriers that cannot
+be passed, and at what this machine does not model, each with the line of the text. With --schedules, outputs whose bits are
+others under another schedule are found too: floating-point atomics may do that, a race does.
+
+Exit code 3 where anything was found.";
+
+/// `tessera emulate`.
+#[derive(Debug, Args)]
+pub struct EmulateArguments {
+    /// The module: PTX text; '-' for standard input.
+    pub input: String,
+    /// The kernel [default: the only one].
+    #[arg(long, value_name = "NAME")]
+    pub entry: Option<String>,
+    /// CTAs along x, y and z.
+    #[arg(long, value_name = "X[,Y[,Z]]", default_value = "1")]
+    pub grid: Extent,
+    /// Threads of a CTA along x, y and z.
+    #[arg(long, value_name = "X[,Y[,Z]]", default_value = "1")]
+    pub block: Extent,
+    /// CTAs of a cluster along x, y and z.
+    #[arg(long, value_name = "X[,Y[,Z]]", default_value = "1")]
+    pub cluster: Extent,
+    /// Bytes of shared memory beside that of the module's variables.
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub shared: u64,
+    /// An argument of the kernel, in its order: TYPE:VALUE, in:…, out:… or inout:…, see --help.
+    #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
+    pub arg: Vec<String>,
+    /// Writes the outputs to a safetensors file.
+    #[arg(long, value_name = "FILE")]
+    pub outputs: Option<PathBuf>,
+    /// What the order of warps is drawn from.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Launches under so many seeds, one after the other, each on memory of its own; outputs are the first one's.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub schedules: u64,
+    /// Writes what was counted and found for a program to read.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+}
+
+/// An extent along x, y and z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent(pub [u32; 3]);
+
+impl std::str::FromStr for Extent {
+    type Err = String;
+
+    /// Reads one to three numbers; those that are left out are 1.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut extent = [1; 3];
+        let sizes: Vec<&str> = text.split(',').collect();
+        if sizes.len() > 3 {
+            return Err(format!(
+                "expected at most three numbers, found {}",
+                sizes.len()
+            ));
+        }
+        for (place, size) in extent.iter_mut().zip(sizes) {
+            *place = match size.trim().parse() {
+                Ok(size @ 1..) => size,
+                _ => return Err(format!("expected a number, 1 or more, found '{size}'")),
+            };
+        }
+        Ok(Self(extent))
     }
 }
 

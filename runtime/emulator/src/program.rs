@@ -89,6 +89,11 @@ impl Program {
             .map(|function| &function.name[..])
     }
 
+    /// What `.target` says: the architecture first.
+    pub fn target(&self) -> &[String] {
+        &self.target
+    }
+
     /// The number of the architecture that the module is for: 90 of `sm_90a`.
     pub(crate) fn architecture(&self) -> u32 {
         let digits = self

@@ -1,0 +1,91 @@
+//! `tessera emulate`: runs a kernel of a PTX file in the emulator, with its checker.
+
+mod argument;
+mod report;
+
+use super::arguments::EmulateArguments;
+use super::{output, print};
+use crate::Failure;
+use crate::source::Source;
+use argument::{Argument, Output, Placed};
+use report::Run;
+use tessera_emulator::ptx::Module;
+use tessera_emulator::{Global, Launch, Program, Report, launch};
+use tessera_numerics::Tensor;
+use tessera_runtime::tensors;
+
+pub(super) fn emulate(arguments: &EmulateArguments) -> Result<(), Failure> {
+    let Source { name: file, text } = Source::read(&arguments.input)?;
+    let at = |error: &dyn std::fmt::Display| Failure::Diagnosed(format!("{file}:{error}"));
+    let module = Module::parse(&text).map_err(|error| at(&error))?;
+    let program = Program::new(&module).map_err(|error| at(&error))?;
+    let entry = entry(&program, arguments, &file)?;
+    let given = arguments.arg.iter().map(|text| Argument::read(text));
+    let given: Vec<Argument> = given.collect::<Result<_, _>>()?;
+    argument::refuse_repeated_names(&given)?;
+
+    let mut run = Run::new(&program, arguments, &entry);
+    let mut first: Option<Vec<(String, Tensor)>> = None;
+    for seed in arguments.seed..arguments.seed.saturating_add(arguments.schedules) {
+        let (report, outputs) = execute(&program, arguments, &entry, &given, seed)?;
+        let is_complete = report.completed;
+        run.add(seed, report, &outputs, first.as_deref());
+        if first.is_none() && is_complete {
+            first = Some(argument::written(outputs));
+        }
+    }
+    if let (Some(path), Some(tensors)) = (&arguments.outputs, &first) {
+        let each = tensors.iter().map(|(name, tensor)| (&name[..], tensor));
+        tensors::write(path, each).map_err(Failure::error)?;
+    }
+    if let Some(path) = &arguments.report {
+        let json = serde_json::to_string_pretty(&run).map_err(Failure::error)?;
+        output::write_file(path, format!("{json}\n").as_bytes())?;
+    }
+    print(&run.summary())?;
+    match run.findings_in(&file) {
+        None => Ok(()),
+        Some(findings) => Err(Failure::Found(findings)),
+    }
+}
+
+/// The kernel that is asked for, or the only one.
+fn entry(program: &Program, arguments: &EmulateArguments, file: &str) -> Result<String, Failure> {
+    if let Some(entry) = &arguments.entry {
+        return Ok(entry.clone());
+    }
+    let kernels: Vec<&str> = program.kernels().collect();
+    match kernels[..] {
+        [only] => Ok(only.to_owned()),
+        [] => Err(Failure::in_file(file, "it has no kernel (.entry)")),
+        _ => Err(Failure::in_file(
+            file,
+            format!("expected --entry, one of {}", kernels.join(", ")),
+        )),
+    }
+}
+
+/// Runs the kernel in memory of its own; gives the report and what became of the outputs.
+fn execute(
+    program: &Program,
+    arguments: &EmulateArguments,
+    entry: &str,
+    given: &[Argument],
+    seed: u64,
+) -> Result<(Report, Vec<Output>), Failure> {
+    let mut memory = Global::new();
+    let placed: Vec<Placed> = given
+        .iter()
+        .map(|argument| argument.place(&mut memory))
+        .collect();
+    let mut what = Launch::new(entry)
+        .grid(arguments.grid.0)
+        .block(arguments.block.0);
+    what.cluster = arguments.cluster.0;
+    what.dynamic_shared = arguments.shared;
+    what.seed = seed;
+    what.arguments = placed.iter().map(|placed| placed.bytes.clone()).collect();
+    let report = launch(program, &mut memory, &what).map_err(Failure::error)?;
+    let outputs = placed.iter().filter_map(|placed| placed.output(&memory));
+    Ok((report, outputs.collect()))
+}

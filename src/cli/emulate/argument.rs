@@ -1,0 +1,286 @@
+//! A kernel's arguments as the command line has them: numbers, and tensors in global memory.
+
+use crate::Failure;
+use crate::checkpoint::Checkpoint;
+use std::path::Path;
+use tessera_emulator::{Global, GlobalError};
+use tessera_numerics::{ElementType, Tensor};
+use tessera_runtime::tensors;
+
+/// What `--arg` takes.
+pub(super) enum Argument {
+    /// `TYPE:VALUE`: a number, in its bytes.
+    Number(Vec<u8>),
+    /// `in:FILE#TENSOR`: the address of a tensor's bytes.
+    Input(Vec<u8>),
+    /// `out:NAME:TYPE:SHAPE`: the address of memory that nobody has written.
+    Output(String, Tensor),
+    /// `inout:NAME:FILE#TENSOR`, or `inout:NAME:TYPE:SHAPE` for zeros: the address of a tensor that is read and written.
+    InOut(String, Tensor),
+}
+
+/// An argument for one launch.
+pub(super) struct Placed<'a> {
+    /// What the kernel gets.
+    pub bytes: Vec<u8>,
+    /// The name, type and address of a tensor that is read back.
+    output: Option<(&'a str, &'a Tensor, u64)>,
+}
+
+/// A tensor that is read back.
+pub(super) struct Output {
+    pub name: String,
+    /// The tensor, or what is missing of it.
+    pub tensor: Result<Tensor, String>,
+}
+
+/// The forms, as an error tells them.
+const FORMS: &str = "TYPE:VALUE, in:FILE#TENSOR, out:NAME:TYPE:SHAPE, inout:NAME:FILE#TENSOR or inout:NAME:TYPE:SHAPE";
+
+impl Argument {
+    /// Reads a form.
+    pub fn read(text: &str) -> Result<Self, Failure> {
+        let refuse = |reason: String| Failure::error(format!("--arg '{text}': {reason}"));
+        let Some((kind, rest)) = text.split_once(':') else {
+            return Err(refuse(format!("expected {FORMS}")));
+        };
+        match kind {
+            "in" => Ok(Self::Input(bytes_of(rest).map_err(refuse)?)),
+            "out" | "inout" => {
+                let Some((name, what)) = rest.split_once(':') else {
+                    return Err(refuse(format!("expected {FORMS}")));
+                };
+                if kind == "inout" && what.contains('#') {
+                    let tensor = tensor_of(what).map_err(refuse)?;
+                    return Ok(Self::InOut(name.to_owned(), tensor));
+                }
+                let tensor = zeros(what).map_err(refuse)?;
+                match kind {
+                    "out" => Ok(Self::Output(name.to_owned(), tensor)),
+                    _ => Ok(Self::InOut(name.to_owned(), tensor)),
+                }
+            }
+            _ => Ok(Self::Number(number(kind, rest).map_err(refuse)?)),
+        }
+    }
+
+    /// The name that it is written out by.
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Output(name, _) | Self::InOut(name, _) => Some(name),
+            Self::Number(_) | Self::Input(_) => None,
+        }
+    }
+
+    /// Puts what it points to into memory.
+    pub fn place(&self, memory: &mut Global) -> Placed<'_> {
+        let (address, output) = match self {
+            Self::Number(bytes) => {
+                return Placed {
+                    bytes: bytes.clone(),
+                    output: None,
+                };
+            }
+            Self::Input(bytes) => (memory.allocate_with(bytes.clone()), None),
+            Self::Output(name, tensor) => {
+                let address = memory.allocate(tensor.bytes().len());
+                (address, Some((&name[..], tensor, address)))
+            }
+            Self::InOut(name, tensor) => {
+                let address = memory.allocate_with(tensor.bytes().to_vec());
+                (address, Some((&name[..], tensor, address)))
+            }
+        };
+        Placed {
+            bytes: address.to_le_bytes().to_vec(),
+            output,
+        }
+    }
+}
+
+impl Placed<'_> {
+    /// What it became, where it is an output.
+    pub fn output(&self, memory: &Global) -> Option<Output> {
+        let (name, like, address) = self.output?;
+        let read = memory.read_bytes(address, like.bytes().len());
+        let tensor = match read {
+            Ok(bytes) => {
+                Tensor::new(like.element(), like.shape(), bytes).map_err(|error| error.to_string())
+            }
+            Err(GlobalError::Unwritten { address: missing }) => {
+                let element = (missing - address) as usize / like.element().size();
+                let index = index(element, like.shape());
+                Err(format!("the element {index:?} was never written"))
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        Some(Output {
+            name: name.to_owned(),
+            tensor,
+        })
+    }
+}
+
+/// Refuses two outputs of one name.
+pub(super) fn refuse_repeated_names(arguments: &[Argument]) -> Result<(), Failure> {
+    let names: Vec<&str> = arguments.iter().filter_map(Argument::name).collect();
+    let repeated = (1..names.len()).find(|&own| names[..own].contains(&names[own]));
+    repeated.map_or(Ok(()), |own| {
+        let message = format!(
+            "--arg: expected a name for each output, found '{}' twice",
+            names[own]
+        );
+        Err(Failure::error(message))
+    })
+}
+
+/// The outputs that are whole.
+pub(super) fn written(outputs: Vec<Output>) -> Vec<(String, Tensor)> {
+    let whole = outputs.into_iter();
+    whole
+        .filter_map(|output| Some((output.name, output.tensor.ok()?)))
+        .collect()
+}
+
+/// The bytes of `FILE#TENSOR`, whatever its elements are.
+fn bytes_of(place: &str) -> Result<Vec<u8>, String> {
+    let (file, name) = place
+        .rsplit_once('#')
+        .ok_or_else(|| "expected FILE#TENSOR".to_owned())?;
+    let checkpoint = Checkpoint::open(Path::new(file)).map_err(|failure| failure.to_string())?;
+    let entry = checkpoint.entry(name);
+    let entry = entry.ok_or_else(|| format!("{file} has no tensor '{name}'"))?;
+    Ok(entry.bytes.to_vec())
+}
+
+/// The tensor of `FILE#TENSOR`.
+fn tensor_of(place: &str) -> Result<Tensor, String> {
+    let (file, name) = place
+        .rsplit_once('#')
+        .ok_or_else(|| "expected FILE#TENSOR".to_owned())?;
+    let all = tensors::read(file).map_err(|error| error.to_string())?;
+    let found = all.into_iter().find(|(own, _)| own == name);
+    found
+        .map(|(_, tensor)| tensor)
+        .ok_or_else(|| format!("{file} has no tensor '{name}'"))
+}
+
+/// Zeros of `TYPE:SHAPE`, or of `TYPE` for a scalar.
+fn zeros(what: &str) -> Result<Tensor, String> {
+    let (kind, shape) = what.split_once(':').unwrap_or((what, ""));
+    let dimensions = shape.split('x').filter(|_| !shape.is_empty());
+    let shape: Vec<usize> = dimensions
+        .map(|size| size.parse())
+        .collect::<Result<_, _>>()
+        .map_err(|_| format!("expected a shape such as 256x128, found '{shape}'"))?;
+    Tensor::zeros(element(kind)?, shape).map_err(|error| error.to_string())
+}
+
+/// An element type in MLIR's spelling (`i32`, `ui8`) or PTX's (`s32`, `u8`).
+fn element(name: &str) -> Result<ElementType, String> {
+    let spelt = match name.split_at_checked(1) {
+        Some(("u", bits)) if !bits.starts_with('i') => format!("ui{bits}"),
+        Some(("s", bits)) => format!("i{bits}"),
+        _ => name.to_owned(),
+    };
+    spelt.parse().map_err(|()| {
+        let names: Vec<&str> = ElementType::ALL.iter().map(|one| one.name()).collect();
+        format!(
+            "unknown type '{name}', expected one of {}",
+            names.join(", ")
+        )
+    })
+}
+
+/// The bytes of a number.
+fn number(kind: &str, value: &str) -> Result<Vec<u8>, String> {
+    let element = element(kind).map_err(|unknown| format!("{unknown}, or {FORMS}"))?;
+    let wrong = || format!("expected a number of type {element}, found '{value}'");
+    let bytes = element.size();
+    if element.is_float() {
+        let number: f64 = value.parse().map_err(|_| wrong())?;
+        return Ok(match element {
+            ElementType::F16 => half::f16::from_f64(number).to_le_bytes().to_vec(),
+            ElementType::Bf16 => half::bf16::from_f64(number).to_le_bytes().to_vec(),
+            ElementType::F32 => (number as f32).to_le_bytes().to_vec(),
+            _ => number.to_le_bytes().to_vec(),
+        });
+    }
+    let (sign, digits) = match value.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, value),
+    };
+    let magnitude = match digits.strip_prefix("0x") {
+        Some(digits) => i128::from_str_radix(digits, 16),
+        None => digits.parse(),
+    };
+    let number = sign * magnitude.map_err(|_| wrong())?;
+    let bits = 8 * bytes as u32;
+    let range = match element {
+        ElementType::I1 => 0..=1,
+        _ if element.is_signed_integer() => -(1 << (bits - 1))..=(1 << (bits - 1)) - 1,
+        _ => 0..=(1 << bits) - 1,
+    };
+    if !range.contains(&number) {
+        return Err(wrong());
+    }
+    Ok(number.to_le_bytes()[..bytes].to_vec())
+}
+
+/// The indices of an element of that number.
+fn index(mut element: usize, shape: &[usize]) -> Vec<usize> {
+    let mut index = vec![0; shape.len()];
+    for (place, &size) in index.iter_mut().zip(shape).rev() {
+        *place = element % size;
+        element /= size;
+    }
+    index
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_the_bytes_of_their_type() {
+        assert_eq!(number("i32", "-2"), Ok(vec![0xfe, 0xff, 0xff, 0xff]));
+        assert_eq!(number("s16", "-1"), Ok(vec![0xff, 0xff]));
+        assert_eq!(number("u64", "0x102"), Ok(vec![2, 1, 0, 0, 0, 0, 0, 0]));
+        assert_eq!(number("f32", "1.5"), Ok(1.5f32.to_le_bytes().to_vec()));
+        assert_eq!(number("bf16", "1"), Ok(vec![0x80, 0x3f]));
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused() {
+        let refused = |kind, value| number(kind, value).unwrap_err();
+        assert_eq!(
+            refused("u8", "256"),
+            "expected a number of type ui8, found '256'"
+        );
+        assert_eq!(
+            refused("u8", "-1"),
+            "expected a number of type ui8, found '-1'"
+        );
+        assert_eq!(
+            refused("i32", "1.5"),
+            "expected a number of type i32, found '1.5'"
+        );
+        assert!(refused("b32", "0").starts_with("unknown type 'b32'"));
+    }
+
+    #[test]
+    fn memory_has_a_type_and_a_shape() {
+        let tensor = zeros("f32:2x3").unwrap();
+        assert_eq!(
+            (tensor.element(), tensor.shape()),
+            (ElementType::F32, &[2, 3][..])
+        );
+        assert_eq!(zeros("u32").unwrap().shape(), [0; 0]);
+        assert!(zeros("f32:2*3").unwrap_err().contains("'2*3'"));
+    }
+
+    #[test]
+    fn elements_are_counted_row_by_row() {
+        assert_eq!(index(7, &[2, 5]), [1, 2]);
+    }
+}

@@ -1,0 +1,178 @@
+//! What is told of the launches.
+
+use super::super::arguments::EmulateArguments;
+use super::super::columns::columns;
+use super::argument::Output;
+use serde::Serialize;
+use tessera_emulator::{Finding, Program, Report};
+use tessera_numerics::Tensor;
+
+/// The launches of a kernel, one for each seed. The figures are those of the first.
+#[derive(Serialize)]
+pub(super) struct Run {
+    kernel: String,
+    target: Vec<String>,
+    grid: [u32; 3],
+    block: [u32; 3],
+    cluster: [u32; 3],
+    seed: u64,
+    schedules: u64,
+    completed: bool,
+    /// Instructions that warps executed.
+    instructions: u64,
+    /// The same, counted once for each lane that did.
+    lane_instructions: u64,
+    /// Numbers of block-scaled products that published models of hardware do not agree on.
+    model_dependent: u64,
+    /// What was found under any seed, each once for a line of the kernel.
+    findings: Vec<Found>,
+}
+
+/// Something that a kernel must not do.
+#[derive(Serialize, PartialEq)]
+struct Found {
+    /// The seed of the launch.
+    seed: u64,
+    what: String,
+    /// Where in the text, for what an instruction does.
+    #[serde(flatten)]
+    place: Option<FoundPlace>,
+}
+
+#[derive(Serialize, PartialEq)]
+struct FoundPlace {
+    function: String,
+    line: u32,
+    column: u32,
+    cta: [u32; 3],
+    warp: u32,
+    lane: u32,
+}
+
+impl Run {
+    /// Before any launch.
+    pub fn new(program: &Program, arguments: &EmulateArguments, kernel: &str) -> Self {
+        Self {
+            kernel: kernel.to_owned(),
+            target: program.target().to_vec(),
+            grid: arguments.grid.0,
+            block: arguments.block.0,
+            cluster: arguments.cluster.0,
+            seed: arguments.seed,
+            schedules: arguments.schedules,
+            completed: true,
+            instructions: 0,
+            lane_instructions: 0,
+            model_dependent: 0,
+            findings: Vec::new(),
+        }
+    }
+
+    /// Adds a launch and its outputs, which are held against the first launch's.
+    pub fn add(
+        &mut self,
+        seed: u64,
+        report: Report,
+        outputs: &[Output],
+        first: Option<&[(String, Tensor)]>,
+    ) {
+        if seed == self.seed {
+            self.instructions = report.instructions;
+            self.lane_instructions = report.lane_instructions;
+            self.model_dependent = report.model_dependent;
+        }
+        self.completed &= report.completed;
+        for finding in report.findings {
+            self.find(Found::new(seed, &finding));
+        }
+        if !report.completed {
+            return;
+        }
+        for Output { name, tensor } in outputs {
+            let before = first.and_then(|all| all.iter().find(|(own, _)| own == name));
+            let what = match (tensor, before) {
+                (Err(reason), _) => format!("output '{name}': {reason}"),
+                (Ok(own), Some((_, before))) if own.bytes() != before.bytes() => format!(
+                    "output '{name}': under seed {seed} other bits than under seed {}",
+                    self.seed
+                ),
+                (Ok(_), _) => continue,
+            };
+            self.find(Found {
+                seed,
+                what,
+                place: None,
+            });
+        }
+    }
+
+    /// Keeps what was not found at the same line before.
+    fn find(&mut self, found: Found) {
+        let key = |found: &Found| {
+            let place = found.place.as_ref();
+            place.map(|place| (place.line, place.column))
+        };
+        let is_known = |own: &Found| match (key(own), key(&found)) {
+            (Some(own), Some(found)) => own == found,
+            (None, None) => own.what == found.what,
+            _ => false,
+        };
+        if !self.findings.iter().any(is_known) {
+            self.findings.push(found);
+        }
+    }
+
+    /// The figures as a table.
+    pub fn summary(&self) -> String {
+        let of = |[x, y, z]: [u32; 3]| format!("{x} x {y} x {z}");
+        let mut rows = vec![
+            vec!["target".to_owned(), self.target.join(", ")],
+            vec!["grid".to_owned(), of(self.grid)],
+            vec!["block".to_owned(), of(self.block)],
+            vec!["cluster".to_owned(), of(self.cluster)],
+            vec!["schedules".to_owned(), self.schedules.to_string()],
+        ];
+        for (name, count) in [
+            ("warp instructions", self.instructions),
+            ("lane instructions", self.lane_instructions),
+            ("model-dependent numbers", self.model_dependent),
+            ("findings", self.findings.len() as u64),
+        ] {
+            rows.push(vec![name.to_owned(), count.to_string()]);
+        }
+        columns(&["kernel", &self.kernel], &rows, 2)
+    }
+
+    /// What was found, a line each, with places in the file.
+    pub fn findings_in(&self, file: &str) -> Option<String> {
+        let lines = self.findings.iter().map(|found| match &found.place {
+            None => format!("{file}: found: {} (seed {})", found.what, found.seed),
+            Some(place) => {
+                let [x, y, z] = place.cta;
+                format!(
+                    "{file}:{}:{}: found: {} (kernel {}, CTA {x},{y},{z}, warp {}, lane {}, seed {})",
+                    place.line, place.column, found.what, place.function, place.warp, place.lane, found.seed
+                )
+            }
+        });
+        let lines: Vec<String> = lines.collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+}
+
+impl Found {
+    fn new(seed: u64, finding: &Finding) -> Self {
+        Self {
+            seed,
+            what: finding.kind.to_string(),
+            place: Some(FoundPlace {
+                function: finding.function.clone(),
+                line: finding.place.line,
+                column: finding.place.column,
+                cta: finding.cta,
+                warp: finding.warp,
+                lane: finding.lane,
+            }),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! `tessera emulate`.
+
+use super::{Outcome, tessera};
+use std::path::{Path, PathBuf};
+use tessera_numerics::Tensor;
+use tessera_runtime::tensors;
+
+/// Kernels that nvcc compiled, the emulator's own fixture.
+fn basics() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/emulator/tests/kernels/basics.ptx")
+}
+
+fn emulate(kernel: &Path, flags: &[&str]) -> Outcome {
+    let mut arguments = vec!["emulate".to_owned(), kernel.display().to_string()];
+    arguments.extend(flags.iter().map(|&flag| flag.to_owned()));
+    tessera(arguments)
+}
+
+/// `add(x, y, z, n)`, which is z[i] = x[i] + y[i] · (i mod 4 + 1) for i below n, on vectors of a hundred numbers.
+fn sums(folder: &Path, n: &str, more: &[&str]) -> Outcome {
+    let numbers = |from: u16| -> Vec<f32> { (from..from + 100).map(f32::from).collect() };
+    let [x, y] = [0, 1000].map(|from| Tensor::from_values([100], &numbers(from)).unwrap());
+    let file = folder.join("vectors.safetensors");
+    tensors::write(&file, [("x", &x), ("y", &y)]).unwrap();
+    let input = |name: &str| format!("in:{}#{name}", file.display());
+    let (x, y, n) = (input("x"), input("y"), format!("i32:{n}"));
+    let mut flags = vec![
+        "--entry", "add", "--grid", "4", "--block", "32", "--arg", &x, "--arg", &y,
+    ];
+    flags.extend(["--arg", "out:z:f32:100", "--arg", &n]);
+    flags.extend(more);
+    emulate(&basics(), &flags)
+}
+
+#[test]
+fn a_kernel_runs_on_tensors_of_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (outputs, report) = (
+        folder.path().join("z.safetensors"),
+        folder.path().join("r.json"),
+    );
+    let flags = [
+        "--outputs",
+        outputs.to_str().unwrap(),
+        "--report",
+        report.to_str().unwrap(),
+    ];
+    let outcome = sums(
+        folder.path(),
+        "100",
+        &[&flags[..], &["--schedules", "3"]].concat(),
+    );
+    assert_eq!((outcome.code, &outcome.stderr[..]), (Some(0), ""));
+    assert!(outcome.stdout.starts_with("kernel"), "{}", outcome.stdout);
+    let found = tensors::read(&outputs).unwrap();
+    let expected: Vec<f32> = (0..100u16)
+        .map(|i| f32::from(i) + f32::from(1000 + i) * f32::from(i % 4 + 1))
+        .collect();
+    assert_eq!(
+        found,
+        [(
+            "z".to_owned(),
+            Tensor::from_values([100], &expected).unwrap()
+        )]
+    );
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    assert_eq!(report["kernel"], "add");
+    assert_eq!(report["grid"], serde_json::json!([4, 1, 1]));
+    assert_eq!(report["findings"], serde_json::json!([]));
+    assert!(report["lane_instructions"].as_u64() > Some(100 * 5));
+}
+
+#[test]
+fn what_the_checker_finds_has_a_line_and_an_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = sums(folder.path(), "101", &[]);
+    assert_eq!(outcome.code, Some(3));
+    let place = format!("{}:", basics().display());
+    assert!(outcome.stderr.starts_with(&place), "{}", outcome.stderr);
+    assert!(
+        outcome
+            .stderr
+            .contains("where no memory is (kernel add, CTA 3,0,0, warp 0, lane 4")
+    );
+}
+
+#[test]
+fn an_output_that_is_not_all_written_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let outcome = sums(folder.path(), "99", &[]);
+    assert_eq!(outcome.code, Some(3));
+    assert!(
+        outcome
+            .stderr
+            .contains("output 'z': the element [99] was never written")
+    );
+}
+
+#[test]
+fn arguments_are_read_before_anything_runs() {
+    let refused = |flags: &[&str], message: &str| {
+        let outcome = emulate(&basics(), flags);
+        assert_eq!(outcome.code, Some(1), "{flags:?}");
+        assert!(
+            outcome.stderr.contains(message),
+            "{flags:?}: {}",
+            outcome.stderr
+        );
+    };
+    refused(&[], "expected --entry, one of add, reduce");
+    refused(&["--entry", "nothing"], "found 'nothing'");
+    refused(
+        &["--entry", "add", "--arg", "i32:x"],
+        "expected a number of type i32, found 'x'",
+    );
+    refused(
+        &["--entry", "add", "--arg", "5"],
+        "expected TYPE:VALUE, in:FILE#TENSOR",
+    );
+    refused(
+        &["--entry", "add", "--arg", "i32:5"],
+        "expected arguments of [8, 8, 8, 4] bytes, found [4]",
+    );
+    let twice = ["--arg", "out:z:f32:1", "--arg", "out:z:f32:1"];
+    refused(
+        &[&["--entry", "add"], &twice[..]].concat(),
+        "found 'z' twice",
+    );
+}
+
+#[test]
+fn a_text_that_is_no_module_is_refused_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kernel.ptx");
+    std::fs::write(&file, ".version 8.7\n.target sm_90\n.entry main( {\n").unwrap();
+    let outcome = emulate(&file, &[]);
+    assert_eq!(outcome.code, Some(1));
+    assert!(
+        outcome.stderr.contains("kernel.ptx:3:"),
+        "{}",
+        outcome.stderr
+    );
+}
