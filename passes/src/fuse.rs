@@ -11,7 +11,7 @@
 //! | `contract` | which ops may be one kernel |
 //! | `reductions` | what reductions and matrix products must look like to be kernels |
 //! | `dot` | which transposes are strides of a matrix product |
-//! | `axis_sums` | which sums of scaled tensors are made of their codes |
+//! | `axis_sums` | which sums and products by vectors of scaled tensors are made of their codes |
 //! | `quantize` | which quantisations are one pass over a tensor |
 //! | `cost` | what computing again costs, and what keeping |
 //! | `grouping` | which ops shall be one kernel |

@@ -130,7 +130,10 @@ fn code(kernel: &Kernel) -> String {
         }
         Code::Dequantize => "dequantize".to_owned(),
         Code::Relayout => "relayout".to_owned(),
-        Code::AxisSums => "sums of a scaled tensor along its axis".to_owned(),
+        Code::AxisSums => match kernel.operands.len() {
+            1 => "sums of a scaled tensor along its axis".to_owned(),
+            _ => "weighted sums of a scaled tensor along its axis".to_owned(),
+        },
         Code::Hadamard(hadamard) => format!(
             "hadamard of {} along dimension {}",
             hadamard.negative.len(),

@@ -3,7 +3,10 @@
 //! **Order of operations**, all in f32. A row of storage is cut into groups of sixteen elements. A group's numbers before
 //! scaling are added in their order (of E2M1 elements the sum is exact) and the sum is multiplied by the group's block
 //! scale. Group i is added to partial sum i mod 8, the groups in their order; then partial sums 4 … 7 to 0 … 3, 2 and 3 to
-//! 0 and 1, and 1 to 0. The total is multiplied by the tensor scale.
+//! 0 and 1, and 1 to 0. The total is multiplied by the tensor scale. Sums of weighted numbers have an order of their own,
+//! `weighted`'s.
+
+mod weighted;
 
 use crate::simd::{SimdLevel, for_each_level};
 use crate::{ScaledTensor, ScaledType};
@@ -15,7 +18,7 @@ const GROUP: usize = 16;
 /// The partial sums of a row.
 const LANES: usize = 8;
 
-/// The sums along the axis of tensors of one type.
+/// The sums along the axis of tensors of one type, of their numbers or of these times weights.
 #[derive(Clone, Debug)]
 pub struct AxisSums {
     scaled_type: ScaledType,
@@ -78,16 +81,24 @@ impl AxisSums {
     /// # Panics
     /// The bytes are not as many as the type's, the rows are not the type's, or the sums are not as many.
     pub fn run(&self, bytes: &[u8], rows: Range<usize>, sums: &mut [f32]) {
+        self.check(bytes, &rows, sums);
+        let tensor_scale = self.tensor_scale(bytes);
+        sum_rows(self.level, self, bytes, rows, tensor_scale, sums);
+    }
+
+    fn check(&self, bytes: &[u8], rows: &Range<usize>, sums: &[f32]) {
         assert_eq!(bytes.len(), self.scaled_type.byte_size());
         assert!(rows.end <= self.scaled_type.rows() && rows.len() == sums.len());
+    }
+
+    fn tensor_scale(&self, bytes: &[u8]) -> f32 {
         let start = self.scaled_type.tensor_scale_offset();
-        let tensor_scale = match bytes.get(start..).and_then(|bytes| bytes.first_chunk()) {
+        match bytes.get(start..).and_then(|bytes| bytes.first_chunk()) {
             Some(&scale) if self.scaled_type.format().has_tensor_scale() => {
                 f32::from_le_bytes(scale)
             }
             _ => 1.0,
-        };
-        sum_rows(self.level, self, bytes, rows, tensor_scale, sums);
+        }
     }
 
     /// The number that the elements of a group are multiplied by.

@@ -263,15 +263,18 @@ impl Domain {
                     missing: quantize::check(graph, members, &roots, exports)?,
                 })
             }
-            [(dequantize, Family::Quantize), (reduce, Family::Row)] => {
-                axis_sums::check(graph, members, [dequantize, reduce], exports)?;
-                let result = graph.operations()[reduce].result();
+            [
+                (dequantize, Family::Quantize),
+                (sum, Family::Row | Family::Dot),
+            ] => {
+                axis_sums::check(graph, members, [dequantize, sum], exports)?;
+                let result = graph.operations()[sum].result();
                 let shape = graph.value_type(result).shape().to_vec();
                 Ok(Self {
                     family: Family::Quantize,
                     reduced: shape.clone(),
                     shape,
-                    root: Some(reduce),
+                    root: Some(sum),
                     missing: 0,
                 })
             }

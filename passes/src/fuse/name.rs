@@ -36,7 +36,8 @@ pub(super) fn kernel_name(family: Family, body: &Graph) -> String {
     };
     let left_out = words.len().saturating_sub(MOST_OPS);
     words.truncate(MOST_OPS);
-    words.retain(|word| *word != family && *word != "dot_general");
+    let is_said = |word: &str| word == family || family == "dot" && word == "dot_general";
+    words.retain(|word| !is_said(word));
     words.insert(0, family);
     if left_out > 0 {
         words.push("more");

@@ -707,6 +707,41 @@ fn sums_along_a_scaled_tensors_axis_are_made_of_its_codes() {
 }
 
 #[test]
+fn products_of_a_scaled_tensor_by_a_vector_along_its_axis_are_made_of_its_codes() {
+    let source = |vector: usize,
+                  lhs: &str,
+                  rhs: &str,
+                  contracting: [usize; 2],
+                  shape: [&str; 2]| {
+        let [left, right] = contracting;
+        let ([lhs_shape, rhs_shape], result) = (shape, if vector == 256 { 64 } else { 256 });
+        format!(
+            "(%arg0: t<256x64xf32>, %arg1: t<f32>, %arg2: t<{vector}xf32>) -> t<{result}xf32> {{
+               {}
+               %p = tsr.dot_general {lhs}, {rhs} {{lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [{left}], rhs_contracting_dimensions = [{right}], {DOT}}} : (t<{lhs_shape}>, t<{rhs_shape}>) -> t<{result}xf32>
+               return %p : t<{result}xf32>
+             }}",
+            quantized("%arg0", "%arg1")
+        )
+    };
+    let fused_codes = ["Quantize: quantize", "Quantize: dequantize dot_general"];
+    let along = source(256, "%d0", "%arg2", [0, 0], ["256x64xf32", "256xf32"]);
+    assert_eq!(fused(&along), fused_codes);
+    let along = source(256, "%arg2", "%d0", [0, 0], ["256xf32", "256x64xf32"]);
+    assert_eq!(fused(&along), fused_codes);
+    // Blocks run along dimension 0.
+    let across = source(64, "%d0", "%arg2", [1, 0], ["256x64xf32", "64xf32"]);
+    assert_eq!(
+        fused(&across),
+        [
+            "Quantize: quantize",
+            "Quantize: dequantize",
+            "Dot: dot_general"
+        ]
+    );
+}
+
+#[test]
 fn the_maximum_of_a_tensor_is_made_where_the_tensor_is() {
     let source = format!(
         "(%arg0: t<256x64xf32>) -> (t<256x64xf32>, t<f32>) {{

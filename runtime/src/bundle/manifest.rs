@@ -194,7 +194,8 @@ pub enum Code {
     Dequantize,
     /// A scaled tensor in the order of bytes of another type, of the same shape, format and blocks, that the runtime makes.
     Relayout,
-    /// The sums of a scaled tensor's numbers along its axis, as f32, that the runtime computes.
+    /// The sums of a scaled tensor's numbers along its axis, as f32, that the runtime computes. A second operand holds
+    /// weights that they are multiplied by: vectors along the axis, of n each for an nth of the sums.
     AxisSums,
     /// A Hadamard transform that the runtime computes.
     Hadamard(Hadamard),

@@ -64,7 +64,13 @@ impl Builtin {
                 let (from, to) = (scaled(&kernel.operands[0]), scaled(&kernel.results[0]));
                 Self::Relayout(RelayoutKernel::new(from, to))
             }
-            Code::AxisSums => Self::AxisSums(AxisSumsKernel::new(scaled(&kernel.operands[0]))),
+            Code::AxisSums => {
+                let weights = kernel.operands.get(1).map(|weights| {
+                    let elements = tensor(weights).elements();
+                    elements.expect("validation found vectors there")
+                });
+                Self::AxisSums(AxisSumsKernel::new(scaled(&kernel.operands[0]), weights))
+            }
             Code::Hadamard(hadamard) => {
                 let kernel = HadamardKernel::new(hadamard, shape(&kernel.results[0]));
                 Self::Hadamard(Box::new(kernel))
@@ -151,7 +157,7 @@ impl Builtin {
                 Self::Quantize(kernel) => kernel.run(member, buffers),
                 Self::Dequantize(kernel) => kernel.run(member, buffers[0], buffers[1].cast()),
                 Self::Relayout(kernel) => kernel.run(member, buffers[0], buffers[1]),
-                Self::AxisSums(kernel) => kernel.run(member, buffers[0], buffers[1].cast()),
+                Self::AxisSums(kernel) => kernel.run(member, buffers),
                 Self::Hadamard(kernel) => {
                     kernel.run(member, buffers[0].cast(), buffers[1].cast());
                 }

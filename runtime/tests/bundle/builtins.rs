@@ -234,6 +234,35 @@ fn sums_of_a_scaled_tensor_elsewhere() {
 }
 
 #[test]
+fn weights_that_are_no_vectors() {
+    let kernel = |weights: TensorType, result: TensorType| Kernel {
+        name: format!("axis_sums of {weights}"),
+        family: Family::Quantize,
+        operands: vec![nvfp4([32, 48], 0).into(), weights.into()],
+        results: vec![result.into()],
+        code: Code::AxisSums,
+    };
+    let mut manifest = step_manifest();
+    let vectors = [ty(F32, [32]), ty(F32, [1, 32]), ty(F32, [6, 32])];
+    let products = vectors.map(|vectors| kernel(vectors, ty(F32, [48, 1])));
+    manifest.kernels.extend(products);
+    Sample::write(manifest);
+    let refused = |weights, result| refusal(|m| m.kernels.push(kernel(weights, result)));
+    assert_eq!(
+        refused(ty(F32, [48]), ty(F32, [48])),
+        "kernels[6].axis_sums.weights: expected vectors of 32, as many as divide 48, found tensor<48xf32>"
+    );
+    assert_eq!(
+        refused(ty(F32, [5, 32]), ty(F32, [48])),
+        "kernels[6].axis_sums.weights: expected vectors of 32, as many as divide 48, found tensor<5x32xf32>"
+    );
+    assert_eq!(
+        refused(ty(F32, [32]), ty(F32, [32])),
+        "kernels[6].axis_sums.result: expected a tensor of 48 elements, found tensor<32xf32>"
+    );
+}
+
+#[test]
 fn transforms_of_blocks_that_there_are_not() {
     let kernel = |axis, signs: usize| Kernel {
         name: "hadamard".to_owned(),

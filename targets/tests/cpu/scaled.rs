@@ -3,8 +3,8 @@
 use crate::harness::{Case, Random, Tolerance, check, interpret, numbers, plan_of, run};
 use tessera_ir::plan::Family;
 use tessera_ir::{
-    Builder, ElementType, Graph, Input, OpKind, QuantizeOperands, ScaledType, Tensor, TensorType,
-    Type,
+    Builder, DotDimensionNumbers, ElementType, Graph, Input, OpKind, QuantizeOperands, ScaledType,
+    Tensor, TensorType, Type,
 };
 use tessera_numerics::{
     BlockShape, Format, Quantization, Rounding, ScaleLayout, ScaleRule, largest_magnitude,
@@ -298,6 +298,87 @@ fn sums_along_the_axis_are_within_their_roundings() {
             };
             let found = run(&[Case::of(Family::Quantize, body, bytes)]);
             // The interpreter rounds once for each element, for it and for its place in the sum; we less often.
+            let roundings = 2.0 * (2 * shape[axis]) as f64;
+            for ((found, expected), size) in numbers(&found[0]).iter().zip(&expected).zip(&sizes) {
+                let bound = roundings * (2f64.powi(-24) * size * 1.001 + 2f64.powi(-140));
+                assert!(
+                    (found - expected).abs() <= bound,
+                    "{scaled}: {found}, expected {expected} ± {bound}"
+                );
+            }
+        }
+    }
+}
+
+/// A product of a scaled tensor by vectors along its axis.
+struct ByVectors {
+    scaled: (&'static [usize], usize),
+    vectors: &'static [usize],
+    /// How many leading dimensions of both are batching.
+    batching: usize,
+    /// Which dimension of the vectors is summed over.
+    contracting: usize,
+    is_lhs: bool,
+}
+
+impl ByVectors {
+    /// The product of numbers of those, or of their magnitudes.
+    fn body(&self, scaled: &ScaledType, of_magnitudes: bool) -> Graph {
+        let inputs = vec![Input::new(scaled.clone()), Input::new(f32s(self.vectors))];
+        let mut b = Builder::with_inputs("product", inputs);
+        let vectors = b.inputs()[1];
+        let numbers = b.dequantize(b.inputs()[0], ElementType::F32).unwrap();
+        let mut sides = [numbers, vectors];
+        if of_magnitudes {
+            sides = sides.map(|side| b.abs(side).unwrap());
+        }
+        let mut contracting = [[scaled.axis()], [self.contracting]];
+        if !self.is_lhs {
+            sides.reverse();
+            contracting.reverse();
+        }
+        let batching: Vec<usize> = (0..self.batching).collect();
+        let dimensions = DotDimensionNumbers {
+            lhs_batching: &batching,
+            rhs_batching: &batching,
+            lhs_contracting: &contracting[0],
+            rhs_contracting: &contracting[1],
+        };
+        let f32 = ElementType::F32;
+        let result = b.dot_general(sides[0], sides[1], &dimensions, f32, f32);
+        b.finish([result.unwrap()])
+    }
+}
+
+#[test]
+fn products_by_vectors_along_the_axis_are_within_their_roundings() {
+    let product = |scaled, vectors, batching, contracting, is_lhs| ByVectors {
+        scaled,
+        vectors,
+        batching,
+        contracting,
+        is_lhs,
+    };
+    let products = [
+        product((&[300, 50], 0), &[300], 0, 0, true),
+        product((&[300, 50], 0), &[300], 0, 0, false),
+        product((&[40, 700], 1), &[1, 700], 0, 1, true),
+        product((&[40, 700], 1), &[700, 1], 0, 0, false),
+        product((&[3, 64, 70], 1), &[3, 64], 1, 1, true),
+    ];
+    let mut random = Random(17);
+    for product in &products {
+        for format in [Format::Nvfp4, Format::Mxfp4, Format::Mxfp8E4m3] {
+            let (shape, axis) = product.scaled;
+            let scaled = scaled(shape, format, axis);
+            let x = ordinary(&mut random, shape);
+            let vectors = ordinary(&mut random, product.vectors);
+            let inputs = vec![quantized(&scaled, &x), vectors];
+            let body = product.body(&scaled, false);
+            let expected = numbers(&interpret(&body, &inputs)[0]);
+            let sizes = numbers(&interpret(&product.body(&scaled, true), &inputs)[0]);
+            let found = run(&[Case::of(Family::Quantize, body, inputs)]);
+            // The interpreter and we round each product and each sum.
             let roundings = 2.0 * (2 * shape[axis]) as f64;
             for ((found, expected), size) in numbers(&found[0]).iter().zip(&expected).zip(&sizes) {
                 let bound = roundings * (2f64.powi(-24) * size * 1.001 + 2f64.powi(-140));

@@ -212,7 +212,10 @@ impl Check<'_> {
     }
 
     pub(super) fn axis_sums(&self, kernel: &Kernel, item: &str) -> Checked {
-        let ([scaled], result) = self.buffers_of(kernel, "one operand", item)?;
+        if kernel.operands.len() == 2 {
+            return self.weighted_sums(kernel, item);
+        }
+        let ([scaled], result) = self.buffers_of(kernel, "one operand or two", item)?;
         let scaled = self.scaled(scaled, &format!("{item}.operand"))?;
         let mut shape = scaled.shape().to_vec();
         shape.remove(scaled.axis());
@@ -221,6 +224,32 @@ impl Check<'_> {
             *result == expected,
             format!("{item}.result"),
             &expected,
+            result,
+        )
+    }
+
+    fn weighted_sums(&self, kernel: &Kernel, item: &str) -> Checked {
+        let ([scaled, weights], result) = self.buffers_of(kernel, "two operands", item)?;
+        let scaled = self.scaled(scaled, &format!("{item}.operand"))?;
+        let item_of = |name: &str| format!("{item}.{name}");
+        let weights = self.tensor_of(weights, ElementType::F32, &item_of("weights"))?;
+        let elements = weights.elements().unwrap_or(0);
+        let (columns, rows) = (scaled.columns(), scaled.rows());
+        let are_vectors = match elements.checked_div(columns) {
+            None => elements == 0,
+            Some(vectors) => elements % columns == 0 && rows.is_multiple_of(vectors),
+        };
+        self.ensure(
+            are_vectors,
+            item_of("weights"),
+            format!("vectors of {columns}, as many as divide {rows}"),
+            weights,
+        )?;
+        let result = self.tensor_of(result, ElementType::F32, &item_of("result"))?;
+        self.ensure(
+            result.elements() == Some(rows),
+            item_of("result"),
+            format!("a tensor of {rows} elements"),
             result,
         )
     }

@@ -114,20 +114,30 @@ fn quantize(body: &Graph) -> Option<Builtin> {
     })
 }
 
-/// A body that sums a scaled tensor's numbers along its axis; `None` where it is another. The kernel's contract says that
-/// a dequantize and a reduce are that.
+/// A body that sums a scaled tensor's numbers along its axis, by weights or not; `None` where it is another. The kernel's
+/// contract says that a dequantize and a reduce, or a dot_general, are that.
 fn axis_sums(body: &Graph) -> Option<Builtin> {
     let [result] = body.results() else {
         return None;
     };
-    let reduce = &body.defining_operation(result.value)?.op;
-    let dequantize = &body.defining_operation(*reduce.operands.first()?)?.op;
-    let is_sum = matches!(reduce.kind, OpKind::Reduce { .. })
-        && matches!(dequantize.kind, OpKind::Dequantize { .. });
-    is_sum.then_some(())?;
+    let sum = &body.defining_operation(result.value)?.op;
+    let dequantized = |value: ValueId| match &body.defining_operation(value)?.op {
+        dequantize if matches!(dequantize.kind, OpKind::Dequantize { .. }) => {
+            input(body, dequantize.operands[0])
+        }
+        _ => None,
+    };
+    let operands = match (&sum.kind, &sum.operands[..]) {
+        (OpKind::Reduce { .. }, &[numbers, _]) => vec![dequantized(numbers)?],
+        (OpKind::DotGeneral { .. }, &[lhs, rhs]) => match dequantized(lhs) {
+            Some(scaled) => vec![scaled, input(body, rhs)?],
+            None => vec![dequantized(rhs)?, input(body, lhs)?],
+        },
+        _ => return None,
+    };
     Some(Builtin {
         code: Code::AxisSums,
-        operands: vec![input(body, dequantize.operands[0])?],
+        operands,
     })
 }
 
