@@ -58,6 +58,32 @@ pub enum FindingKind {
         /// What this one waits for.
         what: &'static str,
     },
+    /// Two accesses of one place, of which one at least writes, with nothing that orders them.
+    Race {
+        /// The memory.
+        memory: &'static str,
+        /// Whether the access that was found writes.
+        writes: bool,
+        /// The place of both.
+        address: u64,
+        /// The bytes of the access that was found.
+        bytes: u32,
+        /// Whether the other one writes.
+        other_writes: bool,
+        /// The other one's line in the module's text.
+        other_line: u32,
+        /// Whether the order is there and what is missing is a `fence.proxy.async`.
+        needs_proxy_fence: bool,
+    },
+    /// An mbarrier is used as none can be.
+    Mbarrier {
+        /// Its address.
+        address: u64,
+        /// A clause whose subject is the mbarrier.
+        reason: String,
+    },
+    /// A CTA comes to its end while asynchronous work uses its shared memory.
+    Unfinished,
     /// The kernel ran into a `trap`.
     Trap,
     /// More steps than were allowed.
@@ -100,6 +126,33 @@ impl fmt::Display for FindingKind {
                 )
             }
             Self::Deadlock { what } => write!(f, "waits for ever for {what}"),
+            Self::Race {
+                memory,
+                writes,
+                address,
+                bytes,
+                other_writes,
+                other_line,
+                needs_proxy_fence,
+            } => {
+                let verb = |writes| if writes { "writes" } else { "reads" };
+                let (own, other) = (verb(*writes), verb(*other_writes));
+                let missing = if *needs_proxy_fence {
+                    "a fence.proxy.async is missing between it and"
+                } else {
+                    "nothing orders it behind"
+                };
+                write!(
+                    f,
+                    "{own} {bytes} bytes of {memory}, and {missing} line {other_line}, which {other} {address:#x} too"
+                )
+            }
+            Self::Mbarrier { address, reason } => {
+                write!(f, "the mbarrier at {address:#x} {reason}")
+            }
+            Self::Unfinished => f.write_str(
+                "asynchronous work that uses a CTA's shared memory is not waited for before the CTA's end",
+            ),
             Self::Trap => f.write_str("trap"),
             Self::StepLimit => f.write_str("runs on beyond the limit of steps"),
             Self::Refused { reason } => f.write_str(reason),

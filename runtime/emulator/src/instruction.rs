@@ -4,10 +4,12 @@ mod bits;
 mod compare;
 mod control;
 mod convert;
+mod copy;
 mod exchange;
 mod float;
 mod integer;
 mod matrix;
+mod mbarrier;
 mod memory;
 mod movement;
 mod number;
@@ -16,11 +18,15 @@ mod synchronise;
 mod words;
 
 pub(crate) use control::{Argument, Call, Callee, Control};
+pub(crate) use copy::{
+    Bulk, Copy, Element as CopyElement, Family, Reduction as BulkReduction, Target,
+};
 pub(crate) use exchange::{Exchange, Vote};
 pub(crate) use matrix::{Accumulator, Element, Matrix, Multiply, Scales};
-pub(crate) use memory::{Access, Atomic, Load, Space, Store};
+pub(crate) use mbarrier::{Arrive, Mbarrier, Test};
+pub(crate) use memory::{Access, Atomic, AtomicFunction, Load, Ordering, Space, Store};
 pub(crate) use operands::{Location, Source, Special};
-pub(crate) use synchronise::Synchronise;
+pub(crate) use synchronise::{Fence, Synchronise};
 pub(crate) use words::Refusal;
 
 use crate::program::{Register, Scope};
@@ -45,6 +51,10 @@ pub(crate) enum Action {
     Exchange(Exchange),
     /// Matrix fragments of a warp.
     Matrix(Matrix),
+    /// Barrier objects in shared memory.
+    Mbarrier(Box<Mbarrier>),
+    /// Copies that are done beside the warp.
+    Copy(Box<Copy>),
     /// A hint.
     Nothing,
     /// An instruction that is not modelled: an error when it is reached.
@@ -79,12 +89,14 @@ pub(crate) fn decode(instruction: &Instruction, scope: &Scope<'_>) -> Action {
         }
         "set" | "setp" | "selp" | "slct" => compare::decode,
         "cvt" => convert::decode,
-        "mov" | "cvta" | "isspacep" | "mapa" => movement::decode,
+        "mov" | "cvta" | "isspacep" | "mapa" | "getctarank" => movement::decode,
         "ld" | "ldu" | "st" | "atom" | "red" | "prefetch" | "prefetchu" | "discard"
         | "applypriority" | "createpolicy" => memory::decode,
         "bra" | "brx" | "call" | "ret" | "exit" | "trap" | "brkpt" | "nanosleep" | "pmevent"
         | "griddepcontrol" | "setmaxnreg" => control::decode,
         "bar" | "barrier" | "membar" | "fence" => synchronise::decode,
+        "mbarrier" => mbarrier::decode,
+        "cp" => copy::decode,
         "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" => exchange::decode,
         "ldmatrix" | "stmatrix" | "mma" => matrix::decode,
         _ => unknown,

@@ -21,6 +21,8 @@ pub struct Launch {
     pub seed: u64,
     /// Instructions of warps after which the grid is held to run for ever.
     pub step_limit: u64,
+    /// Whether races are looked for, which takes time and memory.
+    pub races: bool,
 }
 
 impl Launch {
@@ -35,6 +37,7 @@ impl Launch {
             arguments: Vec::new(),
             seed: 0,
             step_limit: 1 << 36,
+            races: true,
         }
     }
 
@@ -47,6 +50,18 @@ impl Launch {
     /// With threads along x, y and z.
     pub fn block(mut self, block: [u32; 3]) -> Self {
         self.block = block;
+        self
+    }
+
+    /// With clusters of CTAs along x, y and z.
+    pub fn cluster(mut self, cluster: [u32; 3]) -> Self {
+        self.cluster = cluster;
+        self
+    }
+
+    /// With one more argument, of these bytes: a structure.
+    pub fn bytes(mut self, bytes: Vec<u8>) -> Self {
+        self.arguments.push(bytes);
         self
     }
 
@@ -121,4 +136,17 @@ pub struct Report {
     /// Numbers of block-scaled FP4 products that the published models of hardware do not agree on: whoever compares bits with
     /// hardware cannot expect these.
     pub model_dependent: u64,
+}
+
+impl Report {
+    /// Keeps a finding, of a kind that was not found at the same line before.
+    pub(crate) fn add(&mut self, found: Finding) {
+        let same = |own: &Finding| {
+            own.place == found.place
+                && std::mem::discriminant(&own.kind) == std::mem::discriminant(&found.kind)
+        };
+        if !self.findings.iter().any(same) {
+            self.findings.push(found);
+        }
+    }
 }

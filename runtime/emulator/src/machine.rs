@@ -3,12 +3,20 @@
 //! Warps take turns in an order drawn from the launch's seed. A warp's lanes are together as long as they go the same way;
 //! then each way is a *strand* of its own. The strand that is furthest behind goes on first, as a rule, so that strands meet
 //! again where their ways do.
+//!
+//! What is done beside the warps waits in a queue until somebody needs it. Every access of memory that several warps see is
+//! held against what its warp knows of the others: what is not ordered is found.
 
+mod asynchronous;
 mod context;
 mod execute;
 mod frame;
 mod grid;
+mod mbarrier;
+mod order;
 mod random;
+mod setup;
+mod shadow;
 mod warp;
 
 pub(crate) use frame::{Frame, Lanes};

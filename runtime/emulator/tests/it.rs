@@ -1,11 +1,15 @@
 //! The machine on whole kernels.
 
+#[path = "it/asynchronous.rs"]
+mod asynchronous;
 #[path = "it/basics.rs"]
 mod basics;
 #[path = "it/block_scaled.rs"]
 mod block_scaled;
 #[path = "it/findings.rs"]
 mod findings;
+#[path = "it/instructions.rs"]
+mod instructions;
 #[path = "it/malformed.rs"]
 mod malformed;
 #[path = "it/triton.rs"]

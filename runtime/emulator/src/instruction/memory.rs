@@ -21,7 +21,7 @@ pub(crate) enum Space {
 }
 
 impl Space {
-    fn from_name(name: &str) -> Option<Self> {
+    pub(super) fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "global" => Self::Global,
             "const" => Self::Constant,
@@ -31,6 +31,15 @@ impl Space {
             _ => return None,
         })
     }
+}
+
+/// How an access is ordered (PTX ISA 8.7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ordering {
+    /// Whether it may meet another strong one: it is an atomic, relaxed, or volatile, which is held to be relaxed.
+    pub is_strong: bool,
+    pub acquires: bool,
+    pub releases: bool,
 }
 
 /// Elements one behind the other.
@@ -44,6 +53,7 @@ pub(crate) struct Access {
 /// From memory.
 pub(crate) struct Load {
     pub access: Access,
+    pub ordering: Ordering,
     pub destinations: Vec<Option<Register>>,
     /// The integers that elements are, extended to the registers' bits.
     pub extends: Option<(Integer, Integer)>,
@@ -52,6 +62,7 @@ pub(crate) struct Load {
 /// To memory.
 pub(crate) struct Store {
     pub access: Access,
+    pub ordering: Ordering,
     pub sources: Vec<Source>,
 }
 
@@ -61,6 +72,7 @@ pub(crate) type AtomicFunction = Box<dyn Fn(u64, u64, u64) -> u64 + Send + Sync>
 /// A read, a function and a write that nothing comes between.
 pub(crate) struct Atomic {
     pub access: Access,
+    pub ordering: Ordering,
     pub function: AtomicFunction,
     pub operands: [Option<Source>; 2],
     /// What memory was goes here.
@@ -84,22 +96,30 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
 }
 
 /// Takes what says which memory, how it is ordered and how it is cached.
-fn space(words: &mut Words<'_>) -> Result<Space, Refusal> {
+fn space(words: &mut Words<'_>) -> Result<(Space, Ordering), Refusal> {
     if words.has("mmio") {
         return Err(words.refuse("is of memory that is a device's, which is not modelled"));
     }
-    // All memory of this machine is as strongly ordered as any of these asks.
-    words.choice(|word| {
-        matches!(
-            word,
-            "weak" | "volatile" | "relaxed" | "acquire" | "release" | "acq_rel"
-        )
-        .then_some(())
+    // All memory of this machine is as strongly ordered as any of these asks: only the race checker looks at them.
+    let ordering = words.choice(|word| {
+        let named = |acquires, releases| Ordering {
+            is_strong: true,
+            acquires,
+            releases,
+        };
+        Some(match word {
+            "weak" => Ordering::default(),
+            "volatile" | "relaxed" => named(false, false),
+            "acquire" => named(true, false),
+            "release" => named(false, true),
+            "acq_rel" => named(true, true),
+            _ => return None,
+        })
     });
     words.choice(|word| matches!(word, "cta" | "cluster" | "gpu" | "sys").then_some(()));
     let space = words.choice(Space::from_name).unwrap_or(Space::Generic);
     words.skip_cache_hints();
-    Ok(space)
+    Ok((space, ordering.unwrap_or_default()))
 }
 
 /// Elements of an access: `.v2`, `.v4`, `.v8`.
@@ -114,7 +134,7 @@ fn vector(words: &mut Words<'_>) -> usize {
 }
 
 fn load(words: &mut Words<'_>) -> Result<Action, Refusal> {
-    let space = space(words)?;
+    let (space, ordering) = space(words)?;
     let hinted = words.has("L2::cache_hint");
     let count = vector(words);
     let number = words.number()?;
@@ -146,13 +166,14 @@ fn load(words: &mut Words<'_>) -> Result<Action, Refusal> {
     };
     Ok(Action::Load(Load {
         access,
+        ordering,
         destinations,
         extends,
     }))
 }
 
 fn store(words: &mut Words<'_>) -> Result<Action, Refusal> {
-    let space = space(words)?;
+    let (space, ordering) = space(words)?;
     let hinted = words.has("L2::cache_hint");
     let count = vector(words);
     let number = words.number()?;
@@ -174,12 +195,16 @@ fn store(words: &mut Words<'_>) -> Result<Action, Refusal> {
         location: words.location(0)?,
         bytes: number.bits() / 8,
     };
-    Ok(Action::Store(Store { access, sources }))
+    Ok(Action::Store(Store {
+        access,
+        ordering,
+        sources,
+    }))
 }
 
 /// `atom` gives what memory was, `red` does not.
 fn atomic(words: &mut Words<'_>) -> Result<Action, Refusal> {
-    let space = space(words)?;
+    let (space, ordering) = space(words)?;
     // Which is what memory does: subnormal numbers stay.
     words.has("noftz");
     let operation = words.needed("operation", |word| {
@@ -202,6 +227,10 @@ fn atomic(words: &mut Words<'_>) -> Result<Action, Refusal> {
             location: words.location(first)?,
             bytes: number.bits() / 8,
         },
+        ordering: Ordering {
+            is_strong: true,
+            ..ordering
+        },
         function: function(words, operation, number)?,
         operands: [
             source(first + 1)?,
@@ -215,7 +244,11 @@ fn atomic(words: &mut Words<'_>) -> Result<Action, Refusal> {
     }))
 }
 
-fn function(words: &Words<'_>, operation: &str, number: Number) -> Result<AtomicFunction, Refusal> {
+pub(super) fn function(
+    words: &Words<'_>,
+    operation: &str,
+    number: Number,
+) -> Result<AtomicFunction, Refusal> {
     Ok(match (operation, number) {
         ("exch", _) => Box::new(|_, a, _| a),
         ("cas", _) => Box::new(|old, expected, new| if old == expected { new } else { old }),

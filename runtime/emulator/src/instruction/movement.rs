@@ -2,7 +2,7 @@
 
 use super::number::Number;
 use super::words::Words;
-use super::{Action, Compute, Refusal};
+use super::{Action, Compute, Refusal, Source, Special};
 use crate::memory::address::{self, Window};
 use crate::ptx::Operand;
 
@@ -14,6 +14,7 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
             let window = words.needed("space", window)?;
             words.compute(move |[a]| u64::from(address::window(a) == Some(window)))
         }
+        "getctarank" => rank(words),
         _ => mapa(words),
     }
 }
@@ -100,6 +101,25 @@ fn cvta(words: &mut Words<'_>) -> Result<Action, Refusal> {
             address::to_generic(window, a)
         }
     })
+}
+
+/// The rank of the CTA in whose shared memory an address is; one that names none is the CTA's own.
+fn rank(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    let shared = words.has("shared::cluster");
+    words.needed("size", |word| matches!(word, "u64" | "u32").then_some(()))?;
+    words.counted(&[2])?;
+    Ok(Action::Compute(Compute {
+        function: Box::new(move |&[a, own, ..]| {
+            let place = if shared {
+                a
+            } else {
+                address::from_generic(Window::Shared, a)
+            };
+            [address::rank(place).0.unwrap_or(own), 0, 0, 0]
+        }),
+        sources: vec![words.source(1)?, Source::Special(Special::ClusterCtarank)],
+        destinations: vec![words.destination(0)?],
+    }))
 }
 
 /// The address of the same place in another CTA of the cluster.

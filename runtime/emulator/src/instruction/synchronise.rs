@@ -25,12 +25,23 @@ pub(crate) enum Synchronise {
     },
     /// `bar.warp.sync`: the lanes of a mask.
     Warp { mask: Source },
-    /// `barrier.cluster.arrive`
-    ClusterArrive,
+    /// `barrier.cluster.arrive`, and whether it tells what was done before: not with `.relaxed`.
+    ClusterArrive { releases: bool },
     /// `barrier.cluster.wait`
     ClusterWait,
     /// `membar`, `fence`.
-    Fence,
+    Fence(Fence),
+}
+
+/// What a fence orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fence {
+    /// Accesses of threads.
+    Threads,
+    /// Accesses through the generic and the asynchronous proxy.
+    Proxies,
+    /// Names of memory or tensor maps, of which this machine keeps no other copy.
+    Nothing,
 }
 
 /// `bar.red`
@@ -75,29 +86,43 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
     Ok(Action::Synchronise(action))
 }
 
-/// Orders what a thread does. This machine does everything in order but what is asynchronous.
+/// Orders what a thread does. This machine does everything in order but what is asynchronous; the race checker listens.
 fn fence(words: &mut Words<'_>) -> Result<Synchronise, Refusal> {
-    if words
-        .choice(|word| (word.starts_with("proxy") || word.starts_with("async")).then_some(()))
-        .is_some()
-    {
-        return Err(words.refuse("is between proxies, which is not modelled"));
-    }
+    let fence = if words.has("proxy") {
+        words.needed("proxy", |word| {
+            Some(match word {
+                "alias" => Fence::Nothing,
+                _ if word.starts_with("async") => Fence::Proxies,
+                _ if word.starts_with("tensormap::generic") => Fence::Nothing,
+                _ => return None,
+            })
+        })?
+    } else {
+        // That of initialisations alone tells what any fence's does.
+        words.has("mbarrier_init");
+        Fence::Threads
+    };
     words.choice(|word| matches!(word, "sc" | "acq_rel" | "acquire" | "release").then_some(()));
     words.choice(|word| matches!(word, "cta" | "cluster" | "gpu" | "gl" | "sys").then_some(()));
-    if words.has("mbarrier_init") {
-        words.has("release");
-        words.has("cluster");
+    if fence == Fence::Proxies {
+        words.choice(|word| (word == "global" || word.starts_with("shared")).then_some(()));
     }
-    words.counted(&[0])?;
-    Ok(Synchronise::Fence)
+    words.choice(|word| word.starts_with("sync_restrict::").then_some(()));
+    // A tensor map's fence names its address and size.
+    words.counted(if fence == Fence::Nothing {
+        &[0, 2]
+    } else {
+        &[0]
+    })?;
+    Ok(Synchronise::Fence(fence))
 }
 
 fn cluster(words: &mut Words<'_>) -> Result<Synchronise, Refusal> {
     words.has("aligned");
-    words.choice(|word| matches!(word, "release" | "relaxed" | "acquire").then_some(()));
+    let releases = !words.has("relaxed");
+    words.choice(|word| matches!(word, "release" | "acquire").then_some(()));
     if words.has("arrive") {
-        return Ok(Synchronise::ClusterArrive);
+        return Ok(Synchronise::ClusterArrive { releases });
     }
     words.needed("operation", |word| {
         (word == "wait").then_some(Synchronise::ClusterWait)

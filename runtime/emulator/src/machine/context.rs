@@ -1,13 +1,20 @@
 //! What an instruction sees of the machine: its warp, its cluster's CTAs, global memory.
 
+use super::asynchronous::{Memories, Origin, Queue, Spot, race};
 use super::frame::lanes_of;
+use super::mbarrier::Mbarrier;
+use super::order::Order;
+use super::random::Random;
+use super::shadow::{Accessor, Shadow, Stamp};
 use super::{Lanes, Strand, Warp};
 use crate::finding::FindingKind;
-use crate::instruction::{Source, Special};
+use crate::instruction::{Ordering, Source, Special};
 use crate::launch::Launch;
 use crate::memory::address::{self, Window};
 use crate::memory::{Bytes, Global};
 use crate::program::{Program, Register};
+use crate::ptx::Place;
+use std::collections::BTreeMap;
 
 /// A CTA without its warps.
 pub(crate) struct Cta {
@@ -17,8 +24,10 @@ pub(crate) struct Cta {
     /// Numbers of block-scaled products of which published models of hardware give different ones.
     pub model_dependent: u64,
     pub barriers: [Barrier; 16],
-    /// Lanes that have come to the cluster's barrier in this phase.
-    pub cluster_arrived: u32,
+    /// Barrier objects by their place in shared memory.
+    pub mbarriers: BTreeMap<u64, Mbarrier>,
+    /// Who accessed shared memory.
+    pub shadow: Shadow,
 }
 
 /// One of a CTA's barriers.
@@ -51,13 +60,114 @@ pub(crate) struct Context<'m> {
     pub ctas: &'m mut [Cta],
     pub rank: usize,
     pub warp: &'m mut Warp,
+    /// Work of the cluster that is not done.
+    pub queue: &'m mut Queue,
+    pub order: &'m mut Order,
+    /// Who accessed global memory; nothing where races are not looked for.
+    pub shadow: Option<&'m mut Shadow>,
+    pub random: &'m mut Random,
     /// Instructions of the grid so far: the clock.
     pub clock: u64,
+    /// Where the instruction is that is executed.
+    pub place: Place,
     /// What the checker finds without stopping.
     pub found: Vec<Fault>,
+    /// What it finds of work that was begun elsewhere.
+    pub late: Vec<(Origin, FindingKind)>,
 }
 
 impl Context<'_> {
+    /// The warp's number in the cluster.
+    pub fn agent(&self) -> u32 {
+        let threads: u32 = self.launch.block.iter().product();
+        self.rank as u32 * threads.div_ceil(32) + self.warp.index
+    }
+
+    /// What asynchronous work sees.
+    pub fn memories(&mut self) -> Memories<'_> {
+        Memories {
+            memory: self.memory,
+            ctas: self.ctas,
+            queue: self.queue,
+            order: self.order,
+            shadow: self.shadow.as_deref_mut(),
+            random: self.random,
+            found: &mut self.late,
+        }
+    }
+
+    /// Where a lane of a frame is.
+    pub fn origin(&self, frame: usize, lane: u32) -> Origin {
+        Origin {
+            function: self.warp.frame(frame).function,
+            place: self.place,
+            rank: self.rank as u32,
+            warp: self.warp.index,
+            lane,
+        }
+    }
+
+    /// A place of memory that all warps see; nothing of a lane's own memory.
+    pub fn spot(&self, window: Window, place: u64) -> Option<Spot> {
+        match window {
+            Window::Global => Some(Spot::Global(place)),
+            Window::Shared => {
+                let (rank, own) = address::rank(place);
+                let rank = rank.unwrap_or(self.rank as u64);
+                ((rank as usize) < self.ctas.len()).then_some(Spot::Shared(rank as u32, own))
+            }
+            Window::Local | Window::Parameter => None,
+        }
+    }
+
+    /// Notes accesses of so many bytes by lanes, for the race checker, and what strong ones are told and tell.
+    pub fn accesses(
+        &mut self,
+        active: u32,
+        places: &[(Window, u64); 32],
+        bytes: u32,
+        (reads, writes): (bool, bool),
+        ordering: Ordering,
+    ) {
+        if self.shadow.is_none() {
+            return;
+        }
+        let warp = self.agent();
+        let (agent, clock) = self.order.warp(warp);
+        let stamp = Stamp::new(agent, clock, self.place.line, ordering.is_strong);
+        for lane in lanes_of(active) {
+            let (window, place) = places[lane as usize];
+            let Some(spot) = self.spot(window, place) else {
+                continue;
+            };
+            let accessor = Accessor {
+                stamp,
+                knows: self.order.knows(warp),
+                warps: self.order.warps(),
+                is_asynchronous: false,
+            };
+            let (shadow, place) = match (spot, self.shadow.as_deref_mut()) {
+                (Spot::Shared(rank, place), _) => (&mut self.ctas[rank as usize].shadow, place),
+                (Spot::Global(address), Some(shadow)) => (shadow, address),
+                (Spot::Global(_), None) => return,
+            };
+            let conflict = shadow.access(place, u64::from(bytes), writes, &accessor);
+            if ordering.is_strong {
+                if reads && let Some(told) = shadow.told(place) {
+                    self.order.hears(warp, &told, ordering.acquires);
+                }
+                if writes {
+                    let told = self.order.told(warp, ordering.releases);
+                    shadow.tell(place, told);
+                }
+            }
+            if let Some(conflict) = conflict {
+                let kind = race(spot, u64::from(bytes), writes, &conflict);
+                self.found.push(Fault { kind, lane });
+            }
+        }
+    }
+
     /// The values of a source in a frame.
     pub fn values(&self, frame: usize, source: &Source) -> Lanes {
         match *source {

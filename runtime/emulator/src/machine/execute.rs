@@ -1,8 +1,10 @@
 //! One step of one strand.
 
 mod control;
+mod copy;
 mod exchange;
 mod matrix;
+mod mbarrier;
 mod memory;
 mod synchronise;
 
@@ -30,6 +32,7 @@ impl Context<'_> {
             self.return_from(strand, own.lanes);
             return Ok(own.lanes.count_ones());
         };
+        self.place = step.place;
         let active = self.guarded(own, step.guard);
         let outcome = match &step.action {
             Action::Compute(compute) => {
@@ -46,6 +49,8 @@ impl Context<'_> {
             Action::Synchronise(synchronise) => self.synchronise(strand, active, synchronise)?,
             Action::Exchange(exchange) => self.exchange(strand, active, exchange)?,
             Action::Matrix(matrix) => self.matrix(strand, active, matrix)?,
+            Action::Mbarrier(mbarrier) => self.mbarrier(strand, active, mbarrier)?,
+            Action::Copy(copy) => self.copy(strand, active, copy)?,
             Action::Nothing => Outcome::Done,
             Action::Refused(refusal) => {
                 if active != 0 {

@@ -1,21 +1,25 @@
 //! A grid: clusters become resident, their warps take turns, barriers let warps go on.
 
+use super::asynchronous::{Memories, Origin, Queue};
 use super::context::{Barrier, Context, Cta, Fault};
+use super::order::Order;
 use super::random::Random;
-use super::{Frame, State, Warp};
+use super::setup::{arguments, check_shape, clusters, load};
+use super::shadow::Shadow;
+use super::{Frame, Lanes, State, Warp};
 use crate::finding::{Finding, FindingKind};
-use crate::instruction::{Action, Synchronise};
+use crate::instruction::{Action, Mbarrier, Synchronise};
 use crate::launch::{Launch, LaunchError, Report};
 use crate::memory::{Bytes, Global};
-use crate::program::{Formal, Program};
-use crate::ptx::{Initializer, Literal, ScalarType};
+use crate::program::Program;
+use std::collections::BTreeMap;
 
 /// Clusters that are executed at one time.
 const RESIDENT: usize = 8;
 /// Steps of a warp before another one's turn, at most.
 const TURN: usize = 48;
-/// Threads of a CTA, at most (CUDA C++ Programming Guide, "Compute capabilities").
-const THREADS: u32 = 1024;
+/// How often all who wait for mbarriers may be told that their phases have not ended, with nothing happening between.
+const TIMEOUTS: u32 = 64;
 
 /// Launches a grid and executes it to its end.
 ///
@@ -50,6 +54,9 @@ pub fn launch(
         random: Random(launch.seed),
         waiting: clusters,
         resident: Vec::new(),
+        launched: 0,
+        shadow: launch.races.then(Shadow::default),
+        timeouts: 0,
         report: Report::default(),
     };
     grid.run();
@@ -61,6 +68,15 @@ struct Cluster {
     ctas: Vec<Cta>,
     /// Of each CTA. A warp at work is taken out meanwhile.
     warps: Vec<Vec<Warp>>,
+    /// Work that is not done.
+    queue: Queue,
+    order: Order,
+}
+
+impl Cluster {
+    fn is_live(&self) -> bool {
+        self.warps.iter().flatten().any(|warp| warp.live() != 0)
+    }
 }
 
 struct Grid<'g> {
@@ -74,6 +90,12 @@ struct Grid<'g> {
     /// The first CTAs of clusters that are not resident yet.
     waiting: Vec<[u32; 3]>,
     resident: Vec<Cluster>,
+    /// Clusters so far.
+    launched: u32,
+    /// Who accessed global memory.
+    shadow: Option<Shadow>,
+    /// Rounds of answers that phases have not ended, since anything happened.
+    timeouts: u32,
     report: Report,
 }
 
@@ -84,12 +106,15 @@ impl Grid<'_> {
                 let next = self.random.below(self.waiting.len());
                 let first = self.waiting.swap_remove(next);
                 let cluster = self.cluster(first);
+                self.launched += 1;
                 self.resident.push(cluster);
             }
             let ready = self.ready();
             if ready.is_empty() {
-                self.resident
-                    .retain(|cluster| cluster.warps.iter().flatten().any(|warp| warp.live() != 0));
+                if self.advance() {
+                    continue;
+                }
+                self.retire();
                 if self.resident.is_empty() && self.waiting.is_empty() {
                     self.report.completed = true;
                     return;
@@ -97,15 +122,140 @@ impl Grid<'_> {
                 if self.resident.len() < RESIDENT && !self.waiting.is_empty() {
                     continue;
                 }
-                self.deadlock();
-                return;
+                self.timeouts += 1;
+                if self.timeouts > TIMEOUTS || !self.time_out() {
+                    self.deadlock();
+                    return;
+                }
+                continue;
+            }
+            // Asynchronous work mostly waits until nothing else goes on.
+            if self.random.below(32) == 0 {
+                self.advance();
             }
             let (cluster, cta, warp) = ready[self.random.below(ready.len())];
             if !self.turn(cluster, cta, warp) {
                 return;
             }
             self.release(cluster);
+            self.wake(cluster);
         }
+    }
+
+    /// Does one work that somebody sleeps for; whether there was one.
+    fn advance(&mut self) -> bool {
+        let mut needed = Vec::new();
+        for (c, cluster) in self.resident.iter().enumerate() {
+            if cluster.queue.is_empty() {
+                continue;
+            }
+            for strand in cluster
+                .warps
+                .iter()
+                .flatten()
+                .flat_map(|warp| &warp.strands)
+            {
+                if let State::AtMbarrier { rank, place, .. } = strand.state {
+                    let works = cluster.queue.at_barrier(rank, place);
+                    needed.extend(works.into_iter().map(|work| (c, work)));
+                }
+            }
+        }
+        if needed.is_empty() {
+            return false;
+        }
+        let (cluster, work) = needed[self.random.below(needed.len())];
+        self.finish(cluster, vec![work]);
+        self.wake(cluster);
+        true
+    }
+
+    /// Does some works of a cluster.
+    fn finish(&mut self, cluster: usize, works: Vec<u64>) {
+        let mut found = Vec::new();
+        let Cluster {
+            ctas, queue, order, ..
+        } = &mut self.resident[cluster];
+        let mut memories = Memories {
+            memory: self.memory,
+            ctas,
+            queue,
+            order,
+            shadow: self.shadow.as_mut(),
+            random: &mut self.random,
+            found: &mut found,
+        };
+        memories.finish(works);
+        for (origin, kind) in found {
+            self.report_late(cluster, origin, kind);
+        }
+    }
+
+    /// Ends clusters all of whose threads have ended, with the work that is left.
+    fn retire(&mut self) {
+        let mut cluster = 0;
+        while cluster < self.resident.len() {
+            if self.resident[cluster].is_live() {
+                cluster += 1;
+                continue;
+            }
+            let (works, unfinished) = self.resident[cluster].queue.rest();
+            for origin in unfinished {
+                self.report_late(cluster, origin, FindingKind::Unfinished);
+            }
+            self.finish(cluster, works);
+            self.resident.swap_remove(cluster);
+            self.timeouts = 0;
+        }
+    }
+
+    /// Lets strands look again whose mbarrier's phase has ended.
+    fn wake(&mut self, cluster: usize) {
+        let Cluster { ctas, warps, .. } = &mut self.resident[cluster];
+        let strands = warps
+            .iter_mut()
+            .flatten()
+            .flat_map(|warp| &mut warp.strands);
+        for strand in strands {
+            if let State::AtMbarrier { rank, place, phase } = strand.state {
+                let object = ctas[rank as usize].mbarriers.get(&place);
+                if object.is_none_or(|object| object.phase() != phase) {
+                    strand.state = State::Ready;
+                    self.timeouts = 0;
+                }
+            }
+        }
+    }
+
+    /// Tells all who wait for mbarriers that their phases have not ended; whether there are any.
+    fn time_out(&mut self) -> bool {
+        let mut any = false;
+        for warp in self
+            .resident
+            .iter_mut()
+            .flat_map(|cluster| &mut cluster.warps)
+            .flatten()
+        {
+            for strand in 0..warp.strands.len() {
+                if matches!(warp.strands[strand].state, State::AtMbarrier { .. }) {
+                    not_yet(self.program, warp, strand);
+                    any = true;
+                }
+            }
+        }
+        any
+    }
+
+    fn report_late(&mut self, cluster: usize, origin: Origin, kind: FindingKind) {
+        let found = Finding {
+            kind,
+            function: self.program.functions[origin.function].name.clone(),
+            place: origin.place,
+            cta: self.resident[cluster].ctas[origin.rank as usize].id,
+            warp: origin.warp,
+            lane: origin.lane,
+        };
+        self.report.add(found);
     }
 
     /// The warps that can go on: cluster, CTA, warp.
@@ -130,8 +280,14 @@ impl Grid<'_> {
     /// A warp goes on for some steps. Whether the grid does.
     fn turn(&mut self, cluster: usize, cta: usize, warp: usize) -> bool {
         let steps = 1 + self.random.below(TURN);
-        let Cluster { ctas, warps } = &mut self.resident[cluster];
+        let Cluster {
+            ctas,
+            warps,
+            queue,
+            order,
+        } = &mut self.resident[cluster];
         let id = ctas[cta].id;
+        let ids: Vec<[u32; 3]> = ctas.iter().map(|cta| cta.id).collect();
         let mut context = Context {
             program: self.program,
             launch: self.launch,
@@ -141,12 +297,18 @@ impl Grid<'_> {
             ctas,
             rank: cta,
             warp: &mut warps[cta][warp],
+            queue,
+            order,
+            shadow: self.shadow.as_mut(),
+            random: &mut self.random,
             clock: self.report.instructions,
+            place: Default::default(),
             found: Vec::new(),
+            late: Vec::new(),
         };
         for _ in 0..steps {
             // One time of eight a strand that is not the furthest behind: none may need that it waits.
-            let draw = self.random.next();
+            let draw = context.random.next();
             let any = draw.is_multiple_of(8).then_some((draw >> 8) as usize);
             let Some(strand) = context.warp.next(any) else {
                 break;
@@ -162,7 +324,7 @@ impl Grid<'_> {
             context.clock += 1;
             self.report.instructions += 1;
             let index = context.warp.index;
-            let mut report = |fault: Fault| {
+            let report = |to: &mut Report, fault: Fault| {
                 let found = Finding {
                     kind: fault.kind,
                     function: name.clone(),
@@ -171,29 +333,34 @@ impl Grid<'_> {
                     warp: index,
                     lane: fault.lane,
                 };
-                let same = |own: &Finding| {
-                    own.place == found.place
-                        && std::mem::discriminant(&own.kind) == std::mem::discriminant(&found.kind)
-                };
-                if !self.report.findings.iter().any(same) {
-                    self.report.findings.push(found);
-                }
+                to.add(found);
             };
             for fault in context.found.drain(..) {
-                report(fault);
+                report(&mut self.report, fault);
+            }
+            for (origin, kind) in context.late.drain(..) {
+                self.report.add(Finding {
+                    kind,
+                    function: self.program.functions[origin.function].name.clone(),
+                    place: origin.place,
+                    cta: ids[origin.rank as usize],
+                    warp: origin.warp,
+                    lane: origin.lane,
+                });
             }
             match outcome {
                 Ok(lanes) => self.report.lane_instructions += u64::from(lanes),
                 Err(fault) => {
-                    report(fault);
+                    report(&mut self.report, fault);
                     return false;
                 }
             }
             if self.report.instructions > self.launch.step_limit {
-                report(Fault {
+                let fault = Fault {
                     kind: FindingKind::StepLimit,
                     lane: at.lanes.trailing_zeros(),
-                });
+                };
+                report(&mut self.report, fault);
                 return false;
             }
             if context.warp.strands.len() > 1 {
@@ -209,50 +376,41 @@ impl Grid<'_> {
     /// Lets warps go on whose barriers are full.
     fn release(&mut self, cluster: usize) {
         let program = self.program;
-        let Cluster { ctas, warps } = &mut self.resident[cluster];
-        for (cta, warps) in ctas.iter_mut().zip(warps.iter_mut()) {
+        let Cluster {
+            ctas, warps, order, ..
+        } = &mut self.resident[cluster];
+        let each = warps.first().map_or(0, Vec::len) as u32;
+        for (rank, (cta, warps)) in ctas.iter_mut().zip(warps.iter_mut()).enumerate() {
             let live: u32 = warps.iter().map(|warp| warp.live().count_ones()).sum();
             for (number, barrier) in cta.barriers.iter_mut().enumerate() {
                 if barrier.arrived == 0 || barrier.arrived < barrier.expected.unwrap_or(live) {
                     continue;
                 }
+                self.timeouts = 0;
                 let votes = std::mem::take(barrier).votes;
+                let barrier = number as u32;
+                let known = order.at_barrier(rank as u32, barrier);
                 for warp in warps.iter_mut() {
                     for strand in 0..warp.strands.len() {
-                        if warp.strands[strand].state
-                            == (State::AtBarrier {
-                                barrier: number as u32,
-                            })
-                        {
+                        if warp.strands[strand].state == (State::AtBarrier { barrier }) {
+                            order.goes_on(rank as u32 * each + warp.index, &known);
                             pass(program, warp, strand, votes);
                         }
                     }
                 }
             }
         }
-        let live: u32 = warps
-            .iter()
-            .flatten()
-            .map(|warp| warp.live().count_ones())
-            .sum();
-        let arrived: u32 = ctas.iter().map(|cta| cta.cluster_arrived).sum();
-        if arrived == 0 || arrived < live {
+        let missing = |warp: &Warp| warp.live() & !warp.at_cluster != 0;
+        let came = warps.iter().flatten().any(|warp| warp.at_cluster != 0);
+        if !came || warps.iter().flatten().any(missing) {
             return;
         }
         // All have come: those that wait go on, and who comes to wait later has nothing to wait for.
-        let waits = |warp: &Warp| {
-            warp.strands
-                .iter()
-                .filter(|strand| strand.state == State::AtCluster)
-                .map(|s| s.lanes.count_ones())
-                .sum::<u32>()
-        };
-        let waiting: u32 = warps.iter().flatten().map(waits).sum();
-        if waiting < live {
-            return;
-        }
-        ctas.iter_mut().for_each(|cta| cta.cluster_arrived = 0);
-        for warp in warps.iter_mut().flatten() {
+        self.timeouts = 0;
+        let known = order.at_cluster();
+        for (number, warp) in warps.iter_mut().flatten().enumerate() {
+            warp.at_cluster = 0;
+            order.goes_on(number as u32, &known);
             for strand in &mut warp.strands {
                 if strand.state == State::AtCluster {
                     strand.state = State::Ready;
@@ -262,41 +420,42 @@ impl Grid<'_> {
         }
     }
 
-    /// Every warp waits: what the first one waits for.
+    /// Every warp waits: what the first one waits for; one that waits for an mbarrier, if one does, since others mostly wait
+    /// for it.
     fn deadlock(&mut self) {
-        for cluster in &self.resident {
-            for (cta, warps) in cluster.ctas.iter().zip(&cluster.warps) {
-                for warp in warps {
-                    let Some(strand) = warp.strands.first() else {
-                        continue;
-                    };
-                    let kind = match strand.state {
-                        State::AtBarrier { .. } => FindingKind::Deadlock { what: "a barrier" },
-                        State::AtCluster => FindingKind::Deadlock {
-                            what: "the cluster's barrier",
-                        },
-                        State::Gathering { needed } => FindingKind::Divergence {
-                            found: strand.lanes,
-                            expected: needed,
-                        },
-                        State::Ready => continue,
-                    };
-                    let function = &self.program.functions[warp.frame(strand.frame).function];
-                    self.report.findings.push(Finding {
-                        kind,
-                        function: function.name.clone(),
-                        place: function
-                            .steps
-                            .get(strand.step)
-                            .map_or_else(Default::default, |step| step.place),
-                        cta: cta.id,
-                        warp: warp.index,
-                        lane: strand.lanes.trailing_zeros(),
-                    });
-                    return;
-                }
-            }
-        }
+        let all = self.resident.iter().flat_map(|cluster| {
+            let ctas = cluster.ctas.iter().zip(&cluster.warps);
+            ctas.flat_map(|(cta, warps)| warps.iter().map(move |warp| (cta, warp)))
+        });
+        let strands = all.flat_map(|(cta, warp)| warp.strands.iter().map(move |s| (cta, warp, s)));
+        let is_first = |(_, _, strand): &(&Cta, &Warp, &super::Strand)| {
+            !matches!(strand.state, State::AtMbarrier { .. })
+        };
+        let Some((cta, warp, strand)) = strands.min_by_key(is_first) else {
+            return;
+        };
+        let what = |what| FindingKind::Deadlock { what };
+        let kind = match strand.state {
+            State::AtBarrier { .. } => what("a barrier"),
+            State::AtCluster => what("the cluster's barrier"),
+            State::AtMbarrier { .. } => what("an mbarrier's phase"),
+            State::Gathering { needed } => FindingKind::Divergence {
+                found: strand.lanes,
+                expected: needed,
+            },
+            State::Ready => what("nothing"),
+        };
+        let function = &self.program.functions[warp.frame(strand.frame).function];
+        let step = function.steps.get(strand.step);
+        let found = Finding {
+            kind,
+            function: function.name.clone(),
+            place: step.map_or_else(Default::default, |step| step.place),
+            cta: cta.id,
+            warp: warp.index,
+            lane: strand.lanes.trailing_zeros(),
+        };
+        self.report.findings.push(found);
     }
 
     /// The cluster whose first CTA is at a place.
@@ -310,11 +469,18 @@ impl Grid<'_> {
                 shared: Bytes::unwritten(shared as usize),
                 model_dependent: 0,
                 barriers: [Barrier::default(); 16],
-                cluster_arrived: 0,
+                mbarriers: BTreeMap::new(),
+                shadow: Shadow::default(),
             })
             .collect();
-        let warps = ctas.iter().map(|_| self.warps()).collect();
-        Cluster { ctas, warps }
+        let warps: Vec<Vec<Warp>> = ctas.iter().map(|_| self.warps()).collect();
+        let count = warps.iter().map(Vec::len).sum::<usize>() as u32;
+        Cluster {
+            ctas,
+            warps,
+            queue: Queue::default(),
+            order: Order::new(self.launched, count),
+        }
     }
 
     fn warps(&self) -> Vec<Warp> {
@@ -355,183 +521,24 @@ fn pass(program: &Program, warp: &mut Warp, strand: usize, votes: (u32, u32)) {
     warp.strands[strand].step += 1;
 }
 
-/// The first CTA of every cluster.
-fn clusters(launch: &Launch) -> Vec<[u32; 3]> {
-    let [x, y, z] = launch.grid;
-    let [i, j, k] = launch.cluster.map(|size| size as usize);
-    (0..z)
-        .step_by(k)
-        .flat_map(|c| {
-            (0..y)
-                .step_by(j)
-                .flat_map(move |b| (0..x).step_by(i).map(move |a| [a, b, c]))
-        })
-        .collect()
-}
-
-fn check_shape(program: &Program, kernel: usize, launch: &Launch) -> Result<(), LaunchError> {
-    let error = |what, expected: String, found: String| {
-        Err(LaunchError::Shape {
-            what,
-            expected,
-            found,
-        })
-    };
-    let threads: u64 = launch.block.iter().map(|&size| u64::from(size)).product();
-    if threads == 0 || threads > u64::from(THREADS) {
-        return error(
-            "threads of a CTA",
-            format!("1 to {THREADS}"),
-            threads.to_string(),
-        );
-    }
-    if launch.grid.contains(&0) {
-        return error(
-            "the grid",
-            "at least one CTA".into(),
-            format!("{:?}", launch.grid),
-        );
-    }
-    if launch.cluster.contains(&0)
-        || (0..3).any(|i| !launch.grid[i].is_multiple_of(launch.cluster[i]))
+/// A strand that waits for an mbarrier's phase goes on with the answer that it has not ended.
+fn not_yet(program: &Program, warp: &mut Warp, strand: usize) {
+    let at = warp.strands[strand];
+    let step = &program.functions[warp.frame(at.frame).function].steps[at.step];
+    if let Action::Mbarrier(mbarrier) = &step.action
+        && let Mbarrier::Test(test) = &**mbarrier
+        && let Some(destination) = test.destination
     {
-        return error(
-            "the cluster",
-            format!("a divisor of the grid {:?}", launch.grid),
-            format!("{:?}", launch.cluster),
-        );
-    }
-    let directives = &program.functions[kernel].directives;
-    let three = |numbers: &[u64]| -> [u64; 3] {
-        std::array::from_fn(|i| numbers.get(i).copied().unwrap_or(1))
-    };
-    for (name, numbers) in directives {
-        let asked = three(numbers);
-        let block = launch.block.map(u64::from);
-        match &name[..] {
-            "reqntid" if block != asked => {
-                return error(
-                    "the CTA",
-                    format!("{asked:?} of .reqntid"),
-                    format!("{block:?}"),
-                );
+        let lanes = match step.guard {
+            Some((guard, negated)) => {
+                let mask = warp.frame(at.frame).register(guard).mask();
+                at.lanes & if negated { !mask } else { mask }
             }
-            "maxntid" if threads > asked.iter().product() => {
-                return error(
-                    "threads of a CTA",
-                    format!("at most {asked:?} of .maxntid"),
-                    threads.to_string(),
-                );
-            }
-            "reqnctapercluster" if launch.cluster.map(u64::from) != asked => {
-                return error(
-                    "the cluster",
-                    format!("{asked:?} of .reqnctapercluster"),
-                    format!("{:?}", launch.cluster),
-                );
-            }
-            _ => {}
-        }
+            None => at.lanes,
+        };
+        warp.frame_mut(at.frame)
+            .set(destination, lanes, &Lanes::splat(0));
     }
-    Ok(())
-}
-
-/// The arguments where the kernel's parameters lie.
-fn arguments(program: &Program, kernel: usize, launch: &Launch) -> Result<Bytes, LaunchError> {
-    let function = &program.functions[kernel];
-    let places: Vec<(u64, u64)> = function
-        .parameters
-        .iter()
-        .map(|formal| match *formal {
-            Formal::Memory { offset, bytes } => (offset, bytes),
-            Formal::Register(_) => (0, 0),
-        })
-        .collect();
-    let expected: Vec<u64> = places.iter().map(|&(_, bytes)| bytes).collect();
-    let found: Vec<u64> = launch
-        .arguments
-        .iter()
-        .map(|argument| argument.len() as u64)
-        .collect();
-    if expected != found {
-        return Err(LaunchError::Arguments {
-            kernel: launch.kernel.clone(),
-            expected,
-            found,
-        });
-    }
-    let end = places.last().map_or(0, |&(offset, bytes)| offset + bytes);
-    let mut memory = vec![0; end as usize];
-    for (&(offset, bytes), argument) in places.iter().zip(&launch.arguments) {
-        memory[offset as usize..(offset + bytes) as usize].copy_from_slice(argument);
-    }
-    Ok(Bytes::of(memory))
-}
-
-/// Puts the module's variables into global memory and gives their addresses.
-fn load(program: &Program, memory: &mut Global) -> Result<Vec<u64>, LaunchError> {
-    // Variables that nothing is written to begin as zeros.
-    let addresses: Vec<u64> = program
-        .globals
-        .iter()
-        .map(|global| memory.push(Bytes::of(vec![0; global.bytes as usize]), global.alignment))
-        .collect();
-    for (global, &address) in program.globals.iter().zip(&addresses) {
-        if let Some(initializer) = &global.initializer {
-            let mut place = address;
-            initialise(
-                program,
-                &addresses,
-                memory,
-                global.element,
-                initializer,
-                &mut place,
-            )?;
-        }
-    }
-    Ok(addresses)
-}
-
-fn initialise(
-    program: &Program,
-    addresses: &[u64],
-    memory: &mut Global,
-    element: ScalarType,
-    initializer: &Initializer,
-    place: &mut u64,
-) -> Result<(), LaunchError> {
-    let size = element.bytes();
-    let value = match initializer {
-        Initializer::List(list) => {
-            return list
-                .iter()
-                .try_for_each(|one| initialise(program, addresses, memory, element, one, place));
-        }
-        Initializer::Literal(literal) => match *literal {
-            Literal::Signed(value) => value as u64,
-            Literal::Unsigned(value) => value,
-            Literal::Single(bits) => u64::from(bits),
-            Literal::Double(value) if element == ScalarType::F32 => {
-                u64::from((value as f32).to_bits())
-            }
-            Literal::Double(value) => value.to_bits(),
-        },
-        Initializer::Address {
-            name, offset, mask, ..
-        } => {
-            let address = program
-                .address(name, addresses)
-                .ok_or_else(|| LaunchError::Initializer { name: name.clone() })?;
-            let address = address.wrapping_add_signed(*offset);
-            match mask {
-                // One byte of it, that which the mask names.
-                Some(mask) if *mask != 0 => (address & mask) >> (mask.trailing_zeros() / 8 * 8),
-                _ => address,
-            }
-        }
-    };
-    // A place inside of the variable, which was made of the initializer's size or a larger one.
-    memory.write(*place, size.min(8) as usize, value, true);
-    *place += size;
-    Ok(())
+    warp.strands[strand].state = State::Ready;
+    warp.strands[strand].step += 1;
 }

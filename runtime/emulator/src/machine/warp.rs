@@ -1,6 +1,7 @@
 //! A warp: up to 32 lanes, the strands in which they go, the frames that they are in.
 
 use super::Frame;
+use crate::instruction::Family;
 use crate::memory::Bytes;
 
 /// Lanes at one step of one frame.
@@ -23,6 +24,8 @@ pub(crate) enum State {
     AtBarrier { barrier: u32 },
     /// It has come to the cluster's barrier.
     AtCluster,
+    /// It waits for an mbarrier's phase to end: the CTA's rank, the place, the phase.
+    AtMbarrier { rank: u32, place: u64, phase: u64 },
 }
 
 /// A warp.
@@ -34,6 +37,10 @@ pub(crate) struct Warp {
     pub frames: Vec<Option<Frame>>,
     /// Local memory of each lane.
     pub local: Vec<Bytes>,
+    /// Groups of asynchronous work that each lane has committed, by family.
+    pub groups: [[u64; 32]; Family::COUNT],
+    /// Lanes that have come to the cluster's barrier in its phase.
+    pub at_cluster: u32,
 }
 
 impl Warp {
@@ -49,6 +56,8 @@ impl Warp {
             strands: vec![strand],
             frames: vec![Some(frame)],
             local: vec![Bytes::default(); 32],
+            groups: [[0; 32]; Family::COUNT],
+            at_cluster: 0,
         }
     }
 

@@ -56,6 +56,25 @@ impl Bytes {
         Some(())
     }
 
+    /// A part of it.
+    pub fn part(&self, place: usize, size: usize) -> Option<Self> {
+        let end = place.checked_add(size)?;
+        Some(Self {
+            values: self.values.get(place..end)?.to_vec(),
+            written: self.written[place..end].to_vec(),
+        })
+    }
+
+    /// Writes all of another stretch.
+    pub fn put(&mut self, place: usize, other: &Self) -> Option<()> {
+        let end = place.checked_add(other.len())?;
+        self.values
+            .get_mut(place..end)?
+            .copy_from_slice(&other.values);
+        self.written[place..end].copy_from_slice(&other.written);
+        Some(())
+    }
+
     /// Forgets what was written in a part.
     pub fn forget(&mut self, place: usize, size: usize) {
         let end = (place + size).min(self.values.len());

@@ -93,6 +93,33 @@ impl Global {
             .write((address - allocation.begin) as usize, size, value, written)
     }
 
+    /// Whether so many bytes are of one allocation.
+    pub(crate) fn holds(&self, address: u64, size: u64) -> bool {
+        let Some(index) = self.find(address) else {
+            return false;
+        };
+        let allocation = &self.allocations[index];
+        let end = (address - allocation.begin).checked_add(size);
+        end.is_some_and(|end| end <= allocation.bytes.len() as u64)
+    }
+
+    /// A part of an allocation.
+    pub(crate) fn part(&self, address: u64, size: usize) -> Option<Bytes> {
+        let allocation = &self.allocations[self.find(address)?];
+        allocation
+            .bytes
+            .part((address - allocation.begin) as usize, size)
+    }
+
+    /// Writes a part of an allocation.
+    pub(crate) fn put(&mut self, address: u64, bytes: &Bytes) -> Option<()> {
+        let index = self.find(address)?;
+        let allocation = &mut self.allocations[index];
+        allocation
+            .bytes
+            .put((address - allocation.begin) as usize, bytes)
+    }
+
     /// Bytes of an allocation, for the host.
     pub fn read_bytes(&self, address: u64, size: usize) -> Result<Vec<u8>, GlobalError> {
         (0..size)

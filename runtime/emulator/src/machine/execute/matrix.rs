@@ -7,7 +7,7 @@ use crate::arithmetic::dot::{Accumulation, Operand, fused};
 use crate::arithmetic::integer::Integer;
 use crate::finding::FindingKind;
 use crate::instruction::{
-    Access, Accumulator, Element, Location, Matrix, Multiply, Scales, Source, Space,
+    Access, Accumulator, Element, Location, Matrix, Multiply, Ordering, Scales, Source, Space,
 };
 use crate::machine::Lanes;
 use crate::memory::address::Window;
@@ -134,6 +134,8 @@ impl Context<'_> {
                 return Err(beyond(what, places[lane as usize].1, lane));
             }
         }
+        let writes = what.starts_with("writes");
+        self.accesses(lanes, &places, 16, (!writes, writes), Ordering::default());
         Ok(places)
     }
 

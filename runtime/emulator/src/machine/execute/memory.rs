@@ -62,6 +62,9 @@ impl Context<'_> {
         let bytes = load.access.bytes;
         let what = names(load.access.space).0;
         let places = self.places(frame, active, &load.access, bytes * count, what)?;
+        if load.access.space != Space::Constant {
+            self.accesses(active, &places, bytes * count, (true, false), load.ordering);
+        }
         for (element, &destination) in load.destinations.iter().enumerate() {
             let mut lanes = Lanes::splat(0);
             for lane in lanes_of(active) {
@@ -103,6 +106,8 @@ impl Context<'_> {
             bytes * store.sources.len() as u32,
             what,
         )?;
+        let all = bytes * store.sources.len() as u32;
+        self.accesses(active, &places, all, (false, true), store.ordering);
         for (element, source) in store.sources.iter().enumerate() {
             let values = self.values(frame, source);
             for lane in lanes_of(active) {
@@ -138,6 +143,7 @@ impl Context<'_> {
         let bytes = atomic.access.bytes;
         let what = names(atomic.access.space).1;
         let places = self.places(frame, active, &atomic.access, bytes, what)?;
+        self.accesses(active, &places, bytes, (true, true), atomic.ordering);
         let zero = Lanes::splat(0);
         let operands = atomic.operands.each_ref().map(|source| match source {
             Some(source) => self.values(frame, source),

@@ -5,7 +5,7 @@ use super::super::context::{Context, Fault};
 use super::super::frame::lanes_of;
 use super::Outcome;
 use crate::finding::FindingKind;
-use crate::instruction::{Source, Synchronise};
+use crate::instruction::{Fence, Source, Synchronise};
 
 impl Context<'_> {
     pub(super) fn synchronise(
@@ -62,10 +62,31 @@ impl Context<'_> {
                     Outcome::Waits
                 })
             }
-            Synchronise::ClusterArrive | Synchronise::ClusterWait => {
-                self.cluster(strand, active, synchronise)
+            Synchronise::ClusterArrive { releases } => {
+                if active != 0 {
+                    self.warp.at_cluster |= active;
+                    self.order.comes_to_cluster(self.agent(), *releases);
+                }
+                Ok(Outcome::Done)
             }
-            Synchronise::Fence => Ok(Outcome::Done),
+            Synchronise::ClusterWait => {
+                // Who came in a phase that is over has nothing to wait for.
+                if self.warp.at_cluster & active == 0 {
+                    return Ok(Outcome::Done);
+                }
+                self.warp.strands[strand].state = State::AtCluster;
+                Ok(Outcome::Waits)
+            }
+            Synchronise::Fence(fence) => {
+                if active != 0 {
+                    match fence {
+                        Fence::Threads => self.order.fence(self.agent()),
+                        Fence::Proxies => self.order.fence_proxy(self.agent()),
+                        Fence::Nothing => {}
+                    }
+                }
+                Ok(Outcome::Done)
+            }
         }
     }
 
@@ -114,23 +135,8 @@ impl Context<'_> {
         } else {
             active.count_ones()
         };
+        self.order
+            .comes_to_barrier(self.agent(), self.rank as u32, number);
         Ok(Some(number))
-    }
-
-    fn cluster(
-        &mut self,
-        strand: usize,
-        active: u32,
-        synchronise: &Synchronise,
-    ) -> Result<Outcome, Fault> {
-        if active == 0 {
-            return Ok(Outcome::Done);
-        }
-        if matches!(synchronise, Synchronise::ClusterArrive) {
-            self.ctas[self.rank].cluster_arrived += active.count_ones();
-            return Ok(Outcome::Done);
-        }
-        self.warp.strands[strand].state = State::AtCluster;
-        Ok(Outcome::Waits)
     }
 }
