@@ -19,7 +19,8 @@ mod words;
 
 pub(crate) use control::{Argument, Call, Callee, Control};
 pub(crate) use copy::{
-    Bulk, Copy, Element as CopyElement, Family, Reduction as BulkReduction, Target,
+    Bulk, Copy, Element as CopyElement, Family, Reduction as BulkReduction, Target, Tensor,
+    tensor_reduction,
 };
 pub(crate) use exchange::{Exchange, Vote};
 pub(crate) use matrix::{Accumulator, Element, Matrix, Multiply, Scales};

@@ -9,9 +9,11 @@ mod machine;
 mod memory;
 mod program;
 pub mod ptx;
+mod tensor_map;
 
 pub use finding::{Finding, FindingKind};
 pub use launch::{Launch, LaunchError, Report};
 pub use machine::launch;
 pub use memory::{Global, GlobalError};
 pub use program::{DecodeError, Program};
+pub use tensor_map::{Fill, Swizzle, TENSOR_MAP_BYTES, TensorElement, TensorMap, TensorMapError};

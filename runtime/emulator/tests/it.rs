@@ -12,5 +12,7 @@ mod findings;
 mod instructions;
 #[path = "it/malformed.rs"]
 mod malformed;
+#[path = "it/tensor.rs"]
+mod tensor;
 #[path = "it/triton.rs"]
 mod triton;

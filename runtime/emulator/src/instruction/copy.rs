@@ -1,8 +1,9 @@
-//! Copies that are done beside the warp: `cp.async`, `cp.async.bulk` (PTX ISA 9.7.9.25).
+//! Copies that are done beside the warp: `cp.async`, `cp.async.bulk`, `cp.async.bulk.tensor` (PTX ISA 9.7.9.25).
 
-use super::memory::{AtomicFunction, Space, function};
+use super::memory::{AtomicFunction, Space, atomic_function, function};
 use super::words::Words;
-use super::{Access, Action, Refusal, Source, mbarrier};
+use super::{Access, Action, Location, Refusal, Source, mbarrier};
+use crate::tensor_map::TensorElement;
 use std::sync::Arc;
 
 /// Copies that are done beside the warp, and waits for them.
@@ -11,6 +12,8 @@ pub(crate) enum Copy {
     Element(Element),
     /// `cp.async.bulk`: so many bytes.
     Bulk(Bulk),
+    /// `cp.async.bulk.tensor`: a box of a tensor.
+    Tensor(Tensor),
     /// `.prefetch`: into a cache, of which this machine has none; only the addresses are looked at.
     Prefetch { from: Access, bytes: Source },
     /// `.commit_group`: what a lane began since the last one becomes a group.
@@ -63,6 +66,21 @@ pub(crate) struct Bulk {
     pub bytes: Source,
     pub target: Target,
     pub reduction: Option<Reduction>,
+}
+
+/// `cp.async.bulk.tensor`, `cp.reduce.async.bulk.tensor`, `cp.async.bulk.prefetch.tensor`
+pub(crate) struct Tensor {
+    /// The address of the tensor map.
+    pub map: Location,
+    /// The innermost first.
+    pub coordinates: Vec<Source>,
+    /// The box's memory; nothing of a prefetch.
+    pub shared: Option<Access>,
+    /// Whether it goes to shared memory.
+    pub loads: bool,
+    pub target: Target,
+    /// The operation, which is of the tensor map's type.
+    pub reduction: Option<&'static str>,
 }
 
 /// How a bulk copy says that it is done.
@@ -192,9 +210,16 @@ fn element(words: &mut Words<'_>) -> Result<Copy, Refusal> {
 
 fn bulk(words: &mut Words<'_>, reduces: bool) -> Result<Copy, Refusal> {
     let prefetches = words.has("prefetch");
-    if words.has("tensor") {
-        return Err(words.refuse("is not modelled"));
-    }
+    let rank = if words.has("tensor") {
+        Some(
+            words.needed("number of dimensions", |word| {
+                let ranks = ["1d", "2d", "3d", "4d", "5d"];
+                ranks.iter().position(|own| *own == word)
+            })? + 1,
+        )
+    } else {
+        None
+    };
     if prefetches {
         words.has("L2");
     }
@@ -202,6 +227,16 @@ fn bulk(words: &mut Words<'_>, reduces: bool) -> Result<Copy, Refusal> {
     let to_group = words.has("bulk_group");
     let multicast = words.has("multicast::cluster");
     let hinted = usize::from(words.has("L2::cache_hint"));
+    if let Some(rank) = rank {
+        let goes = if prefetches {
+            Goes::Nowhere
+        } else if to_barrier {
+            Goes::In { multicast }
+        } else {
+            Goes::Out { reduces }
+        };
+        return tensor(words, rank, goes, hinted);
+    }
     if prefetches {
         words.has("global");
         words.counted(&[2 + hinted])?;
@@ -268,14 +303,98 @@ fn target(words: &Words<'_>, place: usize, mask: Option<usize>) -> Result<Target
 /// `.add.f32` and the like.
 fn reduction(words: &mut Words<'_>) -> Result<Reduction, Refusal> {
     words.has("noftz");
-    let operation = words.needed("operation", |word| {
-        ["add", "min", "max", "inc", "dec", "and", "or", "xor"]
-            .into_iter()
-            .find(|own| *own == word)
-    })?;
+    let operation = operation(words)?;
     let number = words.number()?;
     Ok(Reduction {
         function: Arc::new(function(words, operation, number)?),
         bytes: number.bits() / 8,
     })
+}
+
+fn operation(words: &mut Words<'_>) -> Result<&'static str, Refusal> {
+    words.needed("operation", |word| {
+        ["add", "min", "max", "inc", "dec", "and", "or", "xor"]
+            .into_iter()
+            .find(|own| *own == word)
+    })
+}
+
+/// Where a box goes.
+#[derive(Clone, Copy)]
+enum Goes {
+    /// To shared memory: of several CTAs, perhaps.
+    In { multicast: bool },
+    /// To global memory.
+    Out { reduces: bool },
+    /// A prefetch.
+    Nowhere,
+}
+
+/// A box of a tensor. A load names shared memory first, a store last.
+fn tensor(words: &mut Words<'_>, rank: usize, goes: Goes, hinted: usize) -> Result<Copy, Refusal> {
+    words.has("tile");
+    let spaces = match goes {
+        Goes::In { .. } => vec![Space::Shared, Space::Global],
+        Goes::Out { .. } => vec![Space::Global, Space::Shared],
+        Goes::Nowhere => vec![Space::Global],
+    };
+    for space in spaces {
+        if words.choice(Space::from_name) != Some(space) {
+            return Err(words.refuse("is between memories that it is not modelled for"));
+        }
+    }
+    let reduction = match goes {
+        Goes::Out { reduces: true } => Some(operation(words)?),
+        _ => None,
+    };
+    let shared = |place: usize| -> Result<Option<Access>, Refusal> {
+        Ok(Some(Access {
+            space: Space::Shared,
+            location: words.location(place)?,
+            bytes: 128,
+        }))
+    };
+    let (operands, map, shared, target) = match goes {
+        Goes::In { multicast } => {
+            let target = target(words, 2, multicast.then_some(3))?;
+            (3 + usize::from(multicast), 1, shared(0)?, target)
+        }
+        Goes::Out { .. } => (2, 0, shared(1)?, Target::Group),
+        Goes::Nowhere => (1, 0, None, Target::Group),
+    };
+    words.counted(&[operands + hinted])?;
+    let (map, coordinates) = words.tensor(map)?;
+    if coordinates.len() != rank {
+        return Err(words.refuse(format!(
+            "needs {rank} coordinates, not {}",
+            coordinates.len()
+        )));
+    }
+    Ok(Copy::Tensor(Tensor {
+        map,
+        coordinates,
+        shared,
+        loads: matches!(goes, Goes::In { .. }),
+        target,
+        reduction,
+    }))
+}
+
+/// What an operation makes of memory of a tensor's type.
+pub(crate) fn tensor_reduction(operation: &str, element: TensorElement) -> Option<AtomicFunction> {
+    let number = match element {
+        TensorElement::U8 | TensorElement::U16 => return None,
+        TensorElement::U32 => "u32",
+        TensorElement::S32 => "s32",
+        TensorElement::U64 => "u64",
+        TensorElement::S64 => "s64",
+        TensorElement::F16 => "f16",
+        TensorElement::Bf16 => "bf16",
+        TensorElement::F32 => "f32",
+        TensorElement::F64 => "f64",
+        TensorElement::U4Align8 | TensorElement::U4Align16 | TensorElement::U6Align16 => {
+            return None;
+        }
+    };
+    atomic_function(operation, super::number::Number::from_name(number)?)
 }

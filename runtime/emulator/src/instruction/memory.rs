@@ -249,7 +249,13 @@ pub(super) fn function(
     operation: &str,
     number: Number,
 ) -> Result<AtomicFunction, Refusal> {
-    Ok(match (operation, number) {
+    atomic_function(operation, number)
+        .ok_or_else(|| words.refuse("is an operation that is not modelled for its type"))
+}
+
+/// What memory becomes of what it is and two operands.
+pub(super) fn atomic_function(operation: &str, number: Number) -> Option<AtomicFunction> {
+    Some(match (operation, number) {
         ("exch", _) => Box::new(|_, a, _| a),
         ("cas", _) => Box::new(|old, expected, new| if old == expected { new } else { old }),
         ("and", Number::Integer(_)) => Box::new(|old, a, _| old & a),
@@ -285,6 +291,6 @@ pub(super) fn function(
             };
             Box::new(move |old, a, _| mode.extreme(old, a, how))
         }
-        _ => return Err(words.refuse("is an operation that is not modelled for its type")),
+        _ => return None,
     })
 }

@@ -195,6 +195,26 @@ pub(super) fn destinations(
         .collect()
 }
 
+/// An address and the coordinates behind it.
+pub(super) fn tensor(
+    scope: &Scope<'_>,
+    operand: &Operand,
+) -> Result<(Location, Vec<Source>), String> {
+    let Operand::Address(address) = operand else {
+        return Err("needs a tensor map and coordinates in brackets".into());
+    };
+    let mut plain = address.clone();
+    let coordinates = std::mem::take(&mut plain.coordinates);
+    let [Operand::Vector(coordinates)] = &coordinates[..] else {
+        return Err("needs coordinates in braces".into());
+    };
+    let coordinates = coordinates.iter().map(|one| source(scope, one));
+    Ok((
+        location(scope, &Operand::Address(plain))?,
+        coordinates.collect::<Result<_, _>>()?,
+    ))
+}
+
 pub(super) fn location(scope: &Scope<'_>, operand: &Operand) -> Result<Location, String> {
     let Operand::Address(address) = operand else {
         return Err("needs an address in brackets".into());

@@ -159,6 +159,11 @@ impl<'i> Words<'i> {
         operands::location(self.scope, self.operand(place)?).map_err(|reason| self.refuse(reason))
     }
 
+    /// The address of a tensor map, and coordinates: `[map, {x, y}]`.
+    pub fn tensor(&self, place: usize) -> Result<(Location, Vec<Source>), Refusal> {
+        operands::tensor(self.scope, self.operand(place)?).map_err(|reason| self.refuse(reason))
+    }
+
     /// An integer that is written as such.
     pub fn immediate(&self, place: usize) -> Result<u64, Refusal> {
         match self.source(place)? {

@@ -16,6 +16,7 @@
 //! without an operation, whose signal is an arrival and which comes after all that the thread began). Memory that belongs to a
 //! CTA, as tensor memory does, is a field of `Cta`. Accesses that go through [`Memories::touch`] are in the race checker.
 
+pub(crate) mod boxes;
 mod moves;
 
 use super::context::Cta;

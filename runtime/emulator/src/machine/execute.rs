@@ -7,6 +7,7 @@ mod matrix;
 mod mbarrier;
 mod memory;
 mod synchronise;
+mod tensor;
 
 use super::context::{Context, Fault};
 use super::frame::lanes_of;

@@ -26,6 +26,7 @@ impl Context<'_> {
         match copy {
             Copy::Element(element) => self.copy_element(frame, active, element)?,
             Copy::Bulk(bulk) => self.copy_bulk(frame, active, bulk)?,
+            Copy::Tensor(tensor) => self.copy_tensor(frame, active, tensor)?,
             Copy::Prefetch { from, bytes } => {
                 let places = self.places(frame, active, from, 16, "prefetches from")?;
                 let sizes = self.values(frame, bytes);
