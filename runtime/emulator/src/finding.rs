@@ -82,6 +82,11 @@ pub enum FindingKind {
         /// A clause whose subject is the mbarrier.
         reason: String,
     },
+    /// Registers are used as those of asynchronous work cannot be.
+    Registers {
+        /// A clause whose subject is the registers.
+        reason: &'static str,
+    },
     /// A CTA comes to its end while asynchronous work uses its shared memory.
     Unfinished,
     /// The kernel ran into a `trap`.
@@ -150,6 +155,7 @@ impl fmt::Display for FindingKind {
             Self::Mbarrier { address, reason } => {
                 write!(f, "the mbarrier at {address:#x} {reason}")
             }
+            Self::Registers { reason } => write!(f, "registers {reason}"),
             Self::Unfinished => f.write_str(
                 "asynchronous work that uses a CTA's shared memory is not waited for before the CTA's end",
             ),

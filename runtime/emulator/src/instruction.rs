@@ -15,6 +15,7 @@ mod movement;
 mod number;
 mod operands;
 mod synchronise;
+mod warpgroup;
 mod words;
 
 pub(crate) use control::{Argument, Call, Callee, Control};
@@ -28,6 +29,9 @@ pub(crate) use mbarrier::{Arrive, Mbarrier, Test};
 pub(crate) use memory::{Access, Atomic, AtomicFunction, Load, Ordering, Space, Store};
 pub(crate) use operands::{Location, Source, Special};
 pub(crate) use synchronise::{Fence, Synchronise};
+pub(crate) use warpgroup::{
+    Matrix as SharedOperand, Operand as WarpgroupOperand, Product, Warpgroup,
+};
 pub(crate) use words::Refusal;
 
 use crate::program::{Register, Scope};
@@ -56,6 +60,8 @@ pub(crate) enum Action {
     Mbarrier(Box<Mbarrier>),
     /// Copies that are done beside the warp.
     Copy(Box<Copy>),
+    /// Products of matrices by four warps.
+    Warpgroup(Warpgroup),
     /// A hint.
     Nothing,
     /// An instruction that is not modelled: an error when it is reached.
@@ -97,6 +103,7 @@ pub(crate) fn decode(instruction: &Instruction, scope: &Scope<'_>) -> Action {
         | "griddepcontrol" | "setmaxnreg" => control::decode,
         "bar" | "barrier" | "membar" | "fence" => synchronise::decode,
         "mbarrier" => mbarrier::decode,
+        "wgmma" => warpgroup::decode,
         "cp" => copy::decode,
         "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" => exchange::decode,
         "ldmatrix" | "stmatrix" | "mma" => matrix::decode,

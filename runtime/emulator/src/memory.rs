@@ -3,6 +3,8 @@
 pub(crate) mod address;
 mod bytes;
 mod global;
+mod matrix;
 
 pub(crate) use bytes::Bytes;
 pub use global::{Global, GlobalError};
+pub(crate) use matrix::SharedMatrix;

@@ -16,3 +16,5 @@ mod malformed;
 mod tensor;
 #[path = "it/triton.rs"]
 mod triton;
+#[path = "it/warpgroup.rs"]
+mod warpgroup;

@@ -8,6 +8,7 @@ mod mbarrier;
 mod memory;
 mod synchronise;
 mod tensor;
+mod warpgroup;
 
 use super::context::{Context, Fault};
 use super::frame::lanes_of;
@@ -52,6 +53,7 @@ impl Context<'_> {
             Action::Matrix(matrix) => self.matrix(strand, active, matrix)?,
             Action::Mbarrier(mbarrier) => self.mbarrier(strand, active, mbarrier)?,
             Action::Copy(copy) => self.copy(strand, active, copy)?,
+            Action::Warpgroup(warpgroup) => self.warpgroup(strand, active, warpgroup)?,
             Action::Nothing => Outcome::Done,
             Action::Refused(refusal) => {
                 if active != 0 {
@@ -64,6 +66,14 @@ impl Context<'_> {
                 Outcome::Done
             }
         };
+        if self.early.take() {
+            self.found.push(Fault {
+                kind: FindingKind::Registers {
+                    reason: "are used, and belong to a wgmma that is not waited for",
+                },
+                lane: active.trailing_zeros() & 31,
+            });
+        }
         match outcome {
             Outcome::Done => {
                 self.warp.strands[strand].step += 1;
