@@ -82,10 +82,15 @@ pub enum FindingKind {
         /// A clause whose subject is the mbarrier.
         reason: String,
     },
-    /// Registers are used as those of asynchronous work cannot be.
-    Registers {
-        /// A clause whose subject is the registers.
-        reason: &'static str,
+    /// Tensor memory is used as it cannot be.
+    TensorMemory {
+        /// A clause whose subject is the tensor memory.
+        reason: String,
+    },
+    /// A descriptor, of a matrix or of an instruction, says what cannot be.
+    Descriptor {
+        /// A sentence that names the field.
+        reason: String,
     },
     /// A CTA comes to its end while asynchronous work uses its shared memory.
     Unfinished,
@@ -155,7 +160,8 @@ impl fmt::Display for FindingKind {
             Self::Mbarrier { address, reason } => {
                 write!(f, "the mbarrier at {address:#x} {reason}")
             }
-            Self::Registers { reason } => write!(f, "registers {reason}"),
+            Self::TensorMemory { reason } => write!(f, "tensor memory {reason}"),
+            Self::Descriptor { reason } => f.write_str(reason),
             Self::Unfinished => f.write_str(
                 "asynchronous work that uses a CTA's shared memory is not waited for before the CTA's end",
             ),

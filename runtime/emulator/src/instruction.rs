@@ -15,7 +15,7 @@ mod movement;
 mod number;
 mod operands;
 mod synchronise;
-mod warpgroup;
+mod tcgen05;
 mod words;
 
 pub(crate) use control::{Argument, Call, Callee, Control};
@@ -29,9 +29,7 @@ pub(crate) use mbarrier::{Arrive, Mbarrier, Test};
 pub(crate) use memory::{Access, Atomic, AtomicFunction, Load, Ordering, Space, Store};
 pub(crate) use operands::{Location, Source, Special};
 pub(crate) use synchronise::{Fence, Synchronise};
-pub(crate) use warpgroup::{
-    Matrix as SharedOperand, Operand as WarpgroupOperand, Product, Warpgroup,
-};
+pub(crate) use tcgen05::{MultiplyTensor, OperandA, Tcgen05};
 pub(crate) use words::Refusal;
 
 use crate::program::{Register, Scope};
@@ -60,8 +58,8 @@ pub(crate) enum Action {
     Mbarrier(Box<Mbarrier>),
     /// Copies that are done beside the warp.
     Copy(Box<Copy>),
-    /// Products of matrices by four warps.
-    Warpgroup(Warpgroup),
+    /// Tensor memory and its products.
+    Tcgen05(Box<Tcgen05>),
     /// A hint.
     Nothing,
     /// An instruction that is not modelled: an error when it is reached.
@@ -76,6 +74,9 @@ pub(crate) struct Compute {
     pub function: Function,
     /// At most four.
     pub sources: Vec<Source>,
+    /// So many sources are parts of a whole: it is held to be written where one of them is, since compilers leave unwritten
+    /// what fills the places that nobody looks at.
+    pub parts: usize,
     /// At most four; `None` is a result that nobody wants.
     pub destinations: Vec<Option<Register>>,
 }
@@ -103,10 +104,10 @@ pub(crate) fn decode(instruction: &Instruction, scope: &Scope<'_>) -> Action {
         | "griddepcontrol" | "setmaxnreg" => control::decode,
         "bar" | "barrier" | "membar" | "fence" => synchronise::decode,
         "mbarrier" => mbarrier::decode,
-        "wgmma" => warpgroup::decode,
         "cp" => copy::decode,
         "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" => exchange::decode,
         "ldmatrix" | "stmatrix" | "mma" => matrix::decode,
+        "tcgen05" => tcgen05::decode,
         _ => unknown,
     };
     let action = family(&mut words).and_then(|action| words.finish().map(|()| action));

@@ -9,6 +9,7 @@ mod machine;
 mod memory;
 mod program;
 pub mod ptx;
+mod tcgen05;
 mod tensor_map;
 
 pub use finding::{Finding, FindingKind};

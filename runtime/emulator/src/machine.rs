@@ -17,6 +17,7 @@ mod order;
 mod random;
 mod setup;
 mod shadow;
+mod tensor_memory;
 mod warp;
 
 pub(crate) use frame::{Frame, Lanes};

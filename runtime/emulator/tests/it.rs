@@ -12,9 +12,11 @@ mod findings;
 mod instructions;
 #[path = "it/malformed.rs"]
 mod malformed;
+#[path = "it/tcgen05.rs"]
+mod tcgen05;
+#[path = "it/tcgen05_triton.rs"]
+mod tcgen05_triton;
 #[path = "it/tensor.rs"]
 mod tensor;
 #[path = "it/triton.rs"]
 mod triton;
-#[path = "it/warpgroup.rs"]
-mod warpgroup;

@@ -317,6 +317,10 @@ impl Dot<'_> {
 /// A number significand · 2^exponent in units of 2^quantum, cut off towards zero.
 fn cut_off(significand: i128, exponent: i32, quantum: i32) -> i128 {
     let shift = exponent - quantum;
+    // A zero may have any exponent.
+    if significand == 0 {
+        return 0;
+    }
     if shift >= 0 {
         return significand << shift;
     }
@@ -596,6 +600,18 @@ mod tests {
             48.0 * 2f32.powi(-15) + 2f32.powi(-24)
         );
         assert_eq!(f32::from_bits(sims[0]), 48.0 * 2f32.powi(-15));
+    }
+
+    #[test]
+    fn zeros_may_have_scales_of_any_size() {
+        let mut a = [2; 64];
+        a[..16].fill(0);
+        let b = [2; 64];
+        let x = [0xfe, 0x01, 0x01, 0x01];
+        for c in [0.0, 1.0, f32::MAX] {
+            let sum = with(E8m0, (&a, &b), (&x, &x), c.to_bits(), |dot| dot.sum());
+            assert_eq!(f32::from_bits(sum.bits), c);
+        }
     }
 
     #[test]

@@ -64,7 +64,15 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
                 })
             });
             let how = how.unwrap_or(Permutation::Index);
-            words.compute(move |[a, b, selector]| integer::permute(a, b, selector, how))
+            let permuted =
+                words.compute(move |[a, b, selector]| integer::permute(a, b, selector, how))?;
+            Ok(match permuted {
+                Action::Compute(compute) => Action::Compute(super::Compute {
+                    parts: 2,
+                    ..compute
+                }),
+                other => other,
+            })
         }
         "popc" => words.compute(move |[a]| u64::from((a & all).count_ones())),
         "clz" => words.compute(move |[a]| u64::from((a & all).leading_zeros() - (64 - bits.bits))),
@@ -92,6 +100,7 @@ fn lop3(words: &mut Words<'_>) -> Result<Action, Refusal> {
         .map(|place| words.source(place))
         .collect::<Result<_, _>>()?;
     Ok(Action::Compute(super::Compute {
+        parts: 0,
         function: Box::new(move |&[a, b, c, _]| [integer::logic(a, b, c, table), 0, 0, 0]),
         sources,
         destinations: vec![words.destination(0)?],

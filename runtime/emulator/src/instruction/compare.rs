@@ -187,6 +187,7 @@ fn compare(words: &mut Words<'_>) -> Result<Action, Refusal> {
         Some(_) => return Err(words.refuse("has no result type that is modelled")),
     };
     Ok(Action::Compute(Compute {
+        parts: 0,
         function: Box::new(move |&[a, b, predicate, _]| {
             let holds = comparison.of(number, flush, a, b);
             // The second result is of the opposite, joined with the same predicate.
@@ -223,6 +224,7 @@ fn two(
     let yes = match result {
         None => {
             return Some(Action::Compute(Compute {
+                parts: 0,
                 function: Box::new(move |&[a, b, ..]| {
                     let [low, high] = halves(a, b);
                     [u64::from(low), u64::from(high), 0, 0]
@@ -236,6 +238,7 @@ fn two(
         Some(_) => return None,
     };
     Some(Action::Compute(Compute {
+        parts: 0,
         function: Box::new(move |&[a, b, ..]| {
             let [low, high] = halves(a, b).map(|holds| if holds { yes } else { 0 });
             [low | high << bits, 0, 0, 0]

@@ -41,13 +41,11 @@ pub(crate) enum Family {
     Copies,
     /// `cp.async.bulk.commit_group`
     Bulk,
-    /// `wgmma.commit_group`
-    Multiply,
 }
 
 impl Family {
     /// How many there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 2;
 }
 
 /// `cp.async`

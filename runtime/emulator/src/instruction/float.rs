@@ -141,6 +141,7 @@ fn test(words: &mut Words<'_>) -> Result<Action, Refusal> {
     };
     let source = in_format(words.source(1)?, format);
     Ok(Action::Compute(super::Compute {
+        parts: 0,
         function: Box::new(move |values| [u64::from(test(format, values[0])), 0, 0, 0]),
         sources: vec![source],
         destinations: vec![words.destination(0)?],

@@ -180,6 +180,7 @@ fn carry(
         [unsigned.wrap(sum), (sum >> integer.bits & 1) as u64, 0, 0]
     };
     Ok(Action::Compute(Compute {
+        parts: 0,
         function: Box::new(function),
         sources,
         destinations: vec![words.destination(0)?, carries_out.then_some(code)],

@@ -85,6 +85,17 @@ impl Element {
         }
     }
 
+    /// Bits that an element takes in shared memory where padding stands behind sixteen of them.
+    pub fn padded_bits(self) -> Option<usize> {
+        match self {
+            Self::Low {
+                format,
+                in_bytes: true,
+            } if format.bits() < 8 => Some(format.bits()),
+            _ => None,
+        }
+    }
+
     /// The exponent of the smallest normal number.
     pub fn smallest_exponent(self) -> i32 {
         match self {
@@ -240,6 +251,12 @@ fn multiply(words: &mut Words<'_>) -> Result<Matrix, Refusal> {
     if words.needed("type of C", self::result)? != result {
         return Err(words.refuse("is modelled for C and D of one type alone"));
     }
+    if scaled && !words.scope.has_scaled_fragments() {
+        let target = words.scope.target().to_owned();
+        return Err(words.refuse(format!(
+            "with .block_scale is not supported on .target {target}"
+        )));
+    }
     let scales = match (kind.as_deref(), scaled) {
         (Some("mxf4" | "mxf4nvf4" | "mxf8f6f4"), true) => Some(scales(words, blocks)?),
         (None | Some("f8f6f4"), false) => None,
@@ -321,7 +338,7 @@ fn shape(name: &str) -> Option<Shape> {
     matches!((shape.m, shape.n), (16, 8)).then_some(shape)
 }
 
-pub(super) fn result(name: &str) -> Option<Accumulator> {
+fn result(name: &str) -> Option<Accumulator> {
     Some(match name {
         "f16" => Accumulator::F16,
         "f32" => Accumulator::F32,
@@ -331,7 +348,7 @@ pub(super) fn result(name: &str) -> Option<Accumulator> {
     })
 }
 
-pub(super) fn element(name: &str, in_bytes: bool) -> Option<Element> {
+fn element(name: &str, in_bytes: bool) -> Option<Element> {
     let low = |format| Element::Low { format, in_bytes };
     Some(match name {
         "f16" => Element::F16,

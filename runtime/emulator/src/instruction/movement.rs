@@ -44,6 +44,7 @@ fn mov(words: &mut Words<'_>) -> Result<Action, Refusal> {
             let bits = part(words, number, count)?;
             let mask = u64::MAX >> (64 - bits);
             Ok(Action::Compute(Compute {
+                parts: 0,
                 function: Box::new(move |values| {
                     let mut parts = [0; 4];
                     for (i, part) in parts.iter_mut().enumerate().take(count as usize) {
@@ -61,6 +62,7 @@ fn mov(words: &mut Words<'_>) -> Result<Action, Refusal> {
             let bits = part(words, number, count)?;
             let mask = u64::MAX >> (64 - bits);
             Ok(Action::Compute(Compute {
+                parts: sources.len(),
                 function: Box::new(move |values| {
                     let joined = (0..count).fold(0, |joined, i| {
                         joined | (values[i as usize] & mask) << (i * bits)
@@ -109,6 +111,7 @@ fn rank(words: &mut Words<'_>) -> Result<Action, Refusal> {
     words.needed("size", |word| matches!(word, "u64" | "u32").then_some(()))?;
     words.counted(&[2])?;
     Ok(Action::Compute(Compute {
+        parts: 0,
         function: Box::new(move |&[a, own, ..]| {
             let place = if shared {
                 a
@@ -128,6 +131,7 @@ fn mapa(words: &mut Words<'_>) -> Result<Action, Refusal> {
     words.needed("size", |word| matches!(word, "u64" | "u32").then_some(()))?;
     words.counted(&[3])?;
     Ok(Action::Compute(Compute {
+        parts: 0,
         function: Box::new(move |&[a, rank, ..]| {
             let place = if shared {
                 a

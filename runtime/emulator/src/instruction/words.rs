@@ -194,6 +194,7 @@ impl<'i> Words<'i> {
         self.counted(&[N + 1])?;
         let source = |place| Ok(in_format(self.source(place)?, format));
         Ok(Action::Compute(Compute {
+            parts: 0,
             function: Box::new(move |values| {
                 let mut own = [0; N];
                 own.copy_from_slice(&values[..N]);

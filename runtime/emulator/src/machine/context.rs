@@ -6,6 +6,7 @@ use super::mbarrier::Mbarrier;
 use super::order::Order;
 use super::random::Random;
 use super::shadow::{Accessor, Shadow, Stamp};
+use super::tensor_memory::Tensor;
 use super::{Lanes, Strand, Warp};
 use crate::finding::FindingKind;
 use crate::instruction::{Ordering, Source, Special};
@@ -14,7 +15,6 @@ use crate::memory::address::{self, Window};
 use crate::memory::{Bytes, Global};
 use crate::program::{Program, Register};
 use crate::ptx::Place;
-use std::cell::Cell;
 use std::collections::BTreeMap;
 
 /// A CTA without its warps.
@@ -29,6 +29,7 @@ pub(crate) struct Cta {
     pub mbarriers: BTreeMap<u64, Mbarrier>,
     /// Who accessed shared memory.
     pub shadow: Shadow,
+    pub tensor: Tensor,
 }
 
 /// One of a CTA's barriers.
@@ -73,8 +74,6 @@ pub(crate) struct Context<'m> {
     pub place: Place,
     /// What the checker finds without stopping.
     pub found: Vec<Fault>,
-    /// Whether the instruction uses a register that asynchronous work holds.
-    pub early: Cell<bool>,
     /// What it finds of work that was begun elsewhere.
     pub late: Vec<(Origin, FindingKind)>,
 }
@@ -95,7 +94,6 @@ impl Context<'_> {
             order: self.order,
             shadow: self.shadow.as_deref_mut(),
             random: self.random,
-            warp: Some(self.warp),
             found: &mut self.late,
         }
     }
@@ -175,10 +173,7 @@ impl Context<'_> {
     /// The values of a source in a frame.
     pub fn values(&self, frame: usize, source: &Source) -> Lanes {
         match *source {
-            Source::Register(register) => {
-                self.looks_at(frame, register);
-                *self.warp.frame(frame).register(register)
-            }
+            Source::Register(register) => *self.warp.frame(frame).register(register),
             Source::Not(register) => {
                 let mut lanes = *self.warp.frame(frame).register(register);
                 lanes
@@ -197,16 +192,8 @@ impl Context<'_> {
         }
     }
 
-    /// Notes that an instruction uses a register that asynchronous work holds.
-    fn looks_at(&self, frame: usize, register: Register) {
-        if self.warp.is_held(frame, register) {
-            self.early.set(true);
-        }
-    }
-
     pub fn set(&mut self, frame: usize, register: Option<Register>, lanes: u32, values: &Lanes) {
         if let Some(register) = register {
-            self.looks_at(frame, register);
             self.warp.frame_mut(frame).set(register, lanes, values);
         }
     }

@@ -7,8 +7,8 @@ mod matrix;
 mod mbarrier;
 mod memory;
 mod synchronise;
+mod tcgen05;
 mod tensor;
-mod warpgroup;
 
 use super::context::{Context, Fault};
 use super::frame::lanes_of;
@@ -53,7 +53,7 @@ impl Context<'_> {
             Action::Matrix(matrix) => self.matrix(strand, active, matrix)?,
             Action::Mbarrier(mbarrier) => self.mbarrier(strand, active, mbarrier)?,
             Action::Copy(copy) => self.copy(strand, active, copy)?,
-            Action::Warpgroup(warpgroup) => self.warpgroup(strand, active, warpgroup)?,
+            Action::Tcgen05(instruction) => self.tcgen05(strand, active, instruction)?,
             Action::Nothing => Outcome::Done,
             Action::Refused(refusal) => {
                 if active != 0 {
@@ -66,14 +66,6 @@ impl Context<'_> {
                 Outcome::Done
             }
         };
-        if self.early.take() {
-            self.found.push(Fault {
-                kind: FindingKind::Registers {
-                    reason: "are used, and belong to a wgmma that is not waited for",
-                },
-                lane: active.trailing_zeros() & 31,
-            });
-        }
         match outcome {
             Outcome::Done => {
                 self.warp.strands[strand].step += 1;
@@ -90,10 +82,16 @@ impl Context<'_> {
         let none = Lanes::splat(0);
         let mut sources = [none; 4];
         let mut written = u32::MAX;
-        for (source, values) in compute.sources.iter().zip(&mut sources) {
+        let mut parts_written = if compute.parts == 0 { u32::MAX } else { 0 };
+        for (place, (source, values)) in compute.sources.iter().zip(&mut sources).enumerate() {
             *values = self.values(frame, source);
-            written &= values.written;
+            if place < compute.parts {
+                parts_written |= values.written;
+            } else {
+                written &= values.written;
+            }
         }
+        written &= parts_written;
         let unwritten = Lanes {
             values: [0; 32],
             written,

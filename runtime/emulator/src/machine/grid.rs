@@ -6,10 +6,13 @@ use super::order::Order;
 use super::random::Random;
 use super::setup::{arguments, check_shape, clusters, load};
 use super::shadow::Shadow;
+use super::tensor_memory::Tensor;
+use super::warp::Pending;
 use super::{Frame, Lanes, State, Warp};
 use crate::finding::{Finding, FindingKind};
 use crate::instruction::{Action, Mbarrier, Synchronise};
 use crate::launch::{Launch, LaunchError, Report};
+use crate::memory::tensor::TensorMemory;
 use crate::memory::{Bytes, Global};
 use crate::program::Program;
 use std::collections::BTreeMap;
@@ -183,7 +186,6 @@ impl Grid<'_> {
             order,
             shadow: self.shadow.as_mut(),
             random: &mut self.random,
-            warp: None,
             found: &mut found,
         };
         memories.finish(works);
@@ -205,19 +207,45 @@ impl Grid<'_> {
                 self.report_late(cluster, origin, FindingKind::Unfinished);
             }
             self.finish(cluster, works);
+            self.check_tensor_memory(cluster);
             self.resident.swap_remove(cluster);
             self.timeouts = 0;
         }
     }
 
-    /// Lets strands look again whose mbarrier's phase has ended.
+    /// What is left in tensor memory, or on the way to it, at a cluster's end.
+    fn check_tensor_memory(&mut self, cluster: usize) {
+        let Cluster { ctas, warps, .. } = &mut self.resident[cluster];
+        let mut found = Vec::new();
+        for cta in ctas.iter_mut() {
+            found.extend(cta.tensor.left_over());
+            self.report.model_dependent += std::mem::take(&mut cta.model_dependent);
+        }
+        for warp in warps.iter().flatten() {
+            let pending = warp.pending.iter().map(Pending::origin);
+            found.extend(
+                pending.map(|origin| (origin, "is accessed by what nobody waited for".into())),
+            );
+        }
+        for (origin, reason) in found {
+            self.report_late(cluster, origin, FindingKind::TensorMemory { reason });
+        }
+    }
+
+    /// Lets strands look again whose mbarrier's phase has ended, or for whom there is tensor memory.
     fn wake(&mut self, cluster: usize) {
         let Cluster { ctas, warps, .. } = &mut self.resident[cluster];
-        let strands = warps
-            .iter_mut()
-            .flatten()
-            .flat_map(|warp| &mut warp.strands);
-        for strand in strands {
+        let strands = warps.iter_mut().enumerate().flat_map(|(rank, warps)| {
+            let strands = warps.iter_mut().flat_map(|warp| &mut warp.strands);
+            strands.map(move |strand| (rank, strand))
+        });
+        for (rank, strand) in strands {
+            if let State::AtAllocation { columns } = strand.state
+                && ctas[rank].tensor.memory.has_room(columns)
+            {
+                strand.state = State::Ready;
+                self.timeouts = 0;
+            }
             if let State::AtMbarrier { rank, place, phase } = strand.state {
                 let object = ctas[rank as usize].mbarriers.get(&place);
                 if object.is_none_or(|object| object.phase() != phase) {
@@ -305,7 +333,6 @@ impl Grid<'_> {
             clock: self.report.instructions,
             place: Default::default(),
             found: Vec::new(),
-            early: Default::default(),
             late: Vec::new(),
         };
         for _ in 0..steps {
@@ -441,6 +468,7 @@ impl Grid<'_> {
             State::AtBarrier { .. } => what("a barrier"),
             State::AtCluster => what("the cluster's barrier"),
             State::AtMbarrier { .. } => what("an mbarrier's phase"),
+            State::AtAllocation { .. } => what("columns of tensor memory"),
             State::Gathering { needed } => FindingKind::Divergence {
                 found: strand.lanes,
                 expected: needed,
@@ -473,6 +501,10 @@ impl Grid<'_> {
                 barriers: [Barrier::default(); 16],
                 mbarriers: BTreeMap::new(),
                 shadow: Shadow::default(),
+                tensor: Tensor {
+                    memory: TensorMemory::new(self.launch.seed & 1 == 1),
+                    ..Tensor::default()
+                },
             })
             .collect();
         let warps: Vec<Vec<Warp>> = ctas.iter().map(|_| self.warps()).collect();

@@ -93,6 +93,7 @@ pub(super) fn program(module: &Module) -> Result<Program, DecodeError> {
             .names
             .insert(name, Symbol::Shared { offset: dynamic });
     }
+    let target = module.target.first().map_or("", String::as_str);
     let decoded = functions
         .iter()
         .zip(declared)
@@ -108,6 +109,7 @@ pub(super) fn program(module: &Module) -> Result<Program, DecodeError> {
                 outside.names.clone(),
                 &declared.widths,
                 CONDITION_CODE,
+                target,
             );
             let mut steps = Vec::new();
             emit(
@@ -407,7 +409,13 @@ fn emit(
     widths: &[u8],
     steps: &mut Vec<Step>,
 ) {
-    let scope = Scope::new(Some(around), block.names.clone(), widths, CONDITION_CODE);
+    let scope = Scope::new(
+        Some(around),
+        block.names.clone(),
+        widths,
+        CONDITION_CODE,
+        around.target(),
+    );
     let mut blocks = block.blocks.iter();
     for statement in body {
         match statement {

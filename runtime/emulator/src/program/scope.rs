@@ -33,6 +33,8 @@ pub(crate) struct Scope<'p> {
     /// Bits of the function's registers so far.
     widths: &'p [u8],
     condition_code: Register,
+    /// Of `.target`, the architecture.
+    target: &'p str,
 }
 
 impl<'p> Scope<'p> {
@@ -41,12 +43,14 @@ impl<'p> Scope<'p> {
         names: HashMap<String, Symbol>,
         widths: &'p [u8],
         condition_code: Register,
+        target: &'p str,
     ) -> Self {
         Self {
             around,
             names,
             widths,
             condition_code,
+            target,
         }
     }
 
@@ -69,4 +73,27 @@ impl<'p> Scope<'p> {
     pub fn condition_code(&self) -> Register {
         self.condition_code
     }
+
+    /// The architecture that the module is for.
+    pub fn target(&self) -> &'p str {
+        self.target
+    }
+
+    /// Whether the architecture has tensor memory: of Blackwell's families that of data centres, and that not in general code.
+    pub fn has_tensor_memory(&self) -> bool {
+        is_of(self.target, &["100", "101", "103", "110"])
+    }
+
+    /// Whether the architecture has `mma.sync` with scales by blocks: Blackwell's other family.
+    pub fn has_scaled_fragments(&self) -> bool {
+        is_of(self.target, &["120", "121"])
+    }
+}
+
+/// Whether a target is code for one architecture, `a`, or one family, `f`, of these.
+fn is_of(target: &str, architectures: &[&str]) -> bool {
+    let number = target
+        .strip_prefix("sm_")
+        .and_then(|name| name.strip_suffix(['a', 'f']));
+    number.is_some_and(|number| architectures.contains(&number))
 }
