@@ -92,6 +92,11 @@ pub enum FindingKind {
         /// A sentence that names the field.
         reason: String,
     },
+    /// Registers are used as those of asynchronous work cannot be.
+    Registers {
+        /// A clause whose subject is the registers.
+        reason: &'static str,
+    },
     /// A CTA comes to its end while asynchronous work uses its shared memory.
     Unfinished,
     /// The kernel ran into a `trap`.
@@ -162,6 +167,7 @@ impl fmt::Display for FindingKind {
             }
             Self::TensorMemory { reason } => write!(f, "tensor memory {reason}"),
             Self::Descriptor { reason } => f.write_str(reason),
+            Self::Registers { reason } => write!(f, "registers {reason}"),
             Self::Unfinished => f.write_str(
                 "asynchronous work that uses a CTA's shared memory is not waited for before the CTA's end",
             ),

@@ -16,6 +16,7 @@ mod number;
 mod operands;
 mod synchronise;
 mod tcgen05;
+mod warpgroup;
 mod words;
 
 pub(crate) use control::{Argument, Call, Callee, Control};
@@ -30,6 +31,9 @@ pub(crate) use memory::{Access, Atomic, AtomicFunction, Load, Ordering, Space, S
 pub(crate) use operands::{Location, Source, Special};
 pub(crate) use synchronise::{Fence, Synchronise};
 pub(crate) use tcgen05::{MultiplyTensor, OperandA, Tcgen05};
+pub(crate) use warpgroup::{
+    Matrix as SharedOperand, Operand as WarpgroupOperand, Product, Warpgroup,
+};
 pub(crate) use words::Refusal;
 
 use crate::program::{Register, Scope};
@@ -60,6 +64,8 @@ pub(crate) enum Action {
     Copy(Box<Copy>),
     /// Tensor memory and its products.
     Tcgen05(Box<Tcgen05>),
+    /// Products of matrices by four warps.
+    Warpgroup(Warpgroup),
     /// A hint.
     Nothing,
     /// An instruction that is not modelled: an error when it is reached.
@@ -104,6 +110,7 @@ pub(crate) fn decode(instruction: &Instruction, scope: &Scope<'_>) -> Action {
         | "griddepcontrol" | "setmaxnreg" => control::decode,
         "bar" | "barrier" | "membar" | "fence" => synchronise::decode,
         "mbarrier" => mbarrier::decode,
+        "wgmma" => warpgroup::decode,
         "cp" => copy::decode,
         "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" => exchange::decode,
         "ldmatrix" | "stmatrix" | "mma" => matrix::decode,

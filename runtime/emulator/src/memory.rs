@@ -3,7 +3,9 @@
 pub(crate) mod address;
 mod bytes;
 mod global;
+mod matrix;
 pub(crate) mod tensor;
 
 pub(crate) use bytes::Bytes;
 pub use global::{Global, GlobalError};
+pub(crate) use matrix::SharedMatrix;

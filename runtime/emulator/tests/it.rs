@@ -20,3 +20,5 @@ mod tcgen05_triton;
 mod tensor;
 #[path = "it/triton.rs"]
 mod triton;
+#[path = "it/warpgroup.rs"]
+mod warpgroup;

@@ -101,6 +101,63 @@ pub fn fused(
     )
 }
 
+/// One row or column of a matrix, taken apart once for all the dot products that it is in.
+pub struct Line {
+    values: Vec<f64>,
+    smallest: i32,
+    parts: Vec<Parts>,
+    is_finite: bool,
+}
+
+impl Line {
+    /// Of numbers of a format, whose smallest normal exponent is `smallest`.
+    pub fn new(values: Vec<f64>, smallest: i32) -> Self {
+        let is_finite = values.iter().all(|value| value.is_finite());
+        let own = |&value: &f64| parts(if is_finite { value } else { 0.0 }, smallest);
+        Self {
+            parts: values.iter().map(own).collect(),
+            values,
+            smallest,
+            is_finite,
+        }
+    }
+
+    pub fn values(&self) -> &[f64] {
+        &self.values
+    }
+}
+
+/// What [`fused`] gives of two lines.
+pub fn fused_lines(a: &Line, b: &Line, c: f64, how: Accumulation, half: bool) -> u64 {
+    if how.halves || !a.is_finite || !b.is_finite || !c.is_finite() {
+        let pairs = a.values.iter().zip(&b.values);
+        let pairs: Vec<_> = pairs
+            .map(|(&x, &y)| ((x, a.smallest), (y, b.smallest)))
+            .collect();
+        return fused(&pairs, c, 0, how, half);
+    }
+    let own = parts(c, if half { -14 } else { -126 });
+    let pairs = || a.parts.iter().zip(&b.parts);
+    let largest = pairs().fold(own.exponent, |largest, (a, b)| {
+        largest.max(a.exponent + b.exponent)
+    });
+    let cut = |significand: i64, exponent: i32| {
+        let dropped = 46 - how.fraction as i32 + (largest - exponent);
+        let magnitude = significand.unsigned_abs();
+        let kept = if dropped < 64 {
+            magnitude >> dropped
+        } else {
+            0
+        } as i64;
+        if significand < 0 { -kept } else { kept }
+    };
+    let sum = pairs().fold(cut(own.significand << 23, own.exponent), |sum, (a, b)| {
+        sum + cut(a.significand * b.significand, a.exponent + b.exponent)
+    });
+    let value = sum as f64 * 2f64.powi(largest - how.fraction as i32);
+    round(value, how.result, half)
+}
+
 /// A sum that is not finite: NaN, or an infinity.
 fn special(pairs: &[(Operand, Operand)], c: f64, result: Float) -> Option<u64> {
     let products = pairs.iter().map(|&((a, _), (b, _))| a * b);
@@ -151,7 +208,9 @@ pub(super) fn round(value: f64, fraction: u32, half: bool) -> u64 {
     if value.abs() >= 2f64.powi(128) {
         return Float::F32.round(value * f64::INFINITY, Rounding::NearestEven);
     }
-    let bits = Float::F32.round(value, Rounding::TowardZero);
+    let nearest = value as f32;
+    let is_beyond = f64::from(nearest).abs() > value.abs();
+    let bits = u64::from(nearest.to_bits() - u32::from(is_beyond));
     bits & !((1 << (23 - fraction)) - 1)
 }
 
@@ -175,6 +234,59 @@ mod tests {
             f32s(fused(&pairs, 7.0, 0, HOPPER, false)),
             (expected + 7) as f32
         );
+    }
+
+    #[test]
+    fn lines_give_what_pairs_do() {
+        // Numbers of f16 of all exponents, from a linear congruence; and some that are not finite.
+        let mut state = 1u64;
+        let mut number = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            Float::F16.value(state >> 48)
+        };
+        for how in [
+            HOPPER,
+            Accumulation::of(80, false, false),
+            Accumulation::of(90, true, true),
+        ] {
+            for _ in 0..2000 {
+                let (a, b): (Vec<f64>, Vec<f64>) = (0..16).map(|_| (number(), number())).unzip();
+                let c = number();
+                let pairs: Vec<_> = a
+                    .iter()
+                    .zip(&b)
+                    .map(|(&a, &b)| ((a, -14), (b, -14)))
+                    .collect();
+                let lines = (Line::new(a, -14), Line::new(b, -14));
+                for half in [false, true] {
+                    assert_eq!(
+                        fused_lines(&lines.0, &lines.1, c, how, half),
+                        fused(&pairs, c, 0, how, half)
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_cut_off_towards_zero() {
+        for value in [
+            1.0 + 2f64.powi(-25),
+            -1.0 - 2f64.powi(-24) * 1.5,
+            3.0e-42,
+            -2f64.powi(-150),
+            3.402_823_55e38,
+            -3.402_823_6e38,
+            0.0,
+        ] {
+            assert_eq!(
+                round(value, 23, false),
+                Float::F32.round(value, Rounding::TowardZero),
+                "{value:e}"
+            );
+        }
     }
 
     #[test]

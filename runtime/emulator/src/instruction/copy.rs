@@ -41,11 +41,13 @@ pub(crate) enum Family {
     Copies,
     /// `cp.async.bulk.commit_group`
     Bulk,
+    /// `wgmma.commit_group`
+    Multiply,
 }
 
 impl Family {
     /// How many there are.
-    pub const COUNT: usize = 2;
+    pub const COUNT: usize = 3;
 }
 
 /// `cp.async`

@@ -338,7 +338,7 @@ fn shape(name: &str) -> Option<Shape> {
     matches!((shape.m, shape.n), (16, 8)).then_some(shape)
 }
 
-fn result(name: &str) -> Option<Accumulator> {
+pub(super) fn result(name: &str) -> Option<Accumulator> {
     Some(match name {
         "f16" => Accumulator::F16,
         "f32" => Accumulator::F32,
@@ -348,7 +348,7 @@ fn result(name: &str) -> Option<Accumulator> {
     })
 }
 
-fn element(name: &str, in_bytes: bool) -> Option<Element> {
+pub(super) fn element(name: &str, in_bytes: bool) -> Option<Element> {
     let low = |format| Element::Low { format, in_bytes };
     Some(match name {
         "f16" => Element::F16,

@@ -19,6 +19,7 @@
 pub(crate) mod boxes;
 mod moves;
 
+use super::Warp;
 use super::context::Cta;
 use super::order::{Channel, Knowledge, Order};
 use super::random::Random;
@@ -72,6 +73,7 @@ pub(crate) fn channel(family: Family, warp: u32) -> Channel {
     match family {
         Family::Copies => Channel::Copies(warp),
         Family::Bulk => Channel::Bulk(warp),
+        Family::Multiply => Channel::Multiply(warp),
     }
 }
 
@@ -228,6 +230,8 @@ pub(crate) struct Memories<'m> {
     /// Who accessed global memory; nothing where races are not looked for.
     pub shadow: Option<&'m mut Shadow>,
     pub random: &'m mut Random,
+    /// The warp that waits, if one does: work with results in registers is waited for by its own.
+    pub warp: Option<&'m mut Warp>,
     /// What the checker finds, and where the work began.
     pub found: &'m mut Vec<(Origin, FindingKind)>,
 }

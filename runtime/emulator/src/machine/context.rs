@@ -15,6 +15,7 @@ use crate::memory::address::{self, Window};
 use crate::memory::{Bytes, Global};
 use crate::program::{Program, Register};
 use crate::ptx::Place;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 /// A CTA without its warps.
@@ -74,6 +75,8 @@ pub(crate) struct Context<'m> {
     pub place: Place,
     /// What the checker finds without stopping.
     pub found: Vec<Fault>,
+    /// Whether the instruction uses a register that asynchronous work holds.
+    pub early: Cell<bool>,
     /// What it finds of work that was begun elsewhere.
     pub late: Vec<(Origin, FindingKind)>,
 }
@@ -94,6 +97,7 @@ impl Context<'_> {
             order: self.order,
             shadow: self.shadow.as_deref_mut(),
             random: self.random,
+            warp: Some(self.warp),
             found: &mut self.late,
         }
     }
@@ -173,7 +177,10 @@ impl Context<'_> {
     /// The values of a source in a frame.
     pub fn values(&self, frame: usize, source: &Source) -> Lanes {
         match *source {
-            Source::Register(register) => *self.warp.frame(frame).register(register),
+            Source::Register(register) => {
+                self.looks_at(frame, register);
+                *self.warp.frame(frame).register(register)
+            }
             Source::Not(register) => {
                 let mut lanes = *self.warp.frame(frame).register(register);
                 lanes
@@ -192,8 +199,16 @@ impl Context<'_> {
         }
     }
 
+    /// Notes that an instruction uses a register that asynchronous work holds.
+    fn looks_at(&self, frame: usize, register: Register) {
+        if self.warp.is_held(frame, register) {
+            self.early.set(true);
+        }
+    }
+
     pub fn set(&mut self, frame: usize, register: Option<Register>, lanes: u32, values: &Lanes) {
         if let Some(register) = register {
+            self.looks_at(frame, register);
             self.warp.frame_mut(frame).set(register, lanes, values);
         }
     }

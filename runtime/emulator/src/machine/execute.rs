@@ -9,6 +9,7 @@ mod memory;
 mod synchronise;
 mod tcgen05;
 mod tensor;
+mod warpgroup;
 
 use super::context::{Context, Fault};
 use super::frame::lanes_of;
@@ -54,6 +55,7 @@ impl Context<'_> {
             Action::Mbarrier(mbarrier) => self.mbarrier(strand, active, mbarrier)?,
             Action::Copy(copy) => self.copy(strand, active, copy)?,
             Action::Tcgen05(instruction) => self.tcgen05(strand, active, instruction)?,
+            Action::Warpgroup(warpgroup) => self.warpgroup(strand, active, warpgroup)?,
             Action::Nothing => Outcome::Done,
             Action::Refused(refusal) => {
                 if active != 0 {
@@ -66,6 +68,14 @@ impl Context<'_> {
                 Outcome::Done
             }
         };
+        if self.early.take() {
+            self.found.push(Fault {
+                kind: FindingKind::Registers {
+                    reason: "are used, and belong to a wgmma that is not waited for",
+                },
+                lane: active.trailing_zeros() & 31,
+            });
+        }
         match outcome {
             Outcome::Done => {
                 self.warp.strands[strand].step += 1;

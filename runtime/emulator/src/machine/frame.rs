@@ -44,6 +44,10 @@ pub(crate) struct Frame {
     /// The lanes that are in it.
     pub lanes: u32,
     registers: Vec<Lanes>,
+    /// Of each register, how many fences of registers there were when it was last written, and one more; 0 of one that
+    /// never was.
+    written_at: Vec<u32>,
+    fences: u32,
     /// Of each lane; of a kernel its parameters are the launch's arguments.
     pub parameters: Vec<Bytes>,
     /// Where its variables begin in each lane's local memory.
@@ -69,6 +73,8 @@ impl Frame {
             caller,
             lanes,
             registers: vec![unwritten; function.registers],
+            written_at: vec![0; function.registers],
+            fences: 1,
             parameters: vec![Bytes::unwritten(function.parameter_bytes as usize); 32],
             local,
             local_end: (local + function.local_bytes).next_multiple_of(16),
@@ -79,8 +85,24 @@ impl Frame {
         &self.registers[register.0 as usize]
     }
 
+    /// What was written before may be used by asynchronous work.
+    pub fn fence(&mut self) {
+        self.fences += 1;
+    }
+
+    /// Whether a register was written since the last fence.
+    pub fn is_unfenced(&self, register: Register) -> bool {
+        self.written_at[register.0 as usize] == self.fences
+    }
+
+    /// A register, to be written by asynchronous work, which needs no fence.
+    pub fn register_mut(&mut self, register: Register) -> &mut Lanes {
+        &mut self.registers[register.0 as usize]
+    }
+
     /// Writes the values of some lanes.
     pub fn set(&mut self, register: Register, lanes: u32, values: &Lanes) {
+        self.written_at[register.0 as usize] = self.fences;
         let own = &mut self.registers[register.0 as usize];
         if lanes == u32::MAX {
             *own = *values;

@@ -186,6 +186,7 @@ impl Grid<'_> {
             order,
             shadow: self.shadow.as_mut(),
             random: &mut self.random,
+            warp: None,
             found: &mut found,
         };
         memories.finish(works);
@@ -333,6 +334,7 @@ impl Grid<'_> {
             clock: self.report.instructions,
             place: Default::default(),
             found: Vec::new(),
+            early: Default::default(),
             late: Vec::new(),
         };
         for _ in 0..steps {

@@ -128,6 +128,8 @@ pub(crate) enum Channel {
     Bulk(u32),
     /// The same, of which no more than the source is known to have been read.
     BulkRead(u32),
+    /// Groups of a warp's `wgmma`.
+    Multiply(u32),
     /// The phases of an mbarrier: the CTA's rank, and the place in its shared memory.
     Mbarrier(u32, u64),
     /// What a thread of a warp commits of `tcgen05`.

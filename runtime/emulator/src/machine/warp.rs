@@ -7,6 +7,7 @@ use crate::memory::Bytes;
 use crate::program::Register;
 use crate::tcgen05::Cell;
 use crate::tcgen05::fragment::Fragment;
+use std::collections::HashMap;
 
 /// Lanes at one step of one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +76,17 @@ pub(crate) struct Warp {
     pub at_cluster: u32,
     /// Loads from tensor memory and stores to it that nobody waited for yet.
     pub pending: Vec<Pending>,
+    /// Registers of frames that asynchronous work is to write.
+    held: HashMap<(usize, Register), Held>,
+}
+
+/// A register that asynchronous work is to write: it has no value meanwhile.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    /// The works.
+    count: u32,
+    /// The lanes whose value somebody has written.
+    written: u32,
 }
 
 impl Warp {
@@ -93,6 +105,7 @@ impl Warp {
             groups: [[0; 32]; Family::COUNT],
             at_cluster: 0,
             pending: Vec::new(),
+            held: HashMap::new(),
         }
     }
 
@@ -116,6 +129,66 @@ impl Warp {
             .expect("a strand's frame is not free")
     }
 
+    /// A frame, if lanes are in it still.
+    pub fn frame_at(&self, index: usize) -> Option<&Frame> {
+        self.frames.get(index)?.as_ref()
+    }
+
+    /// Registers that were written may be used by asynchronous work.
+    pub fn fence_registers(&mut self) {
+        self.frames.iter_mut().flatten().for_each(Frame::fence);
+    }
+
+    /// Whether a register was written since the last fence of registers, other than by asynchronous work.
+    pub fn is_unfenced(&self, frame: usize, register: Register) -> bool {
+        self.frame(frame).is_unfenced(register)
+    }
+
+    /// Whether asynchronous work is to write a register.
+    #[inline]
+    pub fn is_held(&self, frame: usize, register: Register) -> bool {
+        !self.held.is_empty() && self.held.contains_key(&(frame, register))
+    }
+
+    /// Asynchronous work is to write a register.
+    pub fn hold(&mut self, frame: usize, register: Register) {
+        let own = self.frame_mut(frame).register_mut(register);
+        let written = std::mem::take(&mut own.written);
+        let held = self
+            .held
+            .entry((frame, register))
+            .or_insert(Held { count: 0, written });
+        held.count += 1;
+    }
+
+    /// What asynchronous work finds in a register that it is to write.
+    pub fn held(&self, frame: usize, register: Register) -> Option<Lanes> {
+        let held = self.held.get(&(frame, register))?;
+        let mut lanes = *self.frame_at(frame)?.register(register);
+        lanes.written = held.written;
+        Some(lanes)
+    }
+
+    /// Asynchronous work writes a register that it held.
+    pub fn give(&mut self, frame: usize, register: Register, lanes: &Lanes) {
+        let Some(held) = self.held.get_mut(&(frame, register)) else {
+            return;
+        };
+        held.written = lanes.written;
+        held.count -= 1;
+        let is_free = held.count == 0;
+        if is_free {
+            self.held.remove(&(frame, register));
+        }
+        if let Some(Some(own)) = self.frames.get_mut(frame) {
+            let own = own.register_mut(register);
+            *own = *lanes;
+            if !is_free {
+                own.written = 0;
+            }
+        }
+    }
+
     /// Keeps a frame and gives its number.
     pub fn enter(&mut self, frame: Frame) -> usize {
         match self.frames.iter().position(Option::is_none) {
@@ -136,6 +209,7 @@ impl Warp {
         frame.lanes &= !lanes;
         if frame.lanes == 0 {
             self.frames[index] = None;
+            self.held.retain(|(frame, _), _| *frame != index);
         }
     }
 

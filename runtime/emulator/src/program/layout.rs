@@ -7,9 +7,6 @@ pub(super) struct Layout {
     pub end: u64,
 }
 
-/// Bytes at the beginning of shared memory that are the system's (CUDA Programming Guide, `reservedSharedMemPerBlock`).
-const SYSTEM: u64 = 1024;
-
 impl Layout {
     /// Places so many bytes at an alignment, and gives where they begin.
     pub fn place(&mut self, bytes: u64, alignment: u64) -> u64 {
@@ -19,13 +16,12 @@ impl Layout {
     }
 
     /// Places memory whose size is known at launch: aligned as is asked, and to no more, since nothing more is promised. Where
-    /// it is alone it begins behind the system's own, as it does on hardware: Triton's tiles rely on that.
+    /// nothing lies before it, it begins where shared memory does, which drivers align to 1024: Triton's kernels count on that.
     pub fn place_dynamic(&mut self, alignment: u64) -> u64 {
-        let alignment = alignment.max(1);
         if self.end == 0 {
-            self.end = SYSTEM.next_multiple_of(alignment);
-            return self.end;
+            return 0;
         }
+        let alignment = alignment.max(1);
         let begin = self.end.next_multiple_of(alignment);
         let begin = if begin.is_multiple_of(2 * alignment) {
             begin + alignment
@@ -47,8 +43,7 @@ mod tests {
         assert_eq!(layout.place(20, 4), 0);
         assert_eq!(layout.place(8, 8), 24);
         assert_eq!(layout.place_dynamic(16), 48);
-        assert_eq!(Layout::default().place_dynamic(16), 1024);
-        assert_eq!(Layout::default().place_dynamic(2048), 2048);
+        assert_eq!(Layout::default().place_dynamic(16), 0);
         assert_eq!(Layout { end: 1024 }.place_dynamic(128), 1152);
     }
 }

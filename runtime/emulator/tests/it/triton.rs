@@ -16,6 +16,12 @@ fn run(text: &str, kernel: &str, grid: u32, inputs: &[Vec<u8>], results: usize) 
     let result = memory.allocate(4 * results);
     // The last two are memory that Triton's own tools may ask for.
     launched = launched.u64(result).u64(0).u64(0);
+    for seed in 1..100 {
+        let mut launched = launched.clone();
+        launched.seed = seed;
+        let report = launch(&program, &mut memory.clone(), &launched).unwrap();
+        assert_eq!(report.findings, [], "seed {seed}");
+    }
     let report = launch(&program, &mut memory, &launched).unwrap();
     let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
     assert!(findings.is_empty(), "{findings:#?}");

@@ -48,6 +48,17 @@ def dot_scaled(a, a_scales, b, b_scales, c, M: tl.constexpr, N: tl.constexpr, K:
     tl.store(c + i[:, None] * N + j[None, :], tl.dot_scaled(x, x_scales, "e2m1", y, y_scales, "e2m1"))
 
 
+# Tiles come by tensor maps, three stages ahead; wgmma multiplies them.
+@triton.jit
+def pipeline(a, b, c, n, k, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
+    i, j = tl.program_id(0) * M, tl.program_id(1) * N
+    sums = tl.zeros((M, N), tl.float32)
+    for at in tl.range(0, k, K, num_stages=3):
+        sums = tl.dot(a.load([i, at]), b.load([at, j]), sums)
+    rows, columns = i + tl.arange(0, M), j + tl.arange(0, N)
+    tl.store(c + rows[:, None] * n + columns[None, :], sums)
+
+
 KERNELS = {
     "softmax": (softmax, {"x": "*fp32", "y": "*fp32"}, {"n": 512}, [90]),
     "dot": (dot, {"a": "*fp16", "b": "*fp16", "c": "*fp32"}, {"M": 32, "N": 32, "K": 64}, [80, 120]),
@@ -59,6 +70,8 @@ KERNELS = {
                   {"M": 128, "N": 64, "K": 128}, [100]),
     "dot_mxfp4": (dot_mxfp4, {"a": "*u8", "a_scales": "*u8", "b": "*u8", "b_scales": "*u8", "c": "*fp32"},
                   {"M": 128, "N": 64, "K": 256}, [100]),
+    "pipeline": (pipeline, {"a": "tensordesc<fp16[64,64]>", "b": "tensordesc<fp16[64,64]>", "c": "*fp32", "n": "i32", "k": "i32"},
+                 {"M": 64, "N": 64, "K": 64}, [90]),
 }
 
 for name, (function, signature, constants, targets) in KERNELS.items():

@@ -1,0 +1,336 @@
+//! `wgmma`: begun here, done when its group is waited for.
+//!
+//! Four warps that execute it together each compute their own rows, so that each is work of its own. Until then the registers
+//! of D are in flight: who uses them is found, and so is who begins on registers written since the last `wgmma.fence`.
+
+use super::super::asynchronous::{Begun, Doer, Memories, Operation, Signal, Spot};
+use super::super::context::{Context, Fault};
+use super::Outcome;
+use crate::arithmetic::Float;
+use crate::arithmetic::dot::{Accumulation, Line, fused_lines};
+use crate::arithmetic::integer::Integer;
+use crate::finding::FindingKind;
+use crate::instruction::{
+    Accumulator, Element, Family, Product, SharedOperand, Warpgroup, WarpgroupOperand,
+};
+use crate::machine::Lanes;
+use crate::memory::SharedMatrix;
+use crate::program::Register;
+use std::rc::Rc;
+use std::sync::Arc;
+
+impl Context<'_> {
+    pub(super) fn warpgroup(
+        &mut self,
+        strand: usize,
+        active: u32,
+        warpgroup: &Warpgroup,
+    ) -> Result<Outcome, Fault> {
+        if active == 0 {
+            return Ok(Outcome::Done);
+        }
+        if !self.gathers(strand, active, self.warp.live()) {
+            return Ok(Outcome::Waits);
+        }
+        if active != u32::MAX {
+            let kind = FindingKind::Divergence {
+                found: active,
+                expected: u32::MAX,
+            };
+            return Err(Fault {
+                kind,
+                lane: active.trailing_zeros(),
+            });
+        }
+        let target = self.program.target.first().map_or("", |target| target);
+        let threads: u32 = self.launch.block.iter().product();
+        if target != "sm_90a" {
+            return Err(refuse(format!(
+                "'wgmma' is of sm_90a alone, and this is {target}"
+            )));
+        }
+        if self.warp.index / 4 * 128 + 128 > threads {
+            return Err(refuse(
+                "'wgmma' is of four warps, which the CTA does not have".into(),
+            ));
+        }
+        match warpgroup {
+            Warpgroup::Fence => self.warp.fence_registers(),
+            Warpgroup::Commit => self.commit(active, Family::Multiply),
+            Warpgroup::Wait(left) => self.wait(active, Family::Multiply, Some(*left), false),
+            Warpgroup::Multiply(product) => {
+                let frame = self.warp.strands[strand].frame;
+                self.begin_product(frame, product)?;
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn begin_product(&mut self, frame: usize, product: &Arc<Product>) -> Result<(), Fault> {
+        let matrix = |context: &Self, operand: &SharedOperand, element: Element| {
+            let descriptor = context.values(frame, &operand.descriptor).values[0];
+            let bytes = element.bits() as u64 / 8;
+            SharedMatrix::new(descriptor, operand.is_transposed, bytes)
+                .map_err(|reason| refuse(format!("'wgmma' {reason}")))
+        };
+        let a = match &product.a {
+            WarpgroupOperand::Registers(_) => None,
+            WarpgroupOperand::Shared(operand) => Some(matrix(self, operand, product.a_type)?),
+        };
+        let b = matrix(self, &product.b, product.b_type)?;
+        let adds = self.values(frame, &product.adds);
+        self.need_written(&adds, u32::MAX, "whether D is added to a product");
+        let registers = match &product.a {
+            WarpgroupOperand::Registers(a) => &a[..],
+            WarpgroupOperand::Shared(_) => &[],
+        };
+        let unfenced = |register: &Register| self.warp.is_unfenced(frame, *register);
+        if product.d.iter().chain(registers).any(unfenced) {
+            self.found.push(Fault {
+                kind: FindingKind::Registers {
+                    reason: "are used by a wgmma, and were written since the last wgmma.fence",
+                },
+                lane: 0,
+            });
+        }
+        for &register in &product.d {
+            self.warp.hold(frame, register);
+        }
+        let warp = self.agent();
+        let number = self.warp.groups[Family::Multiply as usize][0];
+        let multiplication = Multiplication {
+            product: Arc::clone(product),
+            frame,
+            a,
+            b,
+            adds: adds.values[0] & 1 == 1,
+            row: u64::from(self.warp.index % 4 * 16),
+            rank: self.rank as u32,
+            taken: None,
+        };
+        let begun = Begun {
+            // Products of one warp are done in their order.
+            after: self
+                .queue
+                .in_groups(warp, u32::MAX, Family::Multiply, u64::MAX),
+            origin: self.origin(frame, 0),
+            operation: Box::new(multiplication),
+            signal: Signal::Group {
+                warp,
+                lanes: u32::MAX,
+                family: Family::Multiply,
+                number,
+            },
+            knows: Rc::new(self.order.snapshot(warp)),
+            is_asynchronous: true,
+        };
+        self.queue.push(begun);
+        Ok(())
+    }
+}
+
+/// A warp's part of a product.
+struct Multiplication {
+    product: Arc<Product>,
+    frame: usize,
+    /// None where A is in registers.
+    a: Option<SharedMatrix>,
+    b: SharedMatrix,
+    adds: bool,
+    /// The first of the warp's rows.
+    row: u64,
+    rank: u32,
+    taken: Option<Taken>,
+}
+
+/// Rows of A and columns of B.
+struct Taken {
+    a: Vec<Line>,
+    b: Vec<Line>,
+    is_written: bool,
+}
+
+impl Operation for Multiplication {
+    fn read(&mut self, machine: &mut Memories<'_>, by: &Doer<'_>) {
+        let product = Arc::clone(&self.product);
+        let shape = product.shape;
+        let (b, mut is_written) =
+            self.matrix(machine, by, self.b, (0, shape.n as u64), product.b_type);
+        let a = match (&product.a, self.a) {
+            (WarpgroupOperand::Registers(registers), _) => {
+                let Some(frame) = machine
+                    .warp
+                    .as_ref()
+                    .and_then(|warp| warp.frame_at(self.frame))
+                else {
+                    return;
+                };
+                let lanes: Vec<&Lanes> = registers.iter().map(|&r| frame.register(r)).collect();
+                is_written &= lanes.iter().all(|lanes| lanes.written == u32::MAX);
+                fragment(&lanes, product.a_type, shape.k)
+            }
+            (WarpgroupOperand::Shared(_), Some(matrix)) => {
+                let rows = (self.row, self.row + 16);
+                let (a, written) = self.matrix(machine, by, matrix, rows, product.a_type);
+                is_written &= written;
+                a
+            }
+            (WarpgroupOperand::Shared(_), None) => return,
+        };
+        let [a_sign, b_sign] = product
+            .negated
+            .map(|negated| if negated { -1.0 } else { 1.0 });
+        self.taken = Some(Taken {
+            a: lines(a, a_sign, product.a_type),
+            b: lines(b, b_sign, product.b_type),
+            is_written,
+        });
+    }
+
+    fn write(&mut self, machine: &mut Memories<'_>, _: &Doer<'_>) {
+        let (Some(taken), Some(warp)) = (self.taken.take(), machine.warp.as_deref_mut()) else {
+            return;
+        };
+        let product = &self.product;
+        let before: Option<Vec<Lanes>> = product
+            .d
+            .iter()
+            .map(|&register| warp.held(self.frame, register))
+            .collect();
+        let Some(before) = before else {
+            return;
+        };
+        let known = before.iter().all(|lanes| lanes.written == u32::MAX);
+        let written = if taken.is_written && (known || !self.adds) {
+            u32::MAX
+        } else {
+            0
+        };
+        let half = product.result == Accumulator::F16;
+        for (number, (&register, old)) in product.d.iter().zip(&before).enumerate() {
+            let mut lanes = Lanes {
+                values: [0; 32],
+                written,
+            };
+            for lane in 0..32 {
+                let one = |number: usize, old: u64| {
+                    let row = lane / 4 + 8 * (number / 2 % 2);
+                    let column = 8 * (number / 4) + 2 * (lane % 4) + number % 2;
+                    let c = if self.adds { old } else { 0 };
+                    element(product, &taken.a[row], &taken.b[column], c)
+                };
+                let old = old.values[lane];
+                lanes.values[lane] = if half {
+                    one(2 * number, old & 0xffff) | one(2 * number + 1, old >> 16 & 0xffff) << 16
+                } else {
+                    one(number, old)
+                };
+            }
+            warp.give(self.frame, register, &lanes);
+        }
+    }
+
+    fn needs_shared(&self, has_read: bool) -> bool {
+        !has_read
+    }
+}
+
+impl Multiplication {
+    /// Some rows of a matrix in shared memory, 32 bytes along k each; and whether all was written.
+    fn matrix(
+        &self,
+        machine: &mut Memories<'_>,
+        by: &Doer<'_>,
+        matrix: SharedMatrix,
+        (from, to): (u64, u64),
+        element: Element,
+    ) -> (Vec<Vec<f64>>, bool) {
+        let bytes = element.bits() / 8;
+        let mut is_written = true;
+        let k = self.product.shape.k;
+        let mut rows = vec![vec![0.0; k]; (to - from) as usize];
+        // Numbers of 16 bytes are next to each other: along k, or along the rows.
+        let each = 16 / bytes;
+        let (lines, pieces) = match matrix.is_transposed() {
+            false => (rows.len(), k / each),
+            true => (k, rows.len() / each),
+        };
+        for (line, piece) in (0..lines).flat_map(|line| (0..pieces).map(move |piece| (line, piece)))
+        {
+            let place = |i: usize| match matrix.is_transposed() {
+                false => (line, piece * each + i),
+                true => (piece * each + i, line),
+            };
+            let (row, column) = place(0);
+            let begin = Spot::Shared(self.rank, matrix.place(from + row as u64, column as u64));
+            let taken = machine.take(begin, 16, by);
+            for i in 0..each {
+                let read = taken
+                    .as_ref()
+                    .and_then(|taken| taken.read(i * bytes, bytes));
+                let (value, written) = read.unwrap_or((0, false));
+                is_written &= written;
+                let (row, column) = place(i);
+                rows[row][column] = element.value(value);
+            }
+        }
+        (rows, is_written)
+    }
+}
+
+/// Rows or columns taken apart, with a sign.
+fn lines(rows: Vec<Vec<f64>>, sign: f64, element: Element) -> Vec<Line> {
+    let line = |row: Vec<f64>| {
+        let values = row.into_iter().map(|value| sign * value).collect();
+        Line::new(values, element.smallest_exponent())
+    };
+    rows.into_iter().map(line).collect()
+}
+
+/// A's rows from registers: those of `mma`.
+fn fragment(registers: &[&Lanes], element: Element, k: usize) -> Vec<Vec<f64>> {
+    let bits = element.bits();
+    let each = 32 / bits;
+    let number = |row: usize, k: usize| {
+        let register = registers[2 * (k / (4 * each)) + row / 8];
+        let lane = 4 * (row % 8) + k / each % 4;
+        element.value(register.values[lane] >> (k % each * bits) & (u64::MAX >> (64 - bits)))
+    };
+    (0..16)
+        .map(|row| (0..k).map(|k| number(row, k)).collect())
+        .collect()
+}
+
+/// One number of D.
+fn element(product: &Product, a: &Line, b: &Line, c: u64) -> u64 {
+    if product.result == Accumulator::S32 {
+        let s32 = Integer {
+            bits: 32,
+            signed: true,
+        };
+        // Products of 8 bits are integers of 16, exact in f64 as their sums are.
+        let pairs = a.values().iter().zip(b.values());
+        let sum: f64 = pairs.map(|(a, b)| a * b).sum();
+        let sum = sum as i128 + s32.value(c);
+        return if product.saturates {
+            s32.saturate(sum)
+        } else {
+            s32.wrap(sum)
+        };
+    }
+    let half = product.result == Accumulator::F16;
+    let c = if half {
+        Float::F16.value(c)
+    } else {
+        Float::F32.value(c)
+    };
+    let is_fp8 = matches!(product.a_type, Element::Low { .. });
+    fused_lines(a, b, c, Accumulation::of(90, is_fp8, true), half)
+}
+
+fn refuse(reason: String) -> Fault {
+    Fault {
+        kind: FindingKind::Refused { reason },
+        lane: 0,
+    }
+}
