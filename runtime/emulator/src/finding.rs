@@ -92,6 +92,11 @@ pub enum FindingKind {
         /// A sentence that names the field.
         reason: String,
     },
+    /// An access of the shared memory of a CTA of the cluster that has come to its end.
+    Ended {
+        /// The place in that CTA's memory.
+        address: u64,
+    },
     /// Registers are used as those of asynchronous work cannot be.
     Registers {
         /// A clause whose subject is the registers.
@@ -108,6 +113,16 @@ pub enum FindingKind {
         /// The instruction and why.
         reason: String,
     },
+}
+
+impl FindingKind {
+    /// A write of memory that an mbarrier lies in.
+    pub(crate) fn written_over(address: u64) -> Self {
+        Self::Mbarrier {
+            address,
+            reason: "is written over, and was not invalidated".into(),
+        }
+    }
 }
 
 impl fmt::Display for FindingKind {
@@ -167,6 +182,10 @@ impl fmt::Display for FindingKind {
             }
             Self::TensorMemory { reason } => write!(f, "tensor memory {reason}"),
             Self::Descriptor { reason } => f.write_str(reason),
+            Self::Ended { address } => write!(
+                f,
+                "uses {address:#x} of the shared memory of a CTA whose threads have all ended"
+            ),
             Self::Registers { reason } => write!(f, "registers {reason}"),
             Self::Unfinished => f.write_str(
                 "asynchronous work that uses a CTA's shared memory is not waited for before the CTA's end",

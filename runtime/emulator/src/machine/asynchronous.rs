@@ -388,6 +388,13 @@ impl Memories<'_> {
     /// Writes bytes of a memory.
     pub fn put(&mut self, to: Spot, bytes: &Bytes, by: &Doer<'_>) {
         self.touch(to, bytes.len() as u64, true, by);
+        if let Spot::Shared(rank, place) = to {
+            let cta = &self.ctas[rank as usize];
+            if let Some(address) = cta.mbarrier_in(place, bytes.len() as u64) {
+                self.found
+                    .push((by.origin, FindingKind::written_over(address)));
+            }
+        }
         if self.replace(to, bytes).is_none() {
             self.beyond("writes", to, bytes.len() as u64, by);
         }

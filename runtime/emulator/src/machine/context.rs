@@ -31,6 +31,20 @@ pub(crate) struct Cta {
     /// Who accessed shared memory.
     pub shadow: Shadow,
     pub tensor: Tensor,
+    /// Whether all its threads have ended, and its shared memory with them.
+    pub has_ended: bool,
+}
+
+impl Cta {
+    /// An mbarrier that lies in some bytes of shared memory.
+    pub fn mbarrier_in(&self, place: u64, bytes: u64) -> Option<u64> {
+        if self.mbarriers.is_empty() {
+            return None;
+        }
+        let first = place.saturating_sub(7);
+        let mut found = self.mbarriers.range(first..place + bytes);
+        found.next().map(|(&place, _)| place)
+    }
 }
 
 /// One of a CTA's barriers.
@@ -146,6 +160,12 @@ impl Context<'_> {
             let Some(spot) = self.spot(window, place) else {
                 continue;
             };
+            if let Spot::Shared(rank, place) = spot
+                && self.ctas[rank as usize].has_ended
+            {
+                let kind = FindingKind::Ended { address: place };
+                self.found.push(Fault { kind, lane });
+            }
             let accessor = Accessor {
                 stamp,
                 knows: self.order.knows(warp),

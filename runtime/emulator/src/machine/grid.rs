@@ -413,6 +413,7 @@ impl Grid<'_> {
         let each = warps.first().map_or(0, Vec::len) as u32;
         for (rank, (cta, warps)) in ctas.iter_mut().zip(warps.iter_mut()).enumerate() {
             let live: u32 = warps.iter().map(|warp| warp.live().count_ones()).sum();
+            cta.has_ended = live == 0;
             for (number, barrier) in cta.barriers.iter_mut().enumerate() {
                 if barrier.arrived == 0 || barrier.arrived < barrier.expected.unwrap_or(live) {
                     continue;
@@ -507,6 +508,7 @@ impl Grid<'_> {
                     memory: TensorMemory::new(self.launch.seed & 1 == 1),
                     ..Tensor::default()
                 },
+                has_ended: false,
             })
             .collect();
         let warps: Vec<Vec<Warp>> = ctas.iter().map(|_| self.warps()).collect();

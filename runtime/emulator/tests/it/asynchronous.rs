@@ -242,7 +242,11 @@ fn a_barrier_of_a_reduction_that_is_missing() {
 #[test]
 fn a_barrier_of_a_cluster_that_is_missing() {
     let (kind, line) = cluster_sum().mutant(TEXT, "barrier.cluster.wait;", 0, "");
-    assert!(is_race(&kind, false), "{kind:?}");
+    // The first CTA may be at its end when the others write into its memory.
+    assert!(
+        is_race(&kind, false) || matches!(kind, FindingKind::Ended { .. }),
+        "{kind:?}"
+    );
     assert!(
         line.starts_with("ld.shared") || line.starts_with("st.shared"),
         "{line}"

@@ -150,6 +150,42 @@ fn an_mbarrier_is_initialised_once_and_before_it_is_used() {
 }
 
 #[test]
+fn what_is_written_over_an_mbarrier() {
+    let store = "mbarrier.init.shared.b64 [object], 1;\nst.shared.u32 [own+260], 0;";
+    assert!(reason(store).contains("is written over"));
+    let copy = "mbarrier.init.shared.b64 [object], 1;\n\
+                cp.async.ca.shared.global [own+256], [%rd1], 4;\ncp.async.wait_all;";
+    assert!(reason(copy).contains("is written over"));
+    let after = "mbarrier.init.shared.b64 [object], 1;\nmbarrier.inval.shared.b64 [object];\n\
+                 st.shared.u32 [own+260], 0;";
+    words(after, 1, 1);
+}
+
+#[test]
+fn shared_memory_of_a_cta_that_has_ended() {
+    // The first CTA does not wait for the second one's write.
+    let body = |wait: &str| {
+        format!(
+            "mov.u32 %r2, %cluster_ctarank;\nsetp.eq.u32 %p1, %r2, 0;\nbarrier.cluster.arrive;\n\
+             barrier.cluster.wait;\n@%p1 bra END;\nmov.u32 %r5, 0;\nL:\nadd.u32 %r5, %r5, 1;\n\
+             setp.lt.u32 %p2, %r5, 500;\n@%p2 bra L;\n\
+             mov.u32 %r3, own;\nmapa.shared::cluster.u32 %r4, %r3, 0;\nst.shared::cluster.u32 [%r4], 1;\nEND:\n{wait}"
+        )
+    };
+    let (report, _) = run(&body(""), 1, 2);
+    assert!(
+        matches!(report.findings[..], [ref one] if matches!(one.kind, FindingKind::Ended { .. })),
+        "{:?}",
+        report.findings
+    );
+    words(
+        &body("barrier.cluster.arrive;\nbarrier.cluster.wait;"),
+        1,
+        2,
+    );
+}
+
+#[test]
 fn a_phase_that_never_ends() {
     let body = "mbarrier.init.shared.b64 [object], 2;\nmbarrier.arrive.shared.b64 _, [object];\n\
                 L:\nmbarrier.test_wait.parity.shared.b64 %p1, [object], 0;\n@!%p1 bra L;";

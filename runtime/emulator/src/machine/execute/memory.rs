@@ -1,5 +1,6 @@
 //! Loads, stores and atomics.
 
+use super::super::asynchronous::Spot;
 use super::super::context::{Context, Fault};
 use super::super::frame::lanes_of;
 use super::Outcome;
@@ -108,6 +109,15 @@ impl Context<'_> {
         )?;
         let all = bytes * store.sources.len() as u32;
         self.accesses(active, &places, all, (false, true), store.ordering);
+        for lane in lanes_of(active) {
+            let (window, place) = places[lane as usize];
+            if let Some(Spot::Shared(rank, own)) = self.spot(window, place)
+                && let Some(address) = self.ctas[rank as usize].mbarrier_in(own, all.into())
+            {
+                let kind = FindingKind::written_over(address);
+                self.found.push(Fault { kind, lane });
+            }
+        }
         for (element, source) in store.sources.iter().enumerate() {
             let values = self.values(frame, source);
             for lane in lanes_of(active) {
