@@ -68,6 +68,9 @@ fn a_kernel_runs_on_tensors_of_files() {
     assert_eq!(report["kernel"], "add");
     assert_eq!(report["grid"], serde_json::json!([4, 1, 1]));
     assert_eq!(report["findings"], serde_json::json!([]));
+    // Two inputs and an output of a hundred floats, and in constant memory the table, which is not counted.
+    assert_eq!(report["counts"]["global_read"], 800);
+    assert_eq!(report["counts"]["global_written"], 400);
     assert!(report["lane_instructions"].as_u64() > Some(100 * 5));
 }
 

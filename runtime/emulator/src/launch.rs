@@ -1,5 +1,6 @@
 //! What a grid is launched with, and what is known of it afterwards.
 
+use crate::counts::Counts;
 use crate::finding::Finding;
 
 /// A grid of CTAs.
@@ -133,9 +134,8 @@ pub struct Report {
     pub instructions: u64,
     /// The same, counted once for each lane that did.
     pub lane_instructions: u64,
-    /// Numbers of block-scaled FP4 products that the published models of hardware do not agree on: whoever compares bits with
-    /// hardware cannot expect these.
-    pub model_dependent: u64,
+    /// What warps did.
+    pub counts: Counts,
 }
 
 impl Report {

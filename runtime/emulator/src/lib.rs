@@ -2,6 +2,7 @@
 //! hardware does not.
 
 mod arithmetic;
+mod counts;
 mod finding;
 mod instruction;
 mod launch;
@@ -12,6 +13,7 @@ pub mod ptx;
 mod tcgen05;
 mod tensor_map;
 
+pub use counts::{Class, Counts, Traffic};
 pub use finding::{Finding, FindingKind};
 pub use launch::{Launch, LaunchError, Report};
 pub use machine::launch;

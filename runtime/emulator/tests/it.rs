@@ -6,6 +6,8 @@ mod asynchronous;
 mod basics;
 #[path = "it/block_scaled.rs"]
 mod block_scaled;
+#[path = "it/counts.rs"]
+mod counts;
 #[path = "it/findings.rs"]
 mod findings;
 #[path = "it/instructions.rs"]

@@ -4,7 +4,8 @@ use super::super::arguments::EmulateArguments;
 use super::super::columns::columns;
 use super::argument::Output;
 use serde::Serialize;
-use tessera_emulator::{Finding, Program, Report};
+use std::collections::BTreeMap;
+use tessera_emulator::{Class, Counts, Finding, Program, Report};
 use tessera_numerics::Tensor;
 
 /// The launches of a kernel, one for each seed. The figures are those of the first.
@@ -22,10 +23,49 @@ pub(super) struct Run {
     instructions: u64,
     /// The same, counted once for each lane that did.
     lane_instructions: u64,
-    /// Numbers of block-scaled products that published models of hardware do not agree on.
-    model_dependent: u64,
+    counts: Counted,
     /// What was found under any seed, each once for a line of the kernel.
     findings: Vec<Found>,
+}
+
+/// What the first launch did, as [`Counts`] defines it.
+#[derive(Default, Serialize)]
+struct Counted {
+    /// Instructions of warps by class.
+    instructions: BTreeMap<&'static str, u64>,
+    global_read: u64,
+    global_written: u64,
+    global_sectors: u64,
+    shared_read: u64,
+    shared_written: u64,
+    shared_wavefronts: u64,
+    bank_conflicts: u64,
+    local_read: u64,
+    local_written: u64,
+    multiply_adds: u64,
+    model_dependent: u64,
+}
+
+impl Counted {
+    fn of(counts: &Counts) -> Self {
+        let instructions = Class::ALL.iter().zip(counts.instructions);
+        Self {
+            instructions: instructions
+                .map(|(class, count)| (class.name(), count))
+                .collect(),
+            global_read: counts.global.read,
+            global_written: counts.global.written,
+            global_sectors: counts.global_sectors,
+            shared_read: counts.shared.read,
+            shared_written: counts.shared.written,
+            shared_wavefronts: counts.shared_wavefronts,
+            bank_conflicts: counts.bank_conflicts,
+            local_read: counts.local.read,
+            local_written: counts.local.written,
+            multiply_adds: counts.multiply_adds,
+            model_dependent: counts.model_dependent,
+        }
+    }
 }
 
 /// Something that a kernel must not do.
@@ -63,7 +103,7 @@ impl Run {
             completed: true,
             instructions: 0,
             lane_instructions: 0,
-            model_dependent: 0,
+            counts: Counted::default(),
             findings: Vec::new(),
         }
     }
@@ -79,7 +119,7 @@ impl Run {
         if seed == self.seed {
             self.instructions = report.instructions;
             self.lane_instructions = report.lane_instructions;
-            self.model_dependent = report.model_dependent;
+            self.counts = Counted::of(&report.counts);
         }
         self.completed &= report.completed;
         for finding in report.findings {
@@ -135,7 +175,13 @@ impl Run {
         for (name, count) in [
             ("warp instructions", self.instructions),
             ("lane instructions", self.lane_instructions),
-            ("model-dependent numbers", self.model_dependent),
+            ("bytes read of global memory", self.counts.global_read),
+            ("bytes written to global memory", self.counts.global_written),
+            ("sectors of global memory", self.counts.global_sectors),
+            ("wavefronts of shared memory", self.counts.shared_wavefronts),
+            ("bank conflicts", self.counts.bank_conflicts),
+            ("multiply-adds of matrices", self.counts.multiply_adds),
+            ("model-dependent numbers", self.counts.model_dependent),
             ("findings", self.findings.len() as u64),
         ] {
             rows.push(vec![name.to_owned(), count.to_string()]);

@@ -377,6 +377,7 @@ impl Memories<'_> {
 
     /// Bytes of a memory, with whether they were written; a finding where none are, or where nothing orders the read.
     pub fn take(&mut self, from: Spot, bytes: u64, by: &Doer<'_>) -> Option<Bytes> {
+        self.count(from, bytes, (true, false));
         self.touch(from, bytes, false, by);
         let taken = self.part(from, bytes);
         if taken.is_none() {
@@ -387,6 +388,7 @@ impl Memories<'_> {
 
     /// Writes bytes of a memory.
     pub fn put(&mut self, to: Spot, bytes: &Bytes, by: &Doer<'_>) {
+        self.count(to, bytes.len() as u64, (false, true));
         self.touch(to, bytes.len() as u64, true, by);
         if let Spot::Shared(rank, place) = to {
             let cta = &self.ctas[rank as usize];
@@ -397,6 +399,15 @@ impl Memories<'_> {
         }
         if self.replace(to, bytes).is_none() {
             self.beyond("writes", to, bytes.len() as u64, by);
+        }
+    }
+
+    /// Counts bytes that are copied.
+    pub(super) fn count(&mut self, spot: Spot, bytes: u64, access: (bool, bool)) {
+        let counts = &mut self.ctas[0].counts;
+        match spot {
+            Spot::Global(place) => counts.global(&[place], bytes, access),
+            Spot::Shared(..) => counts.shared.count(bytes, access),
         }
     }
 

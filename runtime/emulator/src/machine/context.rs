@@ -8,6 +8,7 @@ use super::random::Random;
 use super::shadow::{Accessor, Shadow, Stamp};
 use super::tensor_memory::Tensor;
 use super::{Lanes, Strand, Warp};
+use crate::counts::Counts;
 use crate::finding::FindingKind;
 use crate::instruction::{Ordering, Source, Special};
 use crate::launch::Launch;
@@ -23,8 +24,8 @@ pub(crate) struct Cta {
     /// Along x, y and z in the grid.
     pub id: [u32; 3],
     pub shared: Bytes,
-    /// Numbers of block-scaled products of which published models of hardware give different ones.
-    pub model_dependent: u64,
+    /// What its warps did, and of the cluster's first CTA what asynchronous copies did too.
+    pub counts: Counts,
     pub barriers: [Barrier; 16],
     /// Barrier objects by their place in shared memory.
     pub mbarriers: BTreeMap<u64, Mbarrier>,
@@ -140,7 +141,38 @@ impl Context<'_> {
         }
     }
 
-    /// Notes accesses of so many bytes by lanes, for the race checker, and what strong ones are told and tell.
+    /// Counts an access by lanes, of so many bytes each, and whether it reads and writes.
+    fn count(
+        &mut self,
+        active: u32,
+        places: &[(Window, u64); 32],
+        bytes: u32,
+        access: (bool, bool),
+    ) {
+        let counts = &mut self.ctas[self.rank].counts;
+        for window in [Window::Global, Window::Shared, Window::Local] {
+            let mut own = [0; 32];
+            let mut lanes = 0;
+            for lane in lanes_of(active) {
+                let (of, place) = places[lane as usize];
+                if of == window {
+                    own[lanes] = place;
+                    lanes += 1;
+                }
+            }
+            let bytes = u64::from(bytes);
+            match window {
+                _ if lanes == 0 => {}
+                Window::Global => counts.global(&own[..lanes], bytes, access),
+                Window::Shared => counts.shared(&own[..lanes], bytes, access),
+                Window::Local | Window::Parameter => {
+                    counts.local.count(lanes as u64 * bytes, access);
+                }
+            }
+        }
+    }
+
+    /// Counts accesses of so many bytes by lanes, and notes them for the race checker, and what strong ones are told and tell.
     pub fn accesses(
         &mut self,
         active: u32,
@@ -149,6 +181,7 @@ impl Context<'_> {
         (reads, writes): (bool, bool),
         ordering: Ordering,
     ) {
+        self.count(active, places, bytes, (reads, writes));
         if self.shadow.is_none() {
             return;
         }

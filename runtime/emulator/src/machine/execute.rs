@@ -14,8 +14,9 @@ mod warpgroup;
 use super::context::{Context, Fault};
 use super::frame::lanes_of;
 use super::{Lanes, State};
+use crate::counts::Class;
 use crate::finding::FindingKind;
-use crate::instruction::{Action, Compute};
+use crate::instruction::{Action, Compute, Matrix, Tcgen05, Warpgroup};
 
 /// What a step leaves.
 pub(super) enum Outcome {
@@ -47,6 +48,7 @@ impl Context<'_> {
             Action::Atomic(atomic) => self.atomic(own.frame, active, atomic)?,
             Action::Control(control) => {
                 self.control(strand, active, control)?;
+                self.count_instruction(&step.action);
                 return Ok(active.count_ones());
             }
             Action::Synchronise(synchronise) => self.synchronise(strand, active, synchronise)?,
@@ -78,11 +80,49 @@ impl Context<'_> {
         }
         match outcome {
             Outcome::Done => {
+                self.count_instruction(&step.action);
                 self.warp.strands[strand].step += 1;
                 Ok(active.count_ones())
             }
-            Outcome::Waits => Ok(0),
+            Outcome::Waits => {
+                // Who waits for lanes comes to the step again; who waits for others is moved behind it by them.
+                if !matches!(self.warp.strands[strand].state, State::Gathering { .. }) {
+                    self.count_instruction(&step.action);
+                }
+                Ok(0)
+            }
         }
+    }
+
+    fn count_instruction(&mut self, action: &Action) {
+        let class = match action {
+            Action::Compute(_) => Class::Arithmetic,
+            Action::Load(_) | Action::Store(_) | Action::Atomic(_) => Class::Memory,
+            Action::Matrix(Matrix::Load { .. } | Matrix::Store { .. }) => Class::Memory,
+            Action::Control(_) => Class::Control,
+            Action::Synchronise(_) | Action::Mbarrier(_) => Class::Synchronisation,
+            Action::Exchange(_) => Class::Exchange,
+            Action::Matrix(Matrix::Multiply(_)) => Class::Matrix,
+            Action::Copy(_) => Class::Copy,
+            Action::Warpgroup(Warpgroup::Multiply(_)) => Class::Matrix,
+            Action::Warpgroup(Warpgroup::Fence | Warpgroup::Commit | Warpgroup::Wait(_)) => {
+                Class::Synchronisation
+            }
+            Action::Tcgen05(tcgen05) => match **tcgen05 {
+                Tcgen05::Multiply(_) => Class::Matrix,
+                Tcgen05::Load { .. } | Tcgen05::Store { .. } => Class::Memory,
+                Tcgen05::Copy { .. } => Class::Copy,
+                Tcgen05::Allocate { .. }
+                | Tcgen05::Deallocate { .. }
+                | Tcgen05::Relinquish { .. }
+                | Tcgen05::WaitForLoads
+                | Tcgen05::WaitForStores
+                | Tcgen05::Fence
+                | Tcgen05::Commit { .. } => Class::Synchronisation,
+            },
+            Action::Nothing | Action::Refused(_) => return,
+        };
+        self.ctas[self.rank].counts.instructions[class as usize] += 1;
     }
 
     fn compute(&mut self, frame: usize, active: u32, compute: &Compute) {

@@ -9,6 +9,7 @@ use super::shadow::Shadow;
 use super::tensor_memory::Tensor;
 use super::warp::Pending;
 use super::{Frame, Lanes, State, Warp};
+use crate::counts::Counts;
 use crate::finding::{Finding, FindingKind};
 use crate::instruction::{Action, Mbarrier, Synchronise};
 use crate::launch::{Launch, LaunchError, Report};
@@ -209,7 +210,9 @@ impl Grid<'_> {
             }
             self.finish(cluster, works);
             self.check_tensor_memory(cluster);
-            self.resident.swap_remove(cluster);
+            for cta in self.resident.swap_remove(cluster).ctas {
+                self.report.counts.add(&cta.counts);
+            }
             self.timeouts = 0;
         }
     }
@@ -220,7 +223,6 @@ impl Grid<'_> {
         let mut found = Vec::new();
         for cta in ctas.iter_mut() {
             found.extend(cta.tensor.left_over());
-            self.report.model_dependent += std::mem::take(&mut cta.model_dependent);
         }
         for warp in warps.iter().flatten() {
             let pending = warp.pending.iter().map(Pending::origin);
@@ -399,7 +401,7 @@ impl Grid<'_> {
             }
         }
         for cta in context.ctas {
-            self.report.model_dependent += std::mem::take(&mut cta.model_dependent);
+            self.report.counts.add(&std::mem::take(&mut cta.counts));
         }
         true
     }
@@ -500,7 +502,7 @@ impl Grid<'_> {
             .map(|own| Cta {
                 id: std::array::from_fn(|i| first[i] + own[i]),
                 shared: Bytes::unwritten(shared as usize),
-                model_dependent: 0,
+                counts: Counts::default(),
                 barriers: [Barrier::default(); 16],
                 mbarriers: BTreeMap::new(),
                 shadow: Shadow::default(),

@@ -32,7 +32,7 @@ fn multiply(first_scale: u8, c: f32) -> (f32, Report) {
 fn scales_of_a_size_are_decided() {
     let (d, report) = multiply(0x08, 2f32.powi(-24));
     assert_eq!(d, 48.0 * 2f32.powi(-15) + 2f32.powi(-24));
-    assert_eq!(report.model_dependent, 0);
+    assert_eq!(report.counts.model_dependent, 0);
 }
 
 #[test]
@@ -40,5 +40,5 @@ fn what_models_disagree_on_is_counted_and_is_the_exact_sum() {
     // MMA-Sim aligns to the scales of the block of zeros, 2^16, and loses c.
     let (d, report) = multiply(0x7e, 2f32.powi(-24));
     assert_eq!(d, 48.0 * 2f32.powi(-15) + 2f32.powi(-24));
-    assert_eq!(report.model_dependent, 16 * 8);
+    assert_eq!(report.counts.model_dependent, 16 * 8);
 }

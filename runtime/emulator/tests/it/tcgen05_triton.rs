@@ -90,7 +90,7 @@ fn silent_and_right(text: &str, (inputs, expected): (Vec<Vec<u8>>, Vec<f32>), se
         let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
         assert!(findings.is_empty(), "seed {seed}: {findings:#?}");
         assert!(report.completed);
-        assert_eq!(report.model_dependent, 0);
+        assert_eq!(report.counts.model_dependent, 0);
         let found = found.expect("all of the result is written");
         let wrong = (0..M * N).filter(|&i| found[i] != expected[i]);
         let wrong: Vec<usize> = wrong.collect();

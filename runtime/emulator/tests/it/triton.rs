@@ -25,7 +25,7 @@ fn run(text: &str, kernel: &str, grid: u32, inputs: &[Vec<u8>], results: usize) 
     let report = launch(&program, &mut memory, &launched).unwrap();
     let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
     assert!(findings.is_empty(), "{findings:#?}");
-    assert_eq!(report.model_dependent, 0);
+    assert_eq!(report.counts.model_dependent, 0);
     let bytes = memory.read_bytes(result, 4 * results).unwrap();
     bytes
         .chunks_exact(4)

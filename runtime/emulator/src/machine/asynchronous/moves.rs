@@ -89,6 +89,7 @@ impl Memories<'_> {
             self.beyond("writes", to, bytes.len() as u64, by);
             return;
         };
+        self.count(to, bytes.len() as u64, (true, true));
         self.touch_strongly(to, bytes.len() as u64, by);
         let size = combine.bytes as usize;
         for place in (0..bytes.len()).step_by(size) {

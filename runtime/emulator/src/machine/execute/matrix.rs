@@ -205,7 +205,9 @@ impl Context<'_> {
                 })
             })
             .collect();
-        self.ctas[self.rank].model_dependent += undecided;
+        let counts = &mut self.ctas[self.rank].counts;
+        counts.model_dependent += undecided;
+        counts.multiply_adds += (multiply.shape.m * 8 * multiply.shape.k) as u64;
         for (number, &destination) in multiply.d.iter().enumerate() {
             let mut lanes = Lanes {
                 values: [0; 32],

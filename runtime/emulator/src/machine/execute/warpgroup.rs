@@ -96,6 +96,9 @@ impl Context<'_> {
         for &register in &product.d {
             self.warp.hold(frame, register);
         }
+        // A warp's quarter of the product.
+        let shape = product.shape;
+        self.ctas[self.rank].counts.multiply_adds += (shape.m / 4 * shape.n * shape.k) as u64;
         let warp = self.agent();
         let number = self.warp.groups[Family::Multiply as usize][0];
         let multiplication = Multiplication {

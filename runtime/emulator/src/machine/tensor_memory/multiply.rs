@@ -123,7 +123,10 @@ impl Multiplying {
                 memory.write(cell, (sum.bits, written))?;
             }
         }
-        machine.ctas[self.ranks[0] as usize].model_dependent += undecided;
+        let k = a.first().map_or(0, |(codes, _)| codes.len() as u64);
+        let counts = &mut machine.ctas[self.ranks[0] as usize].counts;
+        counts.model_dependent += undecided;
+        counts.multiply_adds += a.len() as u64 * b.len() as u64 * k;
         Ok(())
     }
 

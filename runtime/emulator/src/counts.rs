@@ -1,0 +1,208 @@
+//! What a grid did, in the figures that a roofline needs.
+
+/// Figures of a grid.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Instructions that warps executed, by class in the order of [`Class::ALL`].
+    pub instructions: [u64; Class::ALL.len()],
+    /// Bytes of global memory.
+    pub global: Traffic,
+    /// Stretches of 32 bytes, each at a multiple of 32, that warps' accesses of global memory touch: what the caches are asked
+    /// for. An access touches each stretch once, however many lanes do.
+    pub global_sectors: u64,
+    /// Bytes of shared memory, that of a cluster's other CTAs too.
+    pub shared: Traffic,
+    /// Rounds that the banks of shared memory need for warps' accesses.
+    pub shared_wavefronts: u64,
+    /// Those of them that are there because lanes ask one bank for different words.
+    pub bank_conflicts: u64,
+    /// Bytes of local memory.
+    pub local: Traffic,
+    /// Multiply-adds of matrix instructions.
+    pub multiply_adds: u64,
+    /// Numbers of block-scaled FP4 products that the published models of hardware do not agree on: whoever compares bits with
+    /// hardware cannot expect these.
+    pub model_dependent: u64,
+}
+
+/// Bytes that lanes and asynchronous copies asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Read.
+    pub read: u64,
+    /// Written.
+    pub written: u64,
+}
+
+/// A class of instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Functions of each lane's values.
+    Arithmetic,
+    /// Loads, stores, atomics, and fragments to and from shared memory.
+    Memory,
+    /// Branches, calls and returns.
+    Control,
+    /// Barriers and fences.
+    Synchronisation,
+    /// Values of other lanes.
+    Exchange,
+    /// Products of matrices.
+    Matrix,
+    /// Copies that are done beside the warp.
+    Copy,
+}
+
+impl Class {
+    /// Every class, in the order of its declaration.
+    pub const ALL: [Self; 7] = [
+        Self::Arithmetic,
+        Self::Memory,
+        Self::Control,
+        Self::Synchronisation,
+        Self::Exchange,
+        Self::Matrix,
+        Self::Copy,
+    ];
+
+    /// The class's word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Arithmetic => "arithmetic",
+            Self::Memory => "memory",
+            Self::Control => "control",
+            Self::Synchronisation => "synchronisation",
+            Self::Exchange => "exchange",
+            Self::Matrix => "matrix",
+            Self::Copy => "copy",
+        }
+    }
+}
+
+/// Banks of shared memory.
+const BANKS: usize = 32;
+/// Bytes of a bank's word.
+const WORD: u64 = 4;
+/// Bytes of a sector of global memory.
+const SECTOR: u64 = 32;
+
+impl Counts {
+    /// Adds what another part of the grid did.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (own, other) in self.instructions.iter_mut().zip(other.instructions) {
+            *own += other;
+        }
+        let traffics = [
+            (&mut self.global, other.global),
+            (&mut self.shared, other.shared),
+            (&mut self.local, other.local),
+        ];
+        for (own, other) in traffics {
+            own.read += other.read;
+            own.written += other.written;
+        }
+        self.global_sectors += other.global_sectors;
+        self.shared_wavefronts += other.shared_wavefronts;
+        self.bank_conflicts += other.bank_conflicts;
+        self.multiply_adds += other.multiply_adds;
+        self.model_dependent += other.model_dependent;
+    }
+
+    /// Counts an access of global memory by lanes, `bytes` each.
+    pub(crate) fn global(&mut self, places: &[u64], bytes: u64, access: (bool, bool)) {
+        self.global.count(places.len() as u64 * bytes, access);
+        self.global_sectors += distinct(places, bytes, SECTOR).len() as u64;
+    }
+
+    /// Counts an access of shared memory by lanes, `bytes` each. A round of the banks serves 128 bytes: all lanes where they ask
+    /// for a word or less, half of them where for two, a quarter where for four.
+    pub(crate) fn shared(&mut self, places: &[u64], bytes: u64, access: (bool, bool)) {
+        self.shared.count(places.len() as u64 * bytes, access);
+        let lanes = (BANKS as u64 * WORD / bytes.max(WORD)) as usize;
+        for places in places.chunks(lanes.max(1)) {
+            let rounds = rounds(&distinct(places, bytes, WORD));
+            self.shared_wavefronts += rounds;
+            self.bank_conflicts += rounds - 1;
+        }
+    }
+}
+
+impl Traffic {
+    /// Counts bytes that are read, written, or both.
+    pub(crate) fn count(&mut self, bytes: u64, (reads, writes): (bool, bool)) {
+        self.read += bytes * u64::from(reads);
+        self.written += bytes * u64::from(writes);
+    }
+}
+
+/// The numbers of the units of memory that accesses touch, each once.
+fn distinct(places: &[u64], bytes: u64, unit: u64) -> Vec<u64> {
+    let units = places
+        .iter()
+        .flat_map(|&place| place / unit..(place + bytes).div_ceil(unit));
+    let mut units: Vec<u64> = units.collect();
+    if !units.is_sorted() {
+        units.sort_unstable();
+    }
+    units.dedup();
+    units
+}
+
+/// The most words of one bank.
+fn rounds(words: &[u64]) -> u64 {
+    let mut banks = [0; BANKS];
+    for word in words {
+        banks[(word % BANKS as u64) as usize] += 1;
+    }
+    banks.into_iter().fold(1, u64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wavefronts and conflicts of 32 lanes, `stride` bytes apart.
+    fn shared(stride: u64, bytes: u64) -> (u64, u64) {
+        let mut counts = Counts::default();
+        let places: Vec<u64> = (0..32).map(|lane| lane * stride).collect();
+        counts.shared(&places, bytes, (true, false));
+        (counts.shared_wavefronts, counts.bank_conflicts)
+    }
+
+    #[test]
+    fn neighbours_and_one_word_for_all_need_one_round() {
+        assert_eq!(shared(4, 4), (1, 0));
+        assert_eq!(shared(0, 4), (1, 0));
+        assert_eq!(shared(1, 1), (1, 0));
+    }
+
+    #[test]
+    fn lanes_that_ask_a_bank_for_different_words_wait() {
+        assert_eq!(shared(8, 4), (2, 1));
+        assert_eq!(shared(128, 4), (32, 31));
+        // A row of 33 words is what keeps a transpose free of conflicts.
+        assert_eq!(shared(132, 4), (1, 0));
+    }
+
+    #[test]
+    fn wide_accesses_are_served_in_parts() {
+        assert_eq!(shared(8, 8), (2, 0));
+        assert_eq!(shared(16, 16), (4, 0));
+        // Rows of 128 bytes: eight lanes at a time, all on the same four banks.
+        assert_eq!(shared(128, 16), (32, 28));
+    }
+
+    #[test]
+    fn global_memory_is_asked_for_sectors() {
+        let sectors = |stride: u64, bytes: u64| {
+            let mut counts = Counts::default();
+            let places: Vec<u64> = (0..32).map(|lane| 256 + lane * stride).collect();
+            counts.global(&places, bytes, (false, true));
+            (counts.global_sectors, counts.global.written)
+        };
+        assert_eq!(sectors(4, 4), (4, 128));
+        assert_eq!(sectors(32, 4), (32, 128));
+        assert_eq!(sectors(0, 4), (1, 128));
+        assert_eq!(sectors(16, 16), (16, 512));
+    }
+}
