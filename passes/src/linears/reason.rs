@@ -114,14 +114,23 @@ impl Step<'_> {
         }
     }
 
-    /// The name of the input of the step that an operand is.
+    /// The name of the input of the step that an operand is, whole if there is one, else a part of it: rows that are looked up
+    /// are activations where the other operand is a matrix of parameters.
     fn input_operand(&self, dot: &Dot) -> Option<String> {
         let entry = self.flow.frames[0].graph;
-        let inputs = dot.operands.iter().find_map(|&node| {
-            let shown = self.congruence.shown(self.congruence.key(node))?;
-            let mut inputs = entry.input_values();
-            inputs.position(|input| self.flow.node(0, input) == shown)
-        });
-        inputs.map(|input| self.input_name(input))
+        let inputs: Vec<(bool, usize)> = dot
+            .operands
+            .iter()
+            .filter_map(|&node| {
+                let shown = self.congruence.shown(self.congruence.key(node))?;
+                let mut inputs = entry.input_values();
+                let input = inputs.position(|input| self.flow.node(0, input) == shown)?;
+                let elements = |node| self.flow.shape(node).iter().product::<usize>();
+                Some((elements(node) == elements(shown), input))
+            })
+            .collect();
+        let whole = inputs.iter().find(|(is_whole, _)| *is_whole);
+        let found = whole.or(inputs.first());
+        found.map(|&(_, input)| self.input_name(input))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::loops::{Order, Surroundings};
 use super::matrix::{Axis, Layout, MatrixProduct, matrix_product};
-use super::notes::{Note, notes};
+use super::notes::{Note, in_vain, notes};
 use super::outcome::{Expanded, Kept, Outcome, Row, StayReason};
 use super::state::{Owner, Rounds, StateId, StatePurpose, StateUse, States, Subject};
 use crate::linears::{LinearId, Linears, Place, Product, Role, Side, ValueClass};
@@ -134,6 +134,7 @@ impl Decisions {
                 decisions.rows.push(Row { row, outcome });
             }
         }
+        decisions.notes.extend(in_vain(recipe, &decisions.rows));
         decisions
     }
 

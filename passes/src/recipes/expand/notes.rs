@@ -1,6 +1,7 @@
 //! What a recipe asks of a step in vain.
 
 use super::loops::Surroundings;
+use super::outcome::{Outcome, Row};
 use crate::linears::{LinearId, Linears, Role, Side};
 use crate::recipes::{Block, Fraction, Pattern, Recipe, names, preset};
 use std::fmt;
@@ -15,6 +16,11 @@ pub enum Note {
     Override(Pattern),
     /// The first or last blocks of layers are kept, and no name tells blocks.
     Blocks,
+    /// Nothing of the step is quantised.
+    Nothing {
+        /// The step's products of linears, all of which stay in high precision.
+        products: usize,
+    },
     /// The first or last layers are kept, and some linears are one for all layers.
     Loop {
         /// How many linears.
@@ -40,6 +46,13 @@ impl fmt::Display for Note {
             Self::Blocks => write!(
                 f,
                 "[keep] first_blocks, last_blocks: no linear's name tells its block; {unnamed}"
+            ),
+            Self::Nothing { products: 0 } => f.write_str(
+                "nothing is quantised: the step has no linear, a product of activations by a parameter that it updates",
+            ),
+            Self::Nothing { products } => write!(
+                f,
+                "nothing is quantised: all {products} products of linears stay in high precision; 'recipe explain' says why"
             ),
             Self::Loop { linears, rounds } => write!(
                 f,
@@ -81,6 +94,20 @@ pub(super) fn notes(
         notes.extend(looped(module, linears));
     }
     notes
+}
+
+/// Whether a recipe that quantises has met nothing to quantise.
+pub(super) fn in_vain(recipe: &Recipe, rows: &[Row]) -> Option<Note> {
+    let roles = [Role::Forward, Role::Dgrad, Role::Wgrad];
+    let products = roles.map(|role| recipe.products().get(role));
+    let operands = products.iter().flat_map(|product| product.operands());
+    let quantises = operands
+        .into_iter()
+        .any(|(_, operand)| operand.precision().scaling().is_some());
+    let is_scaled = |row: &Row| matches!(row.outcome, Outcome::Scaled(_));
+    (quantises && !rows.iter().any(is_scaled)).then_some(Note::Nothing {
+        products: rows.len(),
+    })
 }
 
 /// The linears whose weight is another one in each round of a loop; those of the longest loop, if there are several.

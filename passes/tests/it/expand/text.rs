@@ -123,7 +123,7 @@ fn notes(module: &Module, text: &str) -> Vec<String> {
 
 #[test]
 fn patterns_that_fit_no_linear_are_noted() {
-    let text = "extends = \"nvfp4\"\n[keep]\nnames = [\"w1\", \"*lm_head*\", \"w3\"]\n\
+    let text = "extends = \"nvfp4\"\n[keep]\nnames = [\"*lm_head*\", \"w3\"]\n\
                 [[override]]\nnames = [\"w2\", \"head\"]\nkeep = \"bf16\"\n";
     let names = "names are those that JAX's as_text(debug_info=True) gives, or arg0, arg1, …";
     assert_eq!(
@@ -143,6 +143,33 @@ fn patterns_that_fit_no_linear_are_noted() {
         )]
     );
     assert!(notes(&step(), "extends = \"nvfp4\"\n").is_empty());
+}
+
+#[test]
+fn a_recipe_that_quantises_nothing_is_noted() {
+    assert_eq!(
+        notes(
+            &step(),
+            "extends = \"nvfp4\"\n[keep]\nsmallest_dimension = 4096\n"
+        ),
+        [
+            "nothing is quantised: all 5 products of linears stay in high precision; 'recipe explain' says why"
+        ]
+    );
+    let untrained = crate::common::module(
+        "func.func public @main(%arg0: t<2x3xf32>, %arg1: t<3x4xf32>) -> t<2x4xf32> {
+           %0 = tsr.dot_general %arg0, %arg1 {lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [0], accumulator = f32} : (t<2x3xf32>, t<3x4xf32>) -> t<2x4xf32>
+           return %0 : t<2x4xf32>
+         }",
+    );
+    assert_eq!(
+        notes(&untrained, "extends = \"nvfp4\"\n"),
+        [
+            "nothing is quantised: the step has no linear, a product of activations by a parameter that it updates"
+        ]
+    );
+    // What quantises nothing anywhere has nothing to say.
+    assert!(notes(&untrained, "extends = \"bf16\"\n").is_empty());
 }
 
 #[test]
