@@ -377,6 +377,9 @@ Arguments, in the kernel's order:
   out:NAME:TYPE:SHAPE        the address of memory that nobody has written, e.g. out:c:f32:256x256
   inout:NAME:FILE#TENSOR     the address of a tensor that the kernel reads and writes
   inout:NAME:TYPE:SHAPE      the same, of zeros
+  tensormap:SETTINGS:MEMORY  a tensor map of one of these three in place of its address: box=64x32, the slowest dimension
+                             first, then as wanted swizzle=none|32|64|128|128_atom_32|128_atom_32_flip_8|128_atom_64,
+                             element=bf16 (or another of CUDA's types, 16u4_align8b for two a byte), fill=zero|nan
 
 The checker stops at accesses out of bounds or misaligned, at decisions by what was never written, at barriers that cannot
 be passed, and at what this machine does not model, each with the line of the text. With --schedules, outputs whose bits are

@@ -2,6 +2,7 @@
 
 mod argument;
 mod report;
+mod tensor_map;
 
 use super::arguments::EmulateArguments;
 use super::{output, print};
@@ -77,7 +78,7 @@ fn execute(
     let placed: Vec<Placed> = given
         .iter()
         .map(|argument| argument.place(&mut memory))
-        .collect();
+        .collect::<Result<_, _>>()?;
     let mut what = Launch::new(entry)
         .grid(arguments.grid.0)
         .block(arguments.block.0);

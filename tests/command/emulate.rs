@@ -145,3 +145,33 @@ fn a_text_that_is_no_module_is_refused_with_its_place() {
         outcome.stderr
     );
 }
+
+#[test]
+fn a_kernel_takes_tensor_maps() {
+    let folder = tempfile::tempdir().unwrap();
+    let (rows, columns) = (50, 72);
+    let x: Vec<f32> = (0..rows * columns).map(|i| i as f32).collect();
+    let file = folder.path().join("x.safetensors");
+    let x = Tensor::from_values([rows, columns], &x).unwrap();
+    tensors::write(&file, [("x", &x)]).unwrap();
+    let outputs = folder.path().join("y.safetensors");
+    let map = "tensormap:box=16x32,swizzle=128";
+    let [x, y] = [
+        format!("{map}:in:{}#x", file.display()),
+        format!("{map}:out:y:f32:{rows}x{columns}"),
+    ];
+    let mut flags = vec!["--entry", "negate", "--grid", "2", "--block", "96"];
+    flags.extend([
+        "--arg", &x, "--arg", &y, "--arg", "i32:72", "--arg", "i32:50",
+    ]);
+    flags.extend(["--schedules", "5", "--outputs", outputs.to_str().unwrap()]);
+    let kernel = basics().with_file_name("tensor.ptx");
+    let outcome = emulate(&kernel, &flags);
+    assert_eq!((outcome.code, &outcome.stderr[..]), (Some(0), ""));
+    let expected: Vec<f32> = (0..rows * columns).map(|i| -(i as f32)).collect();
+    let expected = Tensor::from_values([rows, columns], &expected).unwrap();
+    assert_eq!(
+        tensors::read(&outputs).unwrap(),
+        [("y".to_owned(), expected)]
+    );
+}

@@ -1,5 +1,6 @@
 //! A kernel's arguments as the command line has them: numbers, and tensors in global memory.
 
+use super::tensor_map::{Dense, MapSettings};
 use crate::Failure;
 use crate::checkpoint::Checkpoint;
 use std::path::Path;
@@ -8,11 +9,17 @@ use tessera_numerics::{ElementType, Tensor};
 use tessera_runtime::tensors;
 
 /// What `--arg` takes.
-pub(super) enum Argument {
+pub(super) struct Argument {
+    value: Value,
+    /// `tensormap:SETTINGS:MEMORY`: the kernel gets a map of the memory in place of its address.
+    map: Option<MapSettings>,
+}
+
+enum Value {
     /// `TYPE:VALUE`: a number, in its bytes.
     Number(Vec<u8>),
     /// `in:FILE#TENSOR`: the address of a tensor's bytes.
-    Input(Vec<u8>),
+    Input(Vec<u8>, Dense),
     /// `out:NAME:TYPE:SHAPE`: the address of memory that nobody has written.
     Output(String, Tensor),
     /// `inout:NAME:FILE#TENSOR`, or `inout:NAME:TYPE:SHAPE` for zeros: the address of a tensor that is read and written.
@@ -35,65 +42,99 @@ pub(super) struct Output {
 }
 
 /// The forms, as an error tells them.
-const FORMS: &str = "TYPE:VALUE, in:FILE#TENSOR, out:NAME:TYPE:SHAPE, inout:NAME:FILE#TENSOR or inout:NAME:TYPE:SHAPE";
+const FORMS: &str = "TYPE:VALUE, in:FILE#TENSOR, out:NAME:TYPE:SHAPE, inout:NAME:FILE#TENSOR, inout:NAME:TYPE:SHAPE or \
+                     tensormap:box=SHAPE:MEMORY";
 
 impl Argument {
     /// Reads a form.
     pub fn read(text: &str) -> Result<Self, Failure> {
         let refuse = |reason: String| Failure::error(format!("--arg '{text}': {reason}"));
-        let Some((kind, rest)) = text.split_once(':') else {
-            return Err(refuse(format!("expected {FORMS}")));
+        let Some(rest) = text.strip_prefix("tensormap:") else {
+            let value = Value::read(text).map_err(refuse)?;
+            return Ok(Self { value, map: None });
         };
-        match kind {
-            "in" => Ok(Self::Input(bytes_of(rest).map_err(refuse)?)),
-            "out" | "inout" => {
-                let Some((name, what)) = rest.split_once(':') else {
-                    return Err(refuse(format!("expected {FORMS}")));
-                };
-                if kind == "inout" && what.contains('#') {
-                    let tensor = tensor_of(what).map_err(refuse)?;
-                    return Ok(Self::InOut(name.to_owned(), tensor));
-                }
-                let tensor = zeros(what).map_err(refuse)?;
-                match kind {
-                    "out" => Ok(Self::Output(name.to_owned(), tensor)),
-                    _ => Ok(Self::InOut(name.to_owned(), tensor)),
-                }
-            }
-            _ => Ok(Self::Number(number(kind, rest).map_err(refuse)?)),
+        let (settings, memory) = rest
+            .split_once(':')
+            .ok_or_else(|| refuse(format!("expected {FORMS}")))?;
+        let map = MapSettings::read(settings).map_err(refuse)?;
+        let value = Value::read(memory).map_err(refuse)?;
+        if let Value::Number(_) = value {
+            let reason = "expected in:…, out:… or inout:… behind a tensor map's settings";
+            return Err(refuse(reason.to_owned()));
         }
+        Ok(Self {
+            value,
+            map: Some(map),
+        })
     }
 
     /// The name that it is written out by.
     fn name(&self) -> Option<&str> {
-        match self {
-            Self::Output(name, _) | Self::InOut(name, _) => Some(name),
-            Self::Number(_) | Self::Input(_) => None,
+        match &self.value {
+            Value::Output(name, _) | Value::InOut(name, _) => Some(name),
+            Value::Number(_) | Value::Input(..) => None,
         }
     }
 
     /// Puts what it points to into memory.
-    pub fn place(&self, memory: &mut Global) -> Placed<'_> {
-        let (address, output) = match self {
-            Self::Number(bytes) => {
-                return Placed {
+    ///
+    /// # Errors
+    /// There is no such tensor map.
+    pub fn place(&self, memory: &mut Global) -> Result<Placed<'_>, Failure> {
+        let dense = |tensor: &Tensor| Dense::of(tensor.shape(), tensor.element());
+        let (address, map, output) = match &self.value {
+            Value::Number(bytes) => {
+                return Ok(Placed {
                     bytes: bytes.clone(),
                     output: None,
-                };
+                });
             }
-            Self::Input(bytes) => (memory.allocate_with(bytes.clone()), None),
-            Self::Output(name, tensor) => {
+            Value::Input(bytes, tensor) => {
+                let address = memory.allocate_with(bytes.clone());
+                (address, self.mapped(address, tensor), None)
+            }
+            Value::Output(name, tensor) => {
                 let address = memory.allocate(tensor.bytes().len());
-                (address, Some((&name[..], tensor, address)))
+                let map = self.mapped(address, &dense(tensor));
+                (address, map, Some((&name[..], tensor, address)))
             }
-            Self::InOut(name, tensor) => {
+            Value::InOut(name, tensor) => {
                 let address = memory.allocate_with(tensor.bytes().to_vec());
-                (address, Some((&name[..], tensor, address)))
+                let map = self.mapped(address, &dense(tensor));
+                (address, map, Some((&name[..], tensor, address)))
             }
         };
-        Placed {
-            bytes: address.to_le_bytes().to_vec(),
-            output,
+        let bytes = match map {
+            None => address.to_le_bytes().to_vec(),
+            Some(map) => {
+                map.map_err(|reason| Failure::error(format!("--arg tensormap: {reason}")))?
+            }
+        };
+        Ok(Placed { bytes, output })
+    }
+
+    fn mapped(&self, address: u64, tensor: &Dense) -> Option<Result<Vec<u8>, String>> {
+        let map = self.map.as_ref()?;
+        Some(map.encode(address, tensor))
+    }
+}
+
+impl Value {
+    fn read(text: &str) -> Result<Self, String> {
+        let wrong = || format!("expected {FORMS}");
+        let (kind, rest) = text.split_once(':').ok_or_else(wrong)?;
+        match kind {
+            "in" => input(rest),
+            "out" | "inout" => {
+                let (name, what) = rest.split_once(':').ok_or_else(wrong)?;
+                let name = name.to_owned();
+                match kind {
+                    "out" => Ok(Self::Output(name, zeros(what)?)),
+                    _ if what.contains('#') => Ok(Self::InOut(name, tensor_of(what)?)),
+                    _ => Ok(Self::InOut(name, zeros(what)?)),
+                }
+            }
+            _ => Ok(Self::Number(number(kind, rest)?)),
         }
     }
 }
@@ -143,14 +184,15 @@ pub(super) fn written(outputs: Vec<Output>) -> Vec<(String, Tensor)> {
 }
 
 /// The bytes of `FILE#TENSOR`, whatever its elements are.
-fn bytes_of(place: &str) -> Result<Vec<u8>, String> {
+fn input(place: &str) -> Result<Value, String> {
     let (file, name) = place
         .rsplit_once('#')
         .ok_or_else(|| "expected FILE#TENSOR".to_owned())?;
     let checkpoint = Checkpoint::open(Path::new(file)).map_err(|failure| failure.to_string())?;
     let entry = checkpoint.entry(name);
     let entry = entry.ok_or_else(|| format!("{file} has no tensor '{name}'"))?;
-    Ok(entry.bytes.to_vec())
+    let dense = Dense::of_file(entry.shape, entry.bytes.len(), entry.dtype);
+    Ok(Value::Input(entry.bytes.to_vec(), dense))
 }
 
 /// The tensor of `FILE#TENSOR`.
