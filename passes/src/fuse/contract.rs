@@ -336,7 +336,7 @@ impl Domain {
                 }
                 Some(first) => {
                     let same = first.shape == shape && first.reduced == reduced;
-                    if !same || family == Family::Column || first.family == Family::Column {
+                    if !same || family != first.family {
                         return Err("reductions that do not go together");
                     }
                 }

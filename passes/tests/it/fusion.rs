@@ -167,6 +167,29 @@ fn a_reduction_of_slow_dimensions_is_a_column_kernel_with_what_is_around_it() {
 }
 
 #[test]
+fn what_is_reduced_of_the_same_columns_is_one_kernel() {
+    let reduced =
+        |name: &str, function: &str| reduce(name, "%arg0", "4x6x8xf32", "6x8xf32", "0", function);
+    let source = format!(
+        "(%arg0: t<4x6x8xf32>) -> (t<6x8xf32>, t<6x8xf32>) {{
+           {}
+           {}
+           {}
+           %range = tsr.subtract %largest, %smallest : t<6x8xf32>
+           %share = tsr.divide %range, %sum : t<6x8xf32>
+           return %share, %sum : t<6x8xf32>, t<6x8xf32>
+         }}",
+        reduced("sum", "add"),
+        reduced("largest", "maximum"),
+        reduced("smallest", "minimum")
+    );
+    assert_eq!(
+        fused(&source),
+        ["Column: reduce reduce reduce subtract divide"]
+    );
+}
+
+#[test]
 fn a_transpose_puts_reduced_dimensions_last_where_the_fastest_is_one_of_them() {
     let source = format!(
         "(%arg0: t<4x6x8xf32>) -> t<6xf32> {{

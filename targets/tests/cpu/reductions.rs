@@ -372,6 +372,44 @@ fn any_body_is_applied_in_order() {
     check(cases);
 }
 
+/// The range and the largest of a column, and the greatest by comparison, which lets NaN pass.
+#[test]
+fn several_reductions_of_columns() {
+    let mut random = Random(29);
+    let mut cases = Vec::new();
+    for shape in [[70, 9], [9, 65], [6, 200], [3, 1025], [0, 5]] {
+        let (t, r) = (dims(&shape), dims(&shape[1..]));
+        let body = format!(
+            "func.func @range(%x: tensor<{t}f32>) -> (tensor<{r}f32>, tensor<{r}f32>, tensor<{r}f32>) {{
+               %low = tsr.constant {{value = dense<0xFF800000>}} : tensor<f32>
+               %high = tsr.constant {{value = dense<0x7F800000>}} : tensor<f32>
+               {}
+               {}
+               %0 = tsr.reduce %x, %low {{dimensions = [0]}} : (tensor<{t}f32>, tensor<f32>) -> tensor<{r}f32> {{
+               ^body(%a: tensor<f32>, %b: tensor<f32>):
+                 %g = tsr.compare %b, %a {{direction = GT, compare_type = FLOAT}} : (tensor<f32>, tensor<f32>) -> tensor<i1>
+                 %v = tsr.select %g, %b, %a : (tensor<i1>, tensor<f32>, tensor<f32>) -> tensor<f32>
+                 tsr.return %v : tensor<f32>
+               }}
+               %d = tsr.subtract %l, %s : tensor<{r}f32>
+               return %d, %l, %0 : tensor<{r}f32>, tensor<{r}f32>, tensor<{r}f32>
+             }}",
+            reduce("%l", "maximum", "%x", "%low", ElementType::F32, &shape, &[0]),
+            reduce("%s", "minimum", "%x", "%high", ElementType::F32, &shape, &[0]),
+        );
+        let x = random.tensor(ElementType::F32, &shape);
+        let mut values = x.values::<f32>().unwrap();
+        let places = values.len();
+        cases.push(Case::new(Family::Column, &body, vec![x]));
+        for place in [places / 3, places / 2].into_iter().filter(|_| places > 0) {
+            values[place] = f32::NAN;
+        }
+        let x = Tensor::from_values(shape, &values).unwrap();
+        cases.push(Case::new(Family::Column, &body, vec![x]));
+    }
+    check(cases);
+}
+
 /// A bias gradient with what goes before and after, over broadcast and transposed operands.
 #[test]
 fn a_column_kernel_computes_before_and_after() {

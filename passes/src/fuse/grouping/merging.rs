@@ -53,8 +53,8 @@ impl Grouping<'_> {
         (after <= before && has_parallel_rows(&candidate)).then_some(candidate)
     }
 
-    /// Merges groups that read the same elements of a value at the same places, the quantisations of one value, and all
-    /// that compute scalars.
+    /// Merges groups that read the same elements of a value at the same places, the quantisations of one value, what is
+    /// reduced of its columns, and all that compute scalars.
     pub(super) fn merge_siblings(&mut self) {
         const WALKS: &[Family] = &[Family::Loop, Family::Row];
         for value in self.graph.values() {
@@ -62,20 +62,30 @@ impl Grouping<'_> {
             if value_type.shape().is_empty() {
                 continue;
             }
-            for families in [WALKS, &[Family::Quantize]] {
-                let is_large = value_type.byte_size() > LAUNCH as usize;
-                if is_large || families == [Family::Quantize] {
-                    let readers = self.readers[value.index()].iter().copied().collect();
-                    self.merge_pairs(readers, value_type.shape(), families);
-                }
+            let shape = value_type.shape();
+            let is_large = value_type.byte_size() > LAUNCH as usize;
+            // Columns may be those of a transpose.
+            let passes: [(_, &[Family], _); 3] = [
+                (Some(shape), WALKS, is_large),
+                (Some(shape), &[Family::Quantize], true),
+                (None, &[Family::Column], true),
+            ];
+            for (shape, families, _) in passes.into_iter().filter(|&(.., tried)| tried) {
+                let readers = self.readers[value.index()].iter().copied().collect();
+                self.merge_pairs(readers, shape, families);
             }
         }
         let all = (0..self.groups.len()).filter(|&id| self.groups[id].is_some());
-        self.merge_pairs(all.map(GroupId).collect(), &[], WALKS);
+        self.merge_pairs(all.map(GroupId).collect(), Some(&[]), WALKS);
     }
 
-    /// Merges those of the groups that walk over that shape in one of those families, as far as they may.
-    pub(super) fn merge_pairs(&mut self, ids: Vec<GroupId>, shape: &[usize], families: &[Family]) {
+    /// Merges those of the groups that walk over that shape, or any, in one of those families, as far as they may.
+    pub(super) fn merge_pairs(
+        &mut self,
+        ids: Vec<GroupId>,
+        shape: Option<&[usize]>,
+        families: &[Family],
+    ) {
         let mut into: Option<GroupId> = None;
         for id in ids {
             let Some(group) = &self.groups[id.0] else {
@@ -84,9 +94,8 @@ impl Grouping<'_> {
             let Ok(analysis) = analyse(self.graph, &group.members, &group.exports) else {
                 continue;
             };
-            let mergeable =
-                group.is_kernel && families.contains(&analysis.family) && analysis.domain == shape;
-            if !mergeable {
+            let is_walked = shape.is_none_or(|shape| analysis.domain == shape);
+            if !group.is_kernel || !families.contains(&analysis.family) || !is_walked {
                 continue;
             }
             let Some(first) = into else {

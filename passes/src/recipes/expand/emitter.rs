@@ -9,8 +9,8 @@ use super::state::StateId;
 use crate::recipes::{HighPrecision, MeanSplit, OperandPrecision, Scaling, SpectralSplit};
 use std::collections::HashMap;
 use tessera_ir::{
-    Builder, Constraint, DotDimensionNumbers, ElementType, OpError, QuantizeOperands, TensorType,
-    ValueId,
+    Builder, ComparisonDirection, Constraint, DotDimensionNumbers, ElementType, OpError,
+    QuantizeOperands, TensorType, ValueId,
 };
 use tessera_numerics::{Quantization, ScaleLayout, ScaledType};
 
@@ -87,6 +87,8 @@ pub(super) struct Made {
     pub numbers: HashMap<(ValueId, ElementType), ValueId>,
     pub rotated: HashMap<(ValueId, Rotation, usize), ValueId>,
     pub means: Vec<(MeanKey, Mean)>,
+    /// Of residuals without NaN that the mean has not, what they are residuals of, in f32, and the mean.
+    pub centred: HashMap<ValueId, (ValueId, ValueId)>,
     pub group_means: HashMap<GroupMeansKey, GroupMeans>,
     pub spectra: Vec<(SpectralKey, Spectral)>,
 }
@@ -139,12 +141,44 @@ impl Emitter {
         if let Some(&made) = self.made.amax.get(&x) {
             return Ok(made);
         }
-        let magnitudes = self.b.abs(x)?;
-        let all: Vec<usize> = (0..self.shape(x).len()).collect();
+        let magnitudes = match self.made.centred.get(&x) {
+            Some(&(whole, mean)) => self.centred_magnitudes(whole, mean)?,
+            None => self.b.abs(x)?,
+        };
+        let all: Vec<usize> = (0..self.shape(magnitudes).len()).collect();
         let largest = self.b.reduce_max(magnitudes, &all)?;
         let made = self.f32(largest)?;
         self.made.amax.insert(x, made);
         Ok(made)
+    }
+
+    /// The largest magnitude of each column of M − 1 μ, of matrices M of at least a row, exactly: since rounding keeps the
+    /// order of numbers, it is that of the column's largest number less μ, or of its smallest. Of both, a comparison lets NaN
+    /// pass by; a μ that is then NaN makes it up. So there is no pass over M − 1 μ, and one over M gives all that is asked of
+    /// its columns.
+    fn centred_magnitudes(&mut self, whole: ValueId, mean: ValueId) -> Result<ValueId, OpError> {
+        let largest = self.extreme(whole, ComparisonDirection::Gt, f64::NEG_INFINITY)?;
+        let smallest = self.extreme(whole, ComparisonDirection::Lt, f64::INFINITY)?;
+        let above = self.b.subtract(largest, mean)?;
+        let below = self.b.subtract(smallest, mean)?;
+        let (above, below) = (self.b.abs(above)?, self.b.abs(below)?);
+        self.b.maximum(above, below)
+    }
+
+    /// Of each column the number that is before all others in a direction, or the last place there is.
+    fn extreme(
+        &mut self,
+        x: ValueId,
+        direction: ComparisonDirection,
+        last: f64,
+    ) -> Result<ValueId, OpError> {
+        let init = self.splat(last, &[])?;
+        let rows = self.shape(x).len() - 2;
+        let reduced = self.b.reduce(&[x], &[init], &[rows], |b, best, found| {
+            let is_better = b.compare(found[0], best[0], direction)?;
+            Ok(vec![b.select(is_better, found[0], best[0])?])
+        })?;
+        Ok(reduced[0])
     }
 
     /// A tensor quantised in blocks along a dimension. Equal quantisations are one, random ones too: that is one site.
@@ -240,5 +274,64 @@ impl Emitter {
         let batch = shape.len() - 2;
         let dimensions: Vec<usize> = (0..batch).chain([batch + along]).collect();
         self.b.broadcast_in_dim(vector, &dimensions, shape)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipes::Precision;
+    use tessera_interpreter::evaluate;
+    use tessera_ir::{Input, Module, Tensor};
+
+    /// The largest magnitude of a column of three numbers less its mean, as it is found and by definition.
+    fn largest_magnitudes(part: HighPrecision) -> Module {
+        let x = Input::new(TensorType::new(ElementType::F32, [3, 1]));
+        let (b, [x]) = Builder::new("main", [x]);
+        let mut e = Emitter::new(b, Scope::default());
+        let split = MeanSplit {
+            precision: Precision::High(HighPrecision::Bf16),
+            gate: None,
+        };
+        let part = OperandPrecision::High(part);
+        let mean = e.mean(x, &split, part, None, &mut Sites::new(0)).unwrap();
+        let found = e.amax(mean.residual).unwrap();
+        let magnitudes = e.b.abs(mean.residual).unwrap();
+        let defined = e.b.reduce_max(magnitudes, &[0, 1]).unwrap();
+        let mut module = Module::new(None);
+        module.insert(e.b.finish([found, defined]));
+        module
+    }
+
+    #[test]
+    fn the_largest_magnitude_of_a_residual_is_exact() {
+        let special = [
+            1.5,
+            -2.25,
+            0.0,
+            -0.0,
+            1e-40,
+            16_777_217.0,
+            f32::MAX,
+            f32::MIN,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::NAN,
+            -f32::NAN,
+        ];
+        for part in [HighPrecision::F32, HighPrecision::Bf16] {
+            let module = largest_magnitudes(part);
+            for place in 0..special.len().pow(3) {
+                let column = [144, 12, 1].map(|step| special[place / step % 12]);
+                let x = Tensor::from_values([3, 1], &column).unwrap();
+                let results = evaluate(&module, module.entry().unwrap(), &[x]).unwrap();
+                let [found, defined] = [0, 1].map(|n| results[n].values::<f32>().unwrap()[0]);
+                let are_same = found.to_bits() == defined.to_bits();
+                assert!(
+                    are_same || found.is_nan() && defined.is_nan(),
+                    "{column:?}: {found}, by definition {defined}"
+                );
+            }
+        }
     }
 }

@@ -77,6 +77,10 @@ impl Emitter {
         }
         let rows = self.repeated(mean, 1, &shape)?;
         let residual = self.b.subtract(wide, rows)?;
+        // Rounded to a high precision, and times 0 or 1, a NaN of the mean stays one.
+        if matches!(part, OperandPrecision::High(_)) && !shape.contains(&0) {
+            self.made.centred.insert(residual, (wide, mean));
+        }
         let made = Mean {
             mean,
             scaled,

@@ -1,4 +1,4 @@
-//! The column family: a reduction in which the fastest dimension stays.
+//! The column family: reductions of the same dimensions, of which the fastest is none.
 //!
 //! A unit of work is a run of neighbouring columns. Its accumulators, one a column, stand next to each other, so that an
 //! element of each column is added in one vector instruction, and memory is read in runs. Every column is reduced in
@@ -21,20 +21,22 @@ const UNROLL: i64 = 4;
 pub fn emit<'c, 'g>(emission: &mut Emission<'c, 'g>) -> Result<Division, Unsupported> {
     let graph = &emission.kernel.body;
     let mut reductions = Reduction::all(graph);
-    let Some(mut reduction) = reductions.pop() else {
+    let Some(reduction) = reductions.first() else {
         return super::r#loop::emit(emission);
     };
-    if !reductions.is_empty() {
+    let (shape, dimensions) = (reduction.shape(graph), reduction.dimensions);
+    let other = (reductions.iter())
+        .find(|other| other.shape(graph) != shape || !is_permutation(other.dimensions, dimensions));
+    if let Some(other) = other {
         return Err(Unsupported::new(
-            reduction.operation,
-            "is not the only reduction of a column kernel",
+            other.operation,
+            "reduces other dimensions than the first reduction of a column kernel",
         ));
     }
-    let shape = reduction.shape(graph);
     let kept: Vec<usize> = (0..shape.len())
-        .filter(|d| !reduction.dimensions.contains(d))
+        .filter(|d| !dimensions.contains(d))
         .collect();
-    let layout = Layout::choose(emission, shape, &kept, &reduction)?;
+    let layout = Layout::choose(emission, shape, &kept, reduction)?;
     if layout.columns == 0 || extent(&layout.outer_shape) == 0 {
         return Ok(Division::EMPTY);
     }
@@ -43,7 +45,9 @@ pub fn emit<'c, 'g>(emission: &mut Emission<'c, 'g>) -> Result<Division, Unsuppo
         .clamp(LEAST_COLUMNS, MOST_COLUMNS)
         .min(layout.columns);
     let runs = ceil_div(layout.columns, width);
-    reduction.reserve(emission, width);
+    for reduction in &mut reductions {
+        reduction.reserve(emission, width);
+    }
     let units = outer * runs;
     emission.for_each_unit(units, 1, |emission, unit| {
         let at = index::delinearize(&unit.quotient(runs), &layout.outer_shape);
@@ -54,15 +58,15 @@ pub fn emit<'c, 'g>(emission: &mut Emission<'c, 'g>) -> Result<Division, Unsuppo
             first,
             width,
         };
-        run.reduce(emission, &reduction)
+        run.reduce(emission, &reductions)
     })?;
-    let reduced: i64 = reduction
-        .dimensions
-        .iter()
-        .map(|&d| shape[d] as i64)
-        .product();
+    let reduced: i64 = (dimensions.iter()).map(|&d| shape[d] as i64).product();
     let element = work::nanoseconds_per_element(graph);
     Ok(Division::new(units, element * (width * reduced) as f64))
+}
+
+fn is_permutation(dimensions: &[usize], others: &[usize]) -> bool {
+    dimensions.len() == others.len() && dimensions.iter().all(|d| others.contains(d))
 }
 
 /// What stands where in the inputs' shape.
@@ -178,19 +182,21 @@ impl Run<'_> {
     fn reduce<'c, 'g>(
         &self,
         emission: &mut Emission<'c, 'g>,
-        reduction: &Reduction<'c, 'g>,
+        reductions: &[Reduction<'c, 'g>],
     ) -> Result<(), Unsupported> {
         self.for_each_column(emission, |emission, column| {
-            reduction.set_inits(emission, column)
+            (reductions.iter()).try_for_each(|reduction| reduction.set_inits(emission, column))
         })?;
-        self.rows(emission, reduction, &[])?;
+        self.rows(emission, reductions, &[])?;
         let numbers: Vec<usize> = (0..emission.results.len()).collect();
         self.for_each_column(emission, |emission, column| {
             let number = self.first.plus(column);
             let (_, result) = self.layout.indices(&self.at, &[], &number);
-            let accumulators = reduction.accumulators(emission, column);
-            let rounded = reduction.round(emission, accumulators);
-            reduction.provide(emission, &result, rounded);
+            for reduction in reductions {
+                let accumulators = reduction.accumulators(emission, column);
+                let rounded = reduction.round(emission, accumulators);
+                reduction.provide(emission, &result, rounded);
+            }
             emission.store_results(&numbers, &result)
         })
     }
@@ -199,7 +205,7 @@ impl Run<'_> {
     fn rows<'c, 'g>(
         &self,
         emission: &mut Emission<'c, 'g>,
-        reduction: &Reduction<'c, 'g>,
+        reductions: &[Reduction<'c, 'g>],
         reduced: &[Expression],
     ) -> Result<(), Unsupported> {
         let layout = self.layout;
@@ -210,26 +216,26 @@ impl Run<'_> {
         };
         let left = layout.reduced.len() - reduced.len();
         if left == 0 {
-            return self.step(emission, reduction, &[reduced.to_vec()]);
+            return self.step(emission, reductions, &[reduced.to_vec()]);
         }
         let extent = layout.shape[layout.reduced[reduced.len()]] as i64;
         if left > 1 {
             return emission.for_range(extent, None, |emission, index| {
-                self.rows(emission, reduction, &next(index))
+                self.rows(emission, reductions, &next(index))
             });
         }
         emission.for_range(extent / UNROLL, None, |emission, group| {
             let group: Vec<_> = (0..UNROLL)
                 .map(|i| next(group.times(UNROLL).plus_constant(i)))
                 .collect();
-            self.step(emission, reduction, &group)
+            self.step(emission, reductions, &group)
         })?;
         let rest: Vec<_> = (extent / UNROLL * UNROLL..extent)
             .map(|i| next(Expression::constant(i)))
             .collect();
         match rest.len() {
             0 => Ok(()),
-            _ => self.step(emission, reduction, &rest),
+            _ => self.step(emission, reductions, &rest),
         }
     }
 
@@ -237,17 +243,23 @@ impl Run<'_> {
     fn step<'c, 'g>(
         &self,
         emission: &mut Emission<'c, 'g>,
-        reduction: &Reduction<'c, 'g>,
+        reductions: &[Reduction<'c, 'g>],
         rows: &[Vec<Expression>],
     ) -> Result<(), Unsupported> {
         self.for_each_column(emission, |emission, column| {
             let number = self.first.plus(column);
-            let mut accumulators = reduction.accumulators(emission, column);
+            let mut accumulators: Vec<_> = (reductions.iter())
+                .map(|reduction| reduction.accumulators(emission, column))
+                .collect();
             for row in rows {
                 let (element, _) = self.layout.indices(&self.at, row, &number);
-                accumulators = reduction.step(emission, &accumulators, &element)?;
+                for (reduction, accumulators) in reductions.iter().zip(&mut accumulators) {
+                    *accumulators = reduction.step(emission, accumulators, &element)?;
+                }
             }
-            reduction.set(emission, column, &accumulators);
+            for (reduction, accumulators) in reductions.iter().zip(&accumulators) {
+                reduction.set(emission, column, accumulators);
+            }
             Ok(())
         })
     }
