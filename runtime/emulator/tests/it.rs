@@ -16,6 +16,8 @@ mod instructions;
 mod malformed;
 #[path = "it/tcgen05.rs"]
 mod tcgen05;
+#[path = "it/tcgen05_kernels.rs"]
+mod tcgen05_kernels;
 #[path = "it/tcgen05_triton.rs"]
 mod tcgen05_triton;
 #[path = "it/tensor.rs"]

@@ -73,7 +73,7 @@ impl Context<'_> {
         if self.early.take() {
             self.found.push(Fault {
                 kind: FindingKind::Registers {
-                    reason: "are used, and belong to a wgmma that is not waited for",
+                    reason: "are used, and belong to a wgmma or tcgen05.ld that is not waited for",
                 },
                 lane: active.trailing_zeros() & 31,
             });

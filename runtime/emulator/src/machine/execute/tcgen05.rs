@@ -93,12 +93,10 @@ impl Context<'_> {
                 destinations,
             } => {
                 let first = self.quadrant(frame, address, *fragment)?;
-                let unknown = Lanes {
-                    written: 0,
-                    ..Lanes::splat(UNKNOWN)
-                };
-                for &destination in destinations {
-                    self.set(frame, destination, u32::MAX, &unknown);
+                for &register in destinations.iter().flatten() {
+                    // Of one that is held already, an earlier load's: it is used too early.
+                    self.set(frame, Some(register), 0, &Lanes::splat(0));
+                    self.warp.hold(frame, register);
                 }
                 let pending = Pending::Load {
                     fragment: *fragment,
@@ -307,10 +305,6 @@ impl Context<'_> {
                     frame,
                     destinations,
                 } if loads => {
-                    let is_there = self.warp.frames.get(frame).is_some_and(|own| {
-                        own.as_ref()
-                            .is_some_and(|own| own.function == origin.function)
-                    });
                     for (register, &destination) in destinations.iter().enumerate() {
                         let mut lanes = Lanes::splat(0);
                         for lane in 0..32 {
@@ -321,8 +315,8 @@ impl Context<'_> {
                             lanes.values[lane as usize] = u64::from(value);
                             lanes.written &= !(u32::from(!written) << lane);
                         }
-                        if is_there {
-                            self.set(frame, destination, u32::MAX, &lanes);
+                        if let Some(register) = destination {
+                            self.warp.give(frame, register, &lanes);
                         }
                     }
                 }
@@ -579,8 +573,6 @@ impl Context<'_> {
 }
 
 const TENSOR_ADDRESS: &str = "an address of tensor memory";
-/// What a register reads as whose load was not waited for.
-const UNKNOWN: u64 = 0xfbfb_fbfb;
 /// The written bytes of a word whose lower half is.
 const HALF: u8 = 0b0011;
 
