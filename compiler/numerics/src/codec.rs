@@ -55,6 +55,12 @@ impl ElementFormat {
         }
     }
 
+    /// The least normal number: below it the distance between neighbours stays the same.
+    pub const fn least_normal(self) -> f32 {
+        let exponent = 1 - self.layout().bias;
+        f32::from_bits(((127 + exponent) as u32) << 23)
+    }
+
     /// The exponent of the largest finite number: the largest power of two is 2 to it.
     pub const fn largest_exponent(self) -> i32 {
         match self {

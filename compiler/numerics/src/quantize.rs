@@ -14,7 +14,8 @@ mod four_over_six;
 mod ms_eden;
 mod scale;
 
-pub(crate) use scale::TensorScale;
+pub(crate) use four_over_six::RANGE as FOUR_OVER_SIX_RANGE;
+pub(crate) use scale::{TORCHAO_SCALE_LEAST, TensorScale};
 
 use crate::{
     BlockShape, ElementFormat, Quantization, RandomStream, Rounding, ScaleRule, ScaledTensor,

@@ -4,17 +4,21 @@
 //! for the forward product and along its columns for the weight's gradient, and may subtract a mean from each column on
 //! the way. A [`QuantizerJob`] is one execution, divided into parts that threads may run at once.
 //!
-//! nvfp4 by `te` and mxfp4 by `rceil`, rounded to nearest or stochastically, go through [`kernel`]'s tiles; for this
-//! the input is seen as matrices whose rows or columns the blocks run along. Everything else is computed by definition.
+//! The input is seen as matrices whose rows or columns the blocks run along, and [`kernel`] makes every format by every
+//! rule of them tile by tile. By definition are computed: MS-EDEN; square blocks by `four_over_six`; stochastic rounding of
+//! rows without padding that are no whole number of groups of sixteen; and blocks along an axis that is neither the rows'
+//! nor the columns'.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod elements;
 mod kernel;
-mod lanes;
 mod largest;
 mod rotation;
+mod rounding;
+mod scales;
 mod sink;
 mod source;
 mod vector;
@@ -24,14 +28,13 @@ pub use rotation::HadamardTransform;
 
 use crate::quantize::{QuantizeError, TensorScale, check, quantize};
 use crate::simd::SimdLevel;
-use crate::{BlockShape, Format, Quantization, RandomStream, Rounding, ScaleLayout, ScaleRule};
-use kernel::{Direction, Encoding, ScaleMaker, quantize_tile};
+use crate::{BlockShape, Quantization, RandomStream, Rounding, ScaleLayout, ScaleRule};
+use kernel::{Direction, Encoding, Scratch, quantize_tile};
+use scales::ScaleMaker;
 use sink::Sink;
-use source::{Ahead, Place, Source, TILE_COLUMNS, TILE_ROWS};
+use source::{Ahead, Place, Source, TILE_COLUMNS, TILE_ROWS, patch_rows, run};
 use std::ops::Range;
-
-/// The elements of a stripe of whole rows.
-const STRIPE: usize = 1 << 14;
+use vector::LANES;
 
 /// Several quantisations of one input.
 #[derive(Clone, Debug)]
@@ -43,14 +46,13 @@ pub struct Quantizer {
     level: SimdLevel,
 }
 
-/// The input as `count` matrices of `rows` × `columns`, cut into tiles of the given size.
+/// The input as `count` matrices of `rows` × `columns`, cut into tiles of so many rows.
 #[derive(Clone, Copy, Debug)]
 struct View {
     count: usize,
     rows: usize,
     columns: usize,
     tile_rows: usize,
-    tile_columns: usize,
 }
 
 /// What one execution takes.
@@ -286,31 +288,34 @@ fn view(shape: &[usize], quantizations: &[Quantization]) -> (View, Vec<Option<Di
                 .then_some(Direction::Columns)
         }
     });
-    // Tiles that are as high as may be write whole cache lines in both directions; rows alone are read whole.
-    let has_square = types.clone().any(|one| one.blocks() == BlockShape::Square);
-    let (tile_rows, tile_columns) = if needs_columns || has_square {
-        (TILE_ROWS, TILE_COLUMNS)
+    // Tiles that are as high as may be write whole cache lines along the columns.
+    let tile_rows = if needs_columns {
+        TILE_ROWS
     } else {
-        let rows = STRIPE / columns.max(1);
-        (rows.clamp(1, TILE_ROWS), columns.max(1))
+        patch_rows(run(columns))
     };
     let view = View {
         count,
         rows,
         columns,
         tile_rows,
-        tile_columns,
     };
     (view, directions.collect())
 }
 
 /// Whether the tiles' kernels make that tensor.
 fn is_fast(quantization: &Quantization) -> bool {
-    let is_rule = matches!(
-        (quantization.scaled_type().format(), quantization.rule()),
-        (Format::Nvfp4, ScaleRule::Te) | (Format::Mxfp4, ScaleRule::Rceil)
-    );
-    is_rule && quantization.rounding() != Rounding::MsEden
+    let scaled_type = quantization.scaled_type();
+    match quantization.rounding() {
+        Rounding::MsEden => return false,
+        // Random words are those of whole groups.
+        Rounding::Stochastic if !scaled_type.padded_columns().is_multiple_of(LANES) => {
+            return false;
+        }
+        Rounding::Stochastic | Rounding::NearestEven => {}
+    }
+    // The errors of a square block are added in the order of their size.
+    scaled_type.blocks() == BlockShape::Vector || quantization.rule() != ScaleRule::FourOverSix
 }
 
 fn encoding(
@@ -319,16 +324,9 @@ fn encoding(
     scale: TensorScale,
     draw: QuantizerDraw,
 ) -> Encoding {
-    let scales = if quantization.scaled_type().format().has_tensor_scale() {
-        ScaleMaker::TransformerEngine {
-            encode: scale.encode * (1.0 / 6.0),
-            decode: 1.0 / scale.encode,
-        }
-    } else {
-        ScaleMaker::Rceil
-    };
     Encoding {
-        scales,
+        element: quantization.scaled_type().format().element(),
+        scales: ScaleMaker::new(quantization, scale),
         random: draw.stream.filter(|_| quantization.rounding().is_random()),
         blocks: quantization.scaled_type().blocks(),
         direction,
@@ -471,11 +469,10 @@ impl View {
         level: SimdLevel,
     ) {
         // Repeated, where a row is several times as long as there are means.
-        let padding = std::iter::repeat_n(0.0, TILE_COLUMNS);
-        let mean: Option<Vec<f32>> = input.mean.map(|mean| {
-            let mean = mean.iter().copied().cycle();
-            mean.take(self.columns).chain(padding).collect()
-        });
+        let mean: Option<Vec<f32>> = input
+            .mean
+            .map(|mean| mean.iter().copied().cycle().take(self.columns).collect());
+        let mut scratch = Scratch::new(outputs);
         let per_matrix = self.rows.div_ceil(self.tile_rows);
         for stripe in stripes {
             let (matrix, row) = (stripe / per_matrix, stripe % per_matrix * self.tile_rows);
@@ -486,22 +483,22 @@ impl View {
                 rows_before: matrix * self.rows,
                 columns_before: matrix * self.columns,
             };
-            for column in (0..self.columns).step_by(self.tile_columns) {
+            for column in (0..self.columns).step_by(TILE_COLUMNS) {
                 let place = Place {
                     row,
                     column,
                     rows: self.tile_rows.min(self.rows - row),
-                    columns: self.tile_columns.min(self.columns - column),
+                    columns: TILE_COLUMNS.min(self.columns - column),
                 };
                 let ahead = self.ahead(source.matrix, row, column);
-                quantize_tile(level, source, place, ahead, outputs);
+                quantize_tile(level, source, place, ahead, outputs, &mut scratch);
             }
         }
     }
 
     /// What is fetched during a tile: the next one of the stripe, or the next stripe's first.
     fn ahead(self, matrix: &[f32], row: usize, column: usize) -> Ahead<'_> {
-        let next = column + self.tile_columns;
+        let next = column + TILE_COLUMNS;
         if next < self.columns {
             Ahead::new(matrix, self.columns, row, next)
         } else {

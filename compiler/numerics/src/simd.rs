@@ -52,31 +52,31 @@ impl SimdLevel {
 macro_rules! for_each_level {
     (
         $(#[$attribute:meta])*
-        fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = {
+        fn $name:ident $(<$($generic:ident: $bound:path),*>)? ($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = {
             avx512: $avx512:expr,
             avx2: $avx2:expr,
             portable: $portable:expr,
         };
     ) => {
         $(#[$attribute])*
-        pub(crate) fn $name(level: $crate::simd::SimdLevel, $($argument: $type),*) $(-> $result)? {
+        pub(crate) fn $name $(<$($generic: $bound),*>)? (level: $crate::simd::SimdLevel, $($argument: $type),*) $(-> $result)? {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2")]
-            fn avx2($($argument: $type),*) $(-> $result)? {
+            fn avx2 $(<$($generic: $bound),*>)? ($($argument: $type),*) $(-> $result)? {
                 $avx2($($argument),*)
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-            fn avx512($($argument: $type),*) $(-> $result)? {
+            fn avx512 $(<$($generic: $bound),*>)? ($($argument: $type),*) $(-> $result)? {
                 $avx512($($argument),*)
             }
             match level {
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: `SimdLevel::available` found the processor to have these instructions.
-                $crate::simd::SimdLevel::Avx512 => unsafe { avx512($($argument),*) },
+                $crate::simd::SimdLevel::Avx512 => unsafe { avx512 $(::<$($generic),*>)? ($($argument),*) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: as above.
-                $crate::simd::SimdLevel::Avx2 => unsafe { avx2($($argument),*) },
+                $crate::simd::SimdLevel::Avx2 => unsafe { avx2 $(::<$($generic),*>)? ($($argument),*) },
                 _ => $portable($($argument),*),
             }
         }

@@ -60,12 +60,13 @@ fn numbers(count: usize, kind: Kind) -> Vec<f32> {
     (0..count).map(number).collect()
 }
 
-/// Each quantisation that has a fast path, for that axis.
+/// Formats whose kernels differ from each other most, for that axis.
 fn quantizations(shape: &[usize], axis: usize) -> Vec<Quantization> {
     let kinds = [
         (Format::Nvfp4, BlockShape::Vector, ScaleRule::Te),
         (Format::Nvfp4, BlockShape::Square, ScaleRule::Te),
         (Format::Mxfp4, BlockShape::Vector, ScaleRule::Rceil),
+        (Format::Mxfp8E4m3, BlockShape::Vector, ScaleRule::Rceil),
     ];
     let mut all = Vec::new();
     for (format, blocks, rule) in kinds {
@@ -76,6 +77,25 @@ fn quantizations(shape: &[usize], axis: usize) -> Vec<Quantization> {
             for rounding in [Rounding::NearestEven, Rounding::Stochastic] {
                 let scaled_type = ScaledType::new(shape, format, axis, blocks, layout).unwrap();
                 all.push(Quantization::new(scaled_type, rule, rounding).unwrap());
+            }
+        }
+    }
+    all
+}
+
+/// Every format with every rule, block shape and rounding that it has, for that axis.
+fn every_quantization(shape: &[usize], axis: usize) -> Vec<Quantization> {
+    let mut all = Vec::new();
+    for format in Format::ALL {
+        for blocks in BlockShape::ALL {
+            let layout = ScaleLayout::Linear;
+            let Ok(scaled_type) = ScaledType::new(shape, format, axis, blocks, layout) else {
+                continue;
+            };
+            for rule in ScaleRule::ALL {
+                for rounding in Rounding::ALL {
+                    all.extend(Quantization::new(scaled_type.clone(), rule, rounding));
+                }
             }
         }
     }
@@ -141,8 +161,9 @@ fn compare(quantizations: Vec<Quantization>, values: &[f32], mean: Option<&[f32]
             assert_eq!(
                 difference.map(|at| (at, bytes[at], expected[at])),
                 None,
-                "{level:?}: {} {}",
+                "{level:?}: {} {} {}",
                 quantization.scaled_type(),
+                quantization.rule(),
                 quantization.rounding()
             );
         }
@@ -195,6 +216,19 @@ fn blocks_along_rows_and_columns_in_one_pass() {
         let mut both = quantizations(&shape, 1);
         both.extend(quantizations(&shape, 0));
         compare(both, &values, None, 1);
+    }
+}
+
+#[test]
+fn every_format_rule_block_shape_and_rounding() {
+    // Whole tiles and ragged ones, narrow matrices and wide ones.
+    for shape in [[70, 48], [33, 290], [150, 37], [64, 256]] {
+        for kind in KINDS {
+            let values = numbers(shape[0] * shape[1], kind);
+            let mut both = every_quantization(&shape, 1);
+            both.extend(every_quantization(&shape, 0));
+            compare(both, &values, None, 1);
+        }
     }
 }
 
@@ -281,12 +315,7 @@ fn what_has_no_fast_path_comes_from_the_definition() {
         Quantization::new(scaled_type.unwrap(), rule, rounding).unwrap()
     };
     let mixed = vec![
-        make(
-            Format::Nvfp4,
-            1,
-            ScaleRule::FourOverSix,
-            Rounding::NearestEven,
-        ),
+        make(Format::Nvfp4, 1, ScaleRule::Torchao, Rounding::NearestEven),
         make(Format::Nvfp4, 1, ScaleRule::Te, Rounding::Stochastic),
         make(Format::Nvfp4, 0, ScaleRule::Te, Rounding::MsEden),
         make(Format::Mxfp8E4m3, 0, ScaleRule::Rceil, Rounding::Stochastic),

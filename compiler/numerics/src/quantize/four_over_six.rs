@@ -8,7 +8,7 @@ use super::scale::{BlockScale, TensorScale, transformer_engine_factor};
 use crate::{BlockShape, ElementFormat, ScaleFormat, largest_magnitude};
 
 /// What the tensor's largest magnitude maps to: the elements' largest number times what is used of the scales' range.
-const RANGE: f32 = 6.0 * 256.0;
+pub(crate) const RANGE: f32 = 6.0 * 256.0;
 
 /// The better of two scales: the sum of absolute errors decides, and 6 where they are equal.
 ///

@@ -16,7 +16,7 @@ const MS_EDEN_SCALE_LARGEST: f32 = 255.99;
 /// smaller error than without saturation.
 pub(super) const MS_EDEN_ELEMENT_LARGEST: f32 = ELEMENT_LARGEST / (17.0 / 16.0 * 0.93);
 /// torchao's least block scale, E4M3's least normal number.
-const TORCHAO_SCALE_LEAST: f32 = 0.015625;
+pub(crate) const TORCHAO_SCALE_LEAST: f32 = 0.015625;
 
 /// The scale of a whole tensor: 1 for formats that have none.
 #[derive(Clone, Copy, Debug, PartialEq)]

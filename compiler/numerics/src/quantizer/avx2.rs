@@ -1,6 +1,7 @@
 //! Sixteen lanes in two registers of AVX2.
 
 use super::vector::{Floats, LANES, MAGNITUDE, Vector, Words};
+use crate::simd::SimdLevel;
 use std::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
@@ -83,6 +84,8 @@ impl Avx2 {
 
 // SAFETY: the methods use AVX2, which `SimdLevel::Avx2` stands for.
 unsafe impl Vector for Avx2 {
+    const LEVEL: SimdLevel = SimdLevel::Avx2;
+
     #[inline(always)]
     fn load(values: &Floats) -> Self {
         let place = values.as_ptr();
@@ -90,6 +93,15 @@ unsafe impl Vector for Avx2 {
             _mm256_loadu_si256(place.cast()),
             _mm256_loadu_si256(place.add(LANES / 2).cast())
         ]))
+    }
+
+    #[inline(always)]
+    fn store(self, values: &mut Floats) {
+        let place = values.as_mut_ptr();
+        avx2! {
+            _mm256_storeu_si256(place.cast(), self.0[0]);
+            _mm256_storeu_si256(place.add(LANES / 2).cast(), self.0[1]);
+        }
     }
 
     #[inline(always)]
@@ -232,18 +244,18 @@ unsafe impl Vector for Avx2 {
     }
 
     #[inline(always)]
-    fn shift_left<const BITS: i32>(self) -> Self {
-        each!(|a = self| _mm256_slli_epi32::<BITS>(a))
+    fn shift_left(self, bits: u32) -> Self {
+        each!(|a = self| _mm256_sll_epi32(a, _mm_cvtsi32_si128(bits as i32)))
     }
 
     #[inline(always)]
-    fn shift_right<const BITS: i32>(self) -> Self {
-        each!(|a = self| _mm256_srli_epi32::<BITS>(a))
+    fn shift_right(self, bits: u32) -> Self {
+        each!(|a = self| _mm256_srl_epi32(a, _mm_cvtsi32_si128(bits as i32)))
     }
 
     #[inline(always)]
-    fn shift_right_signed<const BITS: i32>(self) -> Self {
-        each!(|a = self| _mm256_srai_epi32::<BITS>(a))
+    fn shift_right_signed(self, bits: u32) -> Self {
+        each!(|a = self| _mm256_sra_epi32(a, _mm_cvtsi32_si128(bits as i32)))
     }
 
     #[inline(always)]
@@ -278,6 +290,23 @@ unsafe impl Vector for Avx2 {
         /// The odd lanes.
         const ODD: i32 = 0xaa;
         each!(|a = self, b = odd| _mm256_blend_epi32::<ODD>(a, _mm256_slli_epi64::<32>(b)))
+    }
+
+    #[inline(always)]
+    fn bytes(self) -> [u8; LANES] {
+        let lowest = self.and(Self::splat(0xff)).0;
+        let mut bytes = [0; LANES];
+        avx2! {
+            // Within each half of 128 bits the lanes of the first register, then those of the second; then in order.
+            let halves = _mm256_packus_epi32(lowest[0], lowest[1]);
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(halves);
+            let packed = _mm_packus_epi16(
+                _mm256_castsi256_si128(words),
+                _mm256_extracti128_si256::<1>(words),
+            );
+            _mm_storeu_si128(bytes.as_mut_ptr().cast(), packed);
+        }
+        bytes
     }
 
     #[inline(always)]

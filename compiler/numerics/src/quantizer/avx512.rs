@@ -1,6 +1,7 @@
 //! Sixteen lanes in one register of AVX-512.
 
 use super::vector::{Floats, LANES, MAGNITUDE, Vector, Words};
+use crate::simd::SimdLevel;
 use std::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
@@ -28,9 +29,16 @@ impl Avx512 {
 
 // SAFETY: the methods use AVX-512 F, BW, DQ and VL, which `SimdLevel::Avx512` stands for.
 unsafe impl Vector for Avx512 {
+    const LEVEL: SimdLevel = SimdLevel::Avx512;
+
     #[inline(always)]
     fn load(values: &Floats) -> Self {
         Self::of(avx512!(_mm512_loadu_ps(values.as_ptr())))
+    }
+
+    #[inline(always)]
+    fn store(self, values: &mut Floats) {
+        avx512!(_mm512_storeu_ps(values.as_mut_ptr(), self.floats()));
     }
 
     #[inline(always)]
@@ -162,18 +170,27 @@ unsafe impl Vector for Avx512 {
     }
 
     #[inline(always)]
-    fn shift_left<const BITS: i32>(self) -> Self {
-        Self(avx512!(_mm512_sll_epi32(self.0, _mm_cvtsi32_si128(BITS))))
+    fn shift_left(self, bits: u32) -> Self {
+        Self(avx512!(_mm512_sll_epi32(
+            self.0,
+            _mm_cvtsi32_si128(bits as i32)
+        )))
     }
 
     #[inline(always)]
-    fn shift_right<const BITS: i32>(self) -> Self {
-        Self(avx512!(_mm512_srl_epi32(self.0, _mm_cvtsi32_si128(BITS))))
+    fn shift_right(self, bits: u32) -> Self {
+        Self(avx512!(_mm512_srl_epi32(
+            self.0,
+            _mm_cvtsi32_si128(bits as i32)
+        )))
     }
 
     #[inline(always)]
-    fn shift_right_signed<const BITS: i32>(self) -> Self {
-        Self(avx512!(_mm512_sra_epi32(self.0, _mm_cvtsi32_si128(BITS))))
+    fn shift_right_signed(self, bits: u32) -> Self {
+        Self(avx512!(_mm512_sra_epi32(
+            self.0,
+            _mm_cvtsi32_si128(bits as i32)
+        )))
     }
 
     #[inline(always)]
@@ -216,6 +233,16 @@ unsafe impl Vector for Avx512 {
         Self(avx512! {
             _mm512_mask_blend_epi32(ODD, self.0, _mm512_slli_epi64::<32>(odd.0))
         })
+    }
+
+    #[inline(always)]
+    fn bytes(self) -> [u8; LANES] {
+        let mut bytes = [0; LANES];
+        avx512!(_mm_storeu_si128(
+            bytes.as_mut_ptr().cast(),
+            _mm512_cvtepi32_epi8(self.0)
+        ));
+        bytes
     }
 
     #[inline(always)]

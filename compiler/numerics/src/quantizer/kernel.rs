@@ -1,15 +1,22 @@
-//! From a tile of the input to codes and block scales, along the rows and along the columns, in registers.
+//! From a tile of the input to codes and block scales, along the rows and along the columns.
+//!
+//! A tile is worked on patch by patch. What is made along the columns is staged until the tile is done, for only then are
+//! the lines of the output whole.
 
 #[cfg(target_arch = "x86_64")]
 use super::avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 use super::avx512::Avx512;
-use super::lanes::{Keys, Rceil, Scales, TransformerEngine, random_words};
+use super::elements::{E2m1, E2m3, E3m2, E4m3, E5m2, Element};
+use super::rounding::{Nearest, Numbers, Round, Stochastic};
+use super::scales::{BlockScales, ScaleMaker, scales_of};
 use super::sink::Sink;
-use super::source::{Ahead, Place, Source, TILE_COLUMNS, TILE_ROWS};
-use super::vector::{LANES, MAGNITUDE, Portable, Vector, Words, interleaved};
-use crate::simd::for_each_level;
-use crate::{BlockShape, RandomStream};
+use super::source::{
+    Ahead, PATCH_ROWS, Patch, Place, Source, TILE_COLUMNS, TILE_ROWS, patch_rows, run,
+};
+use super::vector::{Floats, LANES, MAGNITUDE, Portable, Vector, Words, interleaved};
+use crate::simd::{SimdLevel, for_each_level};
+use crate::{BlockShape, ElementFormat, RandomStream};
 
 /// The most groups along a column of a tile.
 const GROUPS: usize = TILE_ROWS / LANES;
@@ -17,38 +24,11 @@ const GROUPS: usize = TILE_ROWS / LANES;
 /// How an output's tensor is made, for one execution.
 #[derive(Clone, Copy)]
 pub(super) struct Encoding {
+    pub element: ElementFormat,
     pub scales: ScaleMaker,
     pub random: Option<RandomStream>,
     pub blocks: BlockShape,
     pub direction: Direction,
-}
-
-/// What makes the block scales.
-#[derive(Clone, Copy)]
-pub(super) enum ScaleMaker {
-    TransformerEngine { encode: f32, decode: f32 },
-    Rceil,
-}
-
-impl ScaleMaker {
-    /// The groups of sixteen elements of a block.
-    fn block_groups(self) -> usize {
-        match self {
-            Self::TransformerEngine { .. } => 1,
-            Self::Rceil => 2,
-        }
-    }
-
-    /// The codes of the scales of blocks, and the factors for their numbers.
-    #[inline(always)]
-    fn scales<V: Vector>(self, largest: V) -> (V, V) {
-        match self {
-            Self::TransformerEngine { encode, decode } => {
-                TransformerEngine { encode, decode }.scales(largest)
-            }
-            Self::Rceil => Rceil.scales(largest),
-        }
-    }
 }
 
 /// How blocks lie in the input matrix.
@@ -60,57 +40,158 @@ pub(super) enum Direction {
     Columns,
 }
 
-for_each_level! {
-    /// Writes every output's part of a tile.
-    fn quantize_tile(
-        source: Source<'_>,
-        place: Place,
-        ahead: Ahead<'_>,
-        outputs: &[(Encoding, Sink)],
-    ) = {
-        avx512: quantize_tile_with::<Avx512>,
-        avx2: quantize_tile_with::<Avx2>,
-        portable: quantize_tile_with::<Portable>,
-    };
+/// Memory that tiles are worked on in, one after the other.
+pub(super) struct Scratch {
+    patch: Patch,
+    /// Of each output.
+    staged: Vec<Staged>,
 }
 
-#[inline(always)]
-fn quantize_tile_with<V: Vector>(
+impl Scratch {
+    pub fn new(outputs: &[(Encoding, Sink)]) -> Self {
+        let staged = outputs.iter().map(|(encoding, _)| {
+            let columns = match encoding.direction {
+                Direction::Rows => 0,
+                Direction::Columns => TILE_COLUMNS,
+            };
+            Staged {
+                codes: vec![[[0; LANES]; GROUPS]; columns],
+                scales: vec![[0; GROUPS]; columns],
+            }
+        });
+        Self {
+            patch: Patch::new(),
+            staged: staged.collect(),
+        }
+    }
+}
+
+/// What was made along the columns of a tile, column after column.
+pub(super) struct Staged {
+    /// Codes, sixteen bytes at a time: of one group, or of two.
+    codes: Vec<[[u8; LANES]; GROUPS]>,
+    scales: Vec<[u8; GROUPS]>,
+}
+
+/// Writes every output's part of a tile. Meanwhile `ahead` is fetched, the first patch of the next tile.
+pub(super) fn quantize_tile(
+    level: SimdLevel,
     source: Source<'_>,
     place: Place,
     ahead: Ahead<'_>,
     outputs: &[(Encoding, Sink)],
+    scratch: &mut Scratch,
 ) {
-    let mut squares = [[0; LANES]; GROUPS];
+    let Scratch { patch, staged } = scratch;
     let is_square = |(encoding, _): &(Encoding, Sink)| encoding.blocks == BlockShape::Square;
-    if outputs.iter().any(is_square) {
-        largest_of_squares::<V>(&source, place, &mut squares);
-    }
-    for (index, &(encoding, sink)) in outputs.iter().enumerate() {
-        let part = Part {
-            source,
-            place,
-            squares: (encoding.blocks == BlockShape::Square).then_some(&squares),
-            // The first output's pass is long enough to fetch all.
-            ahead: if index == 0 { ahead } else { Ahead::NOTHING },
-            sink,
-            encoding,
+    let has_square = outputs.iter().any(is_square);
+    // What is read once, and as it lies, is not worth a copy.
+    let is_row = |(encoding, _): &(Encoding, Sink)| encoding.direction == Direction::Rows;
+    let is_read_once = outputs.len() == 1
+        && outputs.iter().all(is_row)
+        && !has_square
+        && place.columns == TILE_COLUMNS;
+    let height = patch_rows(run(place.columns));
+    for row in (0..place.rows).step_by(height) {
+        let rows = height.min(place.rows - row);
+        let part = Place {
+            row: place.row + row,
+            rows,
+            ..place
         };
-        part.write::<V>();
+        if is_read_once {
+            patch.stand_for(part);
+        } else {
+            take(level, patch, source, part);
+        }
+        let mut squares = [[0; LANES]; GROUPS];
+        if has_square {
+            largest_of_squares(level, patch, &mut squares);
+        }
+        let ahead = if row + height < place.rows {
+            Ahead::new(
+                source.matrix,
+                source.pitch,
+                place.row + row + height,
+                place.column,
+            )
+        } else {
+            ahead
+        };
+        for (index, (&(encoding, sink), staged)) in
+            outputs.iter().zip(staged.iter_mut()).enumerate()
+        {
+            let part = Part {
+                patch,
+                source: is_read_once.then_some(source),
+                rows_before: source.rows_before,
+                columns_before: source.columns_before,
+                first_group: row / LANES,
+                squares: (encoding.blocks == BlockShape::Square).then_some(&squares),
+                // The first output's pass is long enough to fetch all.
+                ahead: if index == 0 { ahead } else { Ahead::NOTHING },
+                sink,
+                encoding,
+            };
+            part.make(level, staged);
+        }
+    }
+    for (&(encoding, sink), staged) in outputs.iter().zip(staged) {
+        if encoding.direction == Direction::Columns {
+            write_columns(&source, place, encoding, sink, staged);
+        }
     }
 }
 
-/// The bits of the largest magnitude of each square of 16 × 16 elements of a tile.
+/// Writes what was staged of a tile.
 #[inline(always)]
-fn largest_of_squares<V: Vector>(
+fn write_columns(
     source: &Source<'_>,
     place: Place,
-    squares: &mut [[u32; LANES]; GROUPS],
+    encoding: Encoding,
+    sink: Sink,
+    staged: &Staged,
 ) {
+    let block_groups = encoding.scales.block_groups();
+    let groups = groups(place.rows, block_groups);
+    let group_bytes = LANES / encoding.element.elements_per_byte();
+    let (row, first) = (source.columns_before + place.column, place.row / LANES);
+    let each = staged.codes.iter().zip(&staged.scales).take(place.columns);
+    for (index, (codes, scales)) in each.enumerate() {
+        let codes = &codes.as_flattened()[..groups * group_bytes];
+        sink.put_codes(row + index, first * group_bytes, codes);
+        sink.put_scales(
+            row + index,
+            first / block_groups,
+            &scales[..groups / block_groups],
+        );
+    }
+}
+
+for_each_level! {
+    /// Fills a patch.
+    fn take(patch: &mut Patch, source: Source<'_>, place: Place) = {
+        avx512: Patch::take::<Avx512>,
+        avx2: Patch::take::<Avx2>,
+        portable: Patch::take::<Portable>,
+    };
+}
+
+for_each_level! {
+    /// The bits of the largest magnitude of each square of 16 × 16 elements of a patch.
+    fn largest_of_squares(patch: &Patch, squares: &mut [[u32; LANES]; GROUPS]) = {
+        avx512: largest_of_squares_with::<Avx512>,
+        avx2: largest_of_squares_with::<Avx2>,
+        portable: largest_of_squares_with::<Portable>,
+    };
+}
+
+#[inline(always)]
+fn largest_of_squares_with<V: Vector>(patch: &Patch, squares: &mut [[u32; LANES]; GROUPS]) {
     for (row, squares) in squares.iter_mut().enumerate() {
         for (column, square) in squares.iter_mut().enumerate() {
-            if row * LANES < place.rows && column * LANES < place.columns {
-                let values = source.across::<V>(place.part(row * LANES, column * LANES));
+            if row * LANES < patch.place.rows && column * LANES < patch.place.columns {
+                let values = patch.across::<V>(row * LANES, column);
                 let lanes = largest(&values).words();
                 *square = lanes.iter().fold(0, |all, &one| all.max(one));
             }
@@ -128,12 +209,34 @@ fn largest<V: Vector>(values: &[V; LANES]) -> V {
     all
 }
 
-/// One output's part of a tile.
+for_each_level! {
+    fn rows<E: Element, R: Round>(part: Part<'_>, round: R) = {
+        avx512: Part::rows::<Avx512, E, R>,
+        avx2: Part::rows::<Avx2, E, R>,
+        portable: Part::rows::<Portable, E, R>,
+    };
+}
+
+for_each_level! {
+    fn columns<E: Element, R: Round>(part: Part<'_>, round: R, staged: &mut Staged) = {
+        avx512: Part::columns::<Avx512, E, R>,
+        avx2: Part::columns::<Avx2, E, R>,
+        portable: Part::columns::<Portable, E, R>,
+    };
+}
+
+/// One output's part of a patch.
 #[derive(Clone, Copy)]
-struct Part<'a> {
-    source: Source<'a>,
-    place: Place,
-    /// The largest magnitudes of the tile's squares, where blocks are square.
+pub(super) struct Part<'a> {
+    patch: &'a Patch,
+    /// The input, where the patch has not taken it.
+    source: Option<Source<'a>>,
+    /// The rows of storage before the matrix's, for blocks along its rows and along its columns.
+    rows_before: usize,
+    columns_before: usize,
+    /// The groups of the tile above the patch.
+    first_group: usize,
+    /// The largest magnitudes of the patch's squares, where blocks are square.
     squares: Option<&'a [[u32; LANES]; GROUPS]>,
     /// What is fetched meanwhile.
     ahead: Ahead<'a>,
@@ -142,138 +245,206 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// Writes codes and scales.
-    #[inline(always)]
-    fn write<V: Vector>(self) {
-        match (self.encoding.direction, self.encoding.random) {
-            (Direction::Rows, None) => self.rows::<V, _>(Nearest),
-            (Direction::Rows, Some(stream)) => self.rows::<V, _>(Stochastic::new(stream)),
-            (Direction::Columns, None) => self.columns::<V, _>(Nearest),
-            (Direction::Columns, Some(stream)) => self.columns::<V, _>(Stochastic::new(stream)),
+    /// Writes codes and scales, or stages them.
+    fn make(self, level: SimdLevel, staged: &mut Staged) {
+        match self.encoding.element {
+            ElementFormat::E2m1 => self.make_elements::<E2m1>(level, staged),
+            ElementFormat::E2m3 => self.make_elements::<E2m3>(level, staged),
+            ElementFormat::E3m2 => self.make_elements::<E3m2>(level, staged),
+            ElementFormat::E4m3 => self.make_elements::<E4m3>(level, staged),
+            ElementFormat::E5m2 => self.make_elements::<E5m2>(level, staged),
+        }
+    }
+
+    fn make_elements<E: Element>(self, level: SimdLevel, staged: &mut Staged) {
+        match self.encoding.random {
+            None => self.make_rounded::<E, _>(level, Nearest, staged),
+            Some(stream) => self.make_rounded::<E, _>(level, Stochastic::new(stream), staged),
+        }
+    }
+
+    fn make_rounded<E: Element, R: Round>(self, level: SimdLevel, round: R, staged: &mut Staged) {
+        match self.encoding.direction {
+            Direction::Rows => rows::<E, R>(level, self, round),
+            Direction::Columns => columns::<E, R>(level, self, round, staged),
         }
     }
 
     /// Blocks along the rows: sixteen groups at a time, of one row or of several short ones.
     #[inline(always)]
-    fn rows<V: Vector, R: Round>(self, round: R) {
+    fn rows<V: Vector, E: Element, R: Round>(self, round: R) {
         let (scales, block_groups) = (self.encoding.scales, self.encoding.scales.block_groups());
-        let (place, sink) = (self.place, self.sink);
-        let run = groups(place.columns, block_groups)
-            .next_power_of_two()
-            .min(LANES);
+        let (patch, sink) = (self.patch, self.sink);
+        let (place, run) = (patch.place, patch.run);
+        let valid_groups = groups(place.columns, block_groups);
+        let first = place.column / LANES;
+        let mut blocks = BlockScales::new();
         for row in (0..place.rows).step_by(LANES / run) {
-            for ahead in row..row + LANES / run {
-                self.ahead.fetch(ahead);
+            self.ahead.fetch(row);
+            let values = match self.source {
+                None => patch.along::<V>(row),
+                Some(source) => source.along::<V>(place.row + row, place.column),
+            };
+            let largest = match self.squares {
+                None => V::largest_magnitudes(&values),
+                // The rows of sixteen groups lie in one row of squares.
+                Some(squares) => V::of_words(&repeated(&squares[row / LANES], run)),
+            };
+            let largest = if block_groups == 2 {
+                largest.max_words(largest.exchange::<1>())
+            } else {
+                largest
+            };
+            let (codes, factors) = scales_of::<V, E>(scales, largest, &mut blocks, |elements| {
+                transpose(&values, elements);
+            });
+            let (codes, factors) = (codes.words(), factors.words());
+            let first_row = self.rows_before + place.row + row;
+            let drawn = round.draw::<V>(Numbers {
+                first: sink.group(first_row, first),
+                minor: 1,
+                run,
+                major: sink.group(1, 0),
+            });
+            let encoded = encode_all::<V, E, R>(&drawn, &values, &factors);
+            let mut packed = [0; LANES * LANES];
+            pack::<V, E>(&encoded, &mut packed);
+            let mut scale_codes = [0; LANES];
+            for block in 0..LANES / block_groups {
+                scale_codes[block] = codes[block * block_groups] as u8;
             }
-            for column in (0..place.columns).step_by(TILE_COLUMNS) {
-                let part = place.part(row, column);
-                let values = self.source.along::<V>(part, run);
-                let largest = match self.squares {
-                    None => V::largest_magnitudes(&values),
-                    // Tiles of square blocks are no wider than this; their rows lie in one row of squares.
-                    Some(squares) => V::of_words(&repeated(&squares[row / LANES], run)),
-                };
-                let largest = if block_groups == 2 {
-                    largest.max_words(largest.exchange::<1>())
-                } else {
-                    largest
-                };
-                let (codes, factors) = scales.scales(largest);
-                let (codes, factors) = (codes.words(), factors.words());
-                let (first_row, first) = (self.source.rows_before + part.row, part.column / LANES);
-                let drawn = round.draw::<V>(Numbers {
-                    first: sink.group(first_row, first),
-                    minor: 1,
-                    run,
-                    major: sink.group(1, 0),
-                });
-                let packed = V::pack(&encode_all::<V, R>(&drawn, &values, &factors));
-                let mut scale_codes = [0; LANES];
-                for block in 0..LANES / block_groups {
-                    scale_codes[block] = codes[block * block_groups] as u8;
-                }
-                let valid_groups = groups(part.columns, block_groups).min(run);
-                for (index, from) in (0..LANES).step_by(run).take(part.rows).enumerate() {
-                    let to = from + valid_groups;
-                    sink.put_codes(first_row + index, first, packed[from..to].as_flattened());
-                    let blocks = from / block_groups..to / block_groups;
-                    let block = first / block_groups;
-                    sink.put_scales(first_row + index, block, &scale_codes[blocks]);
-                }
+            let rows = packed[..LANES * E::GROUP_BYTES]
+                .chunks_exact(run * E::GROUP_BYTES)
+                .take(place.rows - row);
+            for (index, codes) in rows.enumerate() {
+                let codes = &codes[..valid_groups * E::GROUP_BYTES];
+                sink.put_codes(first_row + index, first * E::GROUP_BYTES, codes);
+                let block = index * run / block_groups;
+                let scales = &scale_codes[block..block + valid_groups / block_groups];
+                sink.put_scales(first_row + index, first / block_groups, scales);
             }
         }
     }
 
-    /// Blocks along the columns: those of sixteen columns side by side at a time.
+    /// Blocks along the columns: those of sixteen columns side by side at a time, two groups of each.
     #[inline(always)]
-    fn columns<V: Vector, R: Round>(self, round: R) {
+    fn columns<V: Vector, E: Element, R: Round>(self, round: R, staged: &mut Staged) {
         let (scales, block_groups) = (self.encoding.scales, self.encoding.scales.block_groups());
-        let (place, sink) = (self.place, self.sink);
-        let first = place.row / LANES;
-        let valid_groups = groups(place.rows, block_groups).min(GROUPS);
-        for chunk in 0..place.columns.div_ceil(LANES) {
-            let row = self.source.columns_before + place.column + chunk * LANES;
-            // The codes of two groups of every column, and the scales of eight blocks as bytes.
-            let mut packed = [[[0; 4]; LANES]; GROUPS / 2];
-            let mut scale_codes = [V::splat(0); 2];
-            for (pair, packed) in packed.iter_mut().enumerate().take(valid_groups.div_ceil(2)) {
-                let mut halves = [V::splat(0); 4];
-                let mut block_largest = V::splat(0);
-                for half in 0..2 {
-                    let group = 2 * pair + half;
-                    if group >= valid_groups {
-                        break;
-                    }
-                    self.ahead.fetch(chunk * GROUPS + group);
-                    let part = place.part(group * LANES, chunk * LANES);
-                    let values = self.source.across::<V>(part);
-                    let own = match self.squares {
-                        None => largest(&values),
-                        Some(squares) => V::splat(squares[group][chunk]),
-                    };
-                    if block_groups == 1 {
-                        block_largest = own;
-                    } else if half == 0 {
-                        let next = place.part((group + 1) * LANES, chunk * LANES);
-                        block_largest = own.max_words(largest(&self.source.across::<V>(next)));
-                    }
-                    let (codes, factors) = scales.scales(block_largest);
-                    let drawn = round.draw::<V>(Numbers {
-                        first: sink.group(row, first + group),
+        let (patch, sink) = (self.patch, self.sink);
+        let place = patch.place;
+        let mut blocks = BlockScales::new();
+        let mut fetched = 0;
+        for pair in 0..place.rows.div_ceil(PATCH_ROWS) {
+            let group = self.first_group + 2 * pair;
+            for chunk in 0..place.columns.div_ceil(LANES) {
+                self.ahead.fetch(fetched);
+                self.ahead.fetch(fetched + 1);
+                fetched += 2;
+                let row = self.columns_before + place.column + chunk * LANES;
+                // Loaded anew where they are used: there are not registers for both halves.
+                let upper = pair * PATCH_ROWS;
+                let largest = match self.squares {
+                    None => [
+                        largest(&patch.across::<V>(upper, chunk)),
+                        largest(&patch.across::<V>(upper + LANES, chunk)),
+                    ],
+                    Some(squares) => [
+                        V::splat(squares[2 * pair][chunk]),
+                        V::splat(squares[2 * pair + 1][chunk]),
+                    ],
+                };
+                let largest = if block_groups == 2 {
+                    [largest[0].max_words(largest[1]); 2]
+                } else {
+                    largest
+                };
+                let first = place.row / LANES + 2 * pair;
+                let draw = |half: usize| {
+                    round.draw::<V>(Numbers {
+                        first: sink.group(row, first + half),
                         minor: sink.group(1, 0),
                         run: LANES,
                         major: 0,
-                    });
-                    halves[2 * half] = encode_eight::<V, R, 0>(&drawn, &values, factors);
-                    halves[2 * half + 1] = encode_eight::<V, R, 8>(&drawn, &values, factors);
-                    let block = group / block_groups;
-                    let four = &mut scale_codes[block / 4];
-                    *four = four.or(at_byte(codes, block % 4));
+                    })
+                };
+                let to = chunk * LANES..(chunk + 1) * LANES;
+                let mut words = [V::splat(0); 4];
+                for half in 0..2 {
+                    let values = &patch.across::<V>(upper + half * LANES, chunk);
+                    let put_elements = |elements: &mut [Floats; LANES]| {
+                        for (element, value) in elements.iter_mut().zip(values) {
+                            value.store(element);
+                        }
+                    };
+                    let largest = largest[half];
+                    let (codes, factors) =
+                        scales_of::<V, E>(scales, largest, &mut blocks, put_elements);
+                    let drawn = draw(half);
+                    if E::FORMAT.elements_per_byte() == 2 {
+                        words[2 * half] = encode_eight::<V, E, R, 0>(&drawn, values, factors);
+                        words[2 * half + 1] = encode_eight::<V, E, R, 8>(&drawn, values, factors);
+                    } else {
+                        let words = [
+                            encode_four::<V, E, R, 0>(&drawn, values, factors),
+                            encode_four::<V, E, R, 4>(&drawn, values, factors),
+                            encode_four::<V, E, R, 8>(&drawn, values, factors),
+                            encode_four::<V, E, R, 12>(&drawn, values, factors),
+                        ];
+                        put_words(&words, &mut staged.codes[to.clone()], group + half);
+                    }
+                    let block = (group + half) / block_groups;
+                    let each = staged.scales[to.clone()].iter_mut().zip(codes.words());
+                    for (scales, code) in each {
+                        scales[block] = code as u8;
+                    }
                 }
-                *packed = V::interleave(&halves);
-            }
-            let scale_codes = [scale_codes[0].words(), scale_codes[1].words()];
-            for lane in 0..LANES.min(place.columns - chunk * LANES) {
-                let mut codes = [0; GROUPS * 8];
-                for (codes, packed) in codes.chunks_exact_mut(16).zip(&packed) {
-                    codes.copy_from_slice(
-                        packed[interleaved(lane)]
-                            .map(u32::to_le_bytes)
-                            .as_flattened(),
-                    );
+                if E::FORMAT.elements_per_byte() == 2 {
+                    put_words(&words, &mut staged.codes[to], group / 2);
                 }
-                sink.put_codes(row + lane, first, &codes[..8 * valid_groups]);
-                let blocks = [scale_codes[0][lane], scale_codes[1][lane]].map(u32::to_le_bytes);
-                let blocks = &blocks.as_flattened()[..valid_groups / block_groups];
-                sink.put_scales(row + lane, first / block_groups, blocks);
             }
+        }
+    }
+}
+
+/// Stages four words of each lane as its sixteen bytes at a place.
+#[inline(always)]
+fn put_words<V: Vector>(words: &[V; 4], staged: &mut [[[u8; LANES]; GROUPS]], place: usize) {
+    let words = V::interleave(words);
+    for (lane, column) in staged.iter_mut().enumerate() {
+        let bytes = words[interleaved(lane)].map(u32::to_le_bytes);
+        column[place].copy_from_slice(bytes.as_flattened());
+    }
+}
+
+/// The bytes of sixteen groups' codes.
+#[inline(always)]
+fn pack<V: Vector, E: Element>(codes: &[V; LANES], packed: &mut [u8; LANES * LANES]) {
+    if E::FORMAT.elements_per_byte() == 2 {
+        let bytes = V::pack(codes);
+        packed[..LANES * LANES / 2].copy_from_slice(bytes.as_flattened());
+    } else {
+        for (packed, codes) in packed.chunks_exact_mut(LANES).zip(codes) {
+            packed.copy_from_slice(&codes.bytes());
+        }
+    }
+}
+
+/// The first lanes of sixteen vectors, the second lanes …
+#[inline(always)]
+fn transpose<V: Vector>(values: &[V; LANES], transposed: &mut [Floats; LANES]) {
+    let (fours, _) = values.as_chunks::<4>();
+    for (index, four) in fours.iter().enumerate() {
+        let four = V::interleave(four);
+        for (lane, numbers) in transposed.iter_mut().enumerate() {
+            let words = four[interleaved(lane)];
+            numbers[4 * index..][..4].copy_from_slice(&words.map(f32::from_bits));
         }
     }
 }
 
 /// The codes of sixteen groups, each times its factor.
 #[inline(always)]
-fn encode_all<V: Vector, R: Round>(
+fn encode_all<V: Vector, E: Element, R: Round>(
     drawn: &R::Drawn<V>,
     values: &[V; LANES],
     factors: &Words,
@@ -281,7 +452,7 @@ fn encode_all<V: Vector, R: Round>(
     let mut codes = [V::splat(0); LANES];
     for group in 0..LANES {
         let scaled = values[group].mul(V::splat(factors[group]));
-        codes[group] = R::along(drawn, group, scaled);
+        codes[group] = R::along::<V, E>(drawn, group, scaled);
     }
     codes
 }
@@ -289,21 +460,41 @@ fn encode_all<V: Vector, R: Round>(
 /// The codes of eight elements of every group, in each lane the first in the lowest bits. Written out, so that all that is
 /// in registers stays there.
 #[inline(always)]
-fn encode_eight<V: Vector, R: Round, const FROM: usize>(
+fn encode_eight<V: Vector, E: Element, R: Round, const FROM: usize>(
     drawn: &R::Drawn<V>,
     values: &[V; LANES],
     factors: V,
 ) -> V {
-    let mut all = R::across(drawn, FROM + 7, values[FROM + 7].mul(factors));
+    let mut all = R::across::<V, E>(drawn, FROM + 7, values[FROM + 7].mul(factors));
     macro_rules! below {
         ($($element:literal)*) => {
             $(
-                let codes = R::across(drawn, FROM + $element, values[FROM + $element].mul(factors));
-                all = all.shift_left::<4>().or(codes);
+                let scaled = values[FROM + $element].mul(factors);
+                all = all.shift_left(4).or(R::across::<V, E>(drawn, FROM + $element, scaled));
             )*
         };
     }
     below!(6 5 4 3 2 1 0);
+    all
+}
+
+/// As [`encode_eight`], the codes of four elements of a byte each.
+#[inline(always)]
+fn encode_four<V: Vector, E: Element, R: Round, const FROM: usize>(
+    drawn: &R::Drawn<V>,
+    values: &[V; LANES],
+    factors: V,
+) -> V {
+    let mut all = R::across::<V, E>(drawn, FROM + 3, values[FROM + 3].mul(factors));
+    macro_rules! below {
+        ($($element:literal)*) => {
+            $(
+                let scaled = values[FROM + $element].mul(factors);
+                all = all.shift_left(8).or(R::across::<V, E>(drawn, FROM + $element, scaled));
+            )*
+        };
+    }
+    below!(2 1 0);
     all
 }
 
@@ -317,119 +508,7 @@ fn repeated(words: &Words, count: usize) -> Words {
     repeated
 }
 
-/// Bytes in the lowest bits of the lanes, moved to another of their four bytes.
-#[inline(always)]
-fn at_byte<V: Vector>(bytes: V, byte: usize) -> V {
-    match byte {
-        0 => bytes,
-        1 => bytes.shift_left::<8>(),
-        2 => bytes.shift_left::<16>(),
-        _ => bytes.shift_left::<24>(),
-    }
-}
-
 /// The groups that elements take, up to a whole number of blocks.
 fn groups(elements: usize, block_groups: usize) -> usize {
     elements.div_ceil(LANES).next_multiple_of(block_groups)
-}
-
-/// The numbers in storage of sixteen groups: `run` of them `minor` apart, a power of two, then as many `major` after these.
-#[derive(Clone, Copy)]
-struct Numbers {
-    first: u64,
-    minor: u64,
-    run: usize,
-    major: u64,
-}
-
-impl Numbers {
-    #[inline(always)]
-    fn lanes(self) -> [u64; LANES] {
-        let shift = self.run.trailing_zeros();
-        let mut numbers = [0; LANES];
-        for (lane, number) in numbers.iter_mut().enumerate() {
-            let (major, minor) = (lane as u64 >> shift, lane as u64 & (self.run as u64 - 1));
-            *number = self.first + major * self.major + minor * self.minor;
-        }
-        numbers
-    }
-}
-
-/// How elements are rounded.
-trait Round: Copy {
-    /// What is drawn once for sixteen groups.
-    type Drawn<V: Vector>;
-    /// Draws for sixteen groups.
-    fn draw<V: Vector>(&self, numbers: Numbers) -> Self::Drawn<V>;
-    /// The codes of the elements of one group.
-    fn along<V: Vector>(drawn: &Self::Drawn<V>, group: usize, scaled: V) -> V;
-    /// The codes of one element of every group.
-    fn across<V: Vector>(drawn: &Self::Drawn<V>, element: usize, scaled: V) -> V;
-}
-
-#[derive(Clone, Copy)]
-struct Nearest;
-
-impl Round for Nearest {
-    type Drawn<V: Vector> = ();
-
-    #[inline(always)]
-    fn draw<V: Vector>(&self, _numbers: Numbers) {}
-
-    #[inline(always)]
-    fn along<V: Vector>((): &(), _group: usize, scaled: V) -> V {
-        scaled.encode_nearest()
-    }
-
-    #[inline(always)]
-    fn across<V: Vector>((): &(), _element: usize, scaled: V) -> V {
-        scaled.encode_nearest()
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Stochastic {
-    stream: RandomStream,
-    keys: Keys,
-}
-
-impl Stochastic {
-    fn new(stream: RandomStream) -> Self {
-        let keys = Keys::new(stream.seed);
-        Self { stream, keys }
-    }
-}
-
-/// The random words of sixteen groups, by word and by group.
-struct Drawn<V> {
-    words: [V; 4],
-    groups: [[u32; 4]; LANES],
-}
-
-impl Round for Stochastic {
-    type Drawn<V: Vector> = Drawn<V>;
-
-    #[inline(always)]
-    fn draw<V: Vector>(&self, numbers: Numbers) -> Drawn<V> {
-        let words = random_words::<V>(self.stream, &self.keys, &numbers.lanes());
-        let groups = V::interleave(&words);
-        Drawn { words, groups }
-    }
-
-    #[inline(always)]
-    fn along<V: Vector>(drawn: &Drawn<V>, group: usize, scaled: V) -> V {
-        scaled.encode_stochastic(V::of_bytes(&drawn.groups[interleaved(group)]))
-    }
-
-    #[inline(always)]
-    fn across<V: Vector>(drawn: &Drawn<V>, element: usize, scaled: V) -> V {
-        let words = drawn.words[element / 4];
-        let moved = match element % 4 {
-            0 => words,
-            1 => words.shift_right::<8>(),
-            2 => words.shift_right::<16>(),
-            _ => words.shift_right::<24>(),
-        };
-        scaled.encode_stochastic(moved.and(V::splat(0xff)))
-    }
 }

@@ -22,7 +22,7 @@ unsafe impl Send for Sink {}
 unsafe impl Sync for Sink {}
 
 impl Sink {
-    /// A sink for a tensor of that type with E2M1 elements.
+    /// A sink for a tensor of that type.
     ///
     /// # Safety
     /// Until the sink and its copies are last used nothing else may read or write the bytes, and no two threads may put the
@@ -46,10 +46,11 @@ impl Sink {
         row as u64 * self.groups_per_row + along as u64
     }
 
-    /// Writes the codes of a row of storage from a group on.
+    /// Writes the codes of a row of storage from a byte of it on, as many as the row has.
     #[inline(always)]
-    pub fn put_codes(&self, row: usize, along: usize, codes: &[u8]) {
-        let start = row * self.row_bytes + along * 8;
+    pub fn put_codes(&self, row: usize, from: usize, codes: &[u8]) {
+        let codes = &codes[..codes.len().min(self.row_bytes - from)];
+        let start = row * self.row_bytes + from;
         assert!(start + codes.len() <= self.scales_offset);
         // SAFETY: the place is inside the bytes, and by `new`'s contract nobody else uses it now.
         unsafe {
@@ -63,9 +64,12 @@ impl Sink {
         }
     }
 
-    /// Writes the scales of a row of storage from a block on.
+    /// Writes the scales of a row of storage from a block on, if the format has any.
     #[inline(always)]
     pub fn put_scales(&self, row: usize, block: usize, codes: &[u8]) {
+        if self.blocks_per_row == 0 {
+            return;
+        }
         match self.layout {
             ScaleLayout::Linear => self.put_scale(row * self.blocks_per_row + block, codes),
             ScaleLayout::Tiled128x4 => {

@@ -1,11 +1,15 @@
-//! The input as a matrix: groups of sixteen numbers along its rows and along its columns, centred and padded with zeros.
+//! The input as a matrix, of which patches are fetched, centred and padded with zeros.
 
 use super::vector::{Floats, LANES, Vector};
 
-/// The columns of a tile, unless it is as wide as the matrix: sixteen groups, whose codes are two cache lines.
+/// The columns of a tile: sixteen groups, whose codes are two cache lines.
 pub(super) const TILE_COLUMNS: usize = LANES * LANES;
-/// The rows of a tile at most: eight groups, whose codes are a cache line.
+/// The rows of a tile at most: eight groups, whose codes along the columns are a cache line.
 pub(super) const TILE_ROWS: usize = 8 * LANES;
+/// The rows of a patch are a multiple of these: the longest block.
+pub(super) const PATCH_ROWS: usize = 2 * LANES;
+/// The numbers of a patch: as much of a near cache as leaves room for what is made of it.
+const PATCH_NUMBERS: usize = PATCH_ROWS * TILE_COLUMNS;
 
 /// The input matrix.
 #[derive(Clone, Copy)]
@@ -13,7 +17,7 @@ pub(super) struct Source<'a> {
     pub matrix: &'a [f32],
     /// The elements from one row to the next.
     pub pitch: usize,
-    /// What is subtracted from each column, with zeros after up to a whole number of [`TILE_COLUMNS`].
+    /// What is subtracted from each column.
     pub mean: Option<&'a [f32]>,
     /// The rows of storage before this matrix's, for blocks along its rows and along its columns.
     pub rows_before: usize,
@@ -29,24 +33,152 @@ pub(super) struct Place {
     pub columns: usize,
 }
 
-impl Place {
-    /// What of the place lies so many rows and columns behind its first; nothing, where it is smaller.
+impl Source<'_> {
+    /// Sixteen groups along a row, centred.
     #[inline(always)]
-    pub fn part(self, rows: usize, columns: usize) -> Self {
+    pub fn along<V: Vector>(&self, row: usize, column: usize) -> [V; LANES] {
+        let mut values = [V::splat(0); LANES];
+        let (groups, _) = self.matrix[row * self.pitch + column..][..TILE_COLUMNS].as_chunks();
+        match self.mean {
+            None => {
+                for (value, group) in values.iter_mut().zip(groups) {
+                    *value = V::load(group);
+                }
+            }
+            Some(mean) => {
+                let (means, _) = mean[column..][..TILE_COLUMNS].as_chunks();
+                for (value, (group, mean)) in values.iter_mut().zip(groups.iter().zip(means)) {
+                    *value = V::load(group).sub(V::load(mean));
+                }
+            }
+        }
+        values
+    }
+}
+
+/// How many groups a row of a patch takes for a matrix of that many columns: a power of two that holds the longest block.
+pub(super) fn run(columns: usize) -> usize {
+    let groups = columns.div_ceil(LANES).next_power_of_two();
+    groups.clamp(PATCH_ROWS / LANES, LANES)
+}
+
+/// The rows of a patch whose rows take that many groups.
+pub(super) fn patch_rows(run: usize) -> usize {
+    (PATCH_NUMBERS / (run * LANES)).min(TILE_ROWS)
+}
+
+/// A part of the input in memory of its own, one row after the other.
+///
+/// What lies at a power of two's distance shares the few places that a near cache has for it; here it does not, however
+/// often it is read.
+#[repr(align(64))]
+pub(super) struct Patch {
+    numbers: [f32; PATCH_NUMBERS],
+    /// Where the patch comes from.
+    pub place: Place,
+    /// The groups of a row.
+    pub run: usize,
+}
+
+impl Patch {
+    /// A patch of nothing.
+    pub fn new() -> Self {
         Self {
-            row: self.row + rows,
-            column: self.column + columns,
-            rows: self.rows.saturating_sub(rows),
-            columns: self.columns.saturating_sub(columns),
+            numbers: [0.0; PATCH_NUMBERS],
+            place: Place {
+                row: 0,
+                column: 0,
+                rows: 0,
+                columns: 0,
+            },
+            run: LANES,
+        }
+    }
+
+    /// Sixteen groups along the rows, from the first of a row on.
+    #[inline(always)]
+    pub fn along<V: Vector>(&self, row: usize) -> [V; LANES] {
+        let mut values = [V::splat(0); LANES];
+        let (groups, _) = self.numbers[row * self.run * LANES..][..TILE_COLUMNS].as_chunks();
+        for (value, group) in values.iter_mut().zip(groups) {
+            *value = V::load(group);
+        }
+        values
+    }
+
+    /// Sixteen rows of sixteen columns.
+    #[inline(always)]
+    pub fn across<V: Vector>(&self, row: usize, chunk: usize) -> [V; LANES] {
+        let mut values = [V::splat(0); LANES];
+        let pitch = self.run * LANES;
+        let numbers = &self.numbers[row * pitch + chunk * LANES..];
+        // One check for all rows.
+        let numbers = &numbers[..(LANES - 1) * pitch + LANES];
+        for (index, value) in values.iter_mut().enumerate() {
+            *value = V::load(first_group(&numbers[index * pitch..]));
+        }
+        values
+    }
+
+    /// Stands for a place of the input without taking it.
+    pub fn stand_for(&mut self, place: Place) {
+        (self.place, self.run) = (place, run(place.columns));
+    }
+
+    /// Takes what lies at a place of the input, which is no larger than a patch, centres it and puts zeros around it.
+    #[inline(always)]
+    pub fn take<V: Vector>(&mut self, source: Source<'_>, place: Place) {
+        self.stand_for(place);
+        let pitch = self.run * LANES;
+        let rows = place.rows.next_multiple_of(PATCH_ROWS);
+        for (index, row) in self.numbers[..rows * pitch]
+            .chunks_exact_mut(pitch)
+            .enumerate()
+        {
+            let filled = if index < place.rows { place.columns } else { 0 };
+            let (row, rest) = row.split_at_mut(filled);
+            rest.fill(0.0);
+            if filled == 0 {
+                continue;
+            }
+            let start = (place.row + index) * source.pitch + place.column;
+            let values = &source.matrix[start..start + filled];
+            match source.mean {
+                None => copy::<V>(row, values),
+                Some(mean) => copy_less::<V>(row, values, &mean[place.column..][..filled]),
+            }
         }
     }
 }
 
-/// The tile that comes after one, to be fetched into cache while that one is worked on: what lies at a tile's distance is
-/// not next in memory, and the processor does not see it coming.
+#[inline(always)]
+fn copy<V: Vector>(to: &mut [f32], values: &[f32]) {
+    let (groups, rest) = to.as_chunks_mut::<LANES>();
+    let (value_groups, value_rest) = values.as_chunks::<LANES>();
+    for (group, values) in groups.iter_mut().zip(value_groups) {
+        V::load(values).store(group);
+    }
+    rest.copy_from_slice(value_rest);
+}
+
+#[inline(always)]
+fn copy_less<V: Vector>(to: &mut [f32], values: &[f32], means: &[f32]) {
+    let (groups, rest) = to.as_chunks_mut::<LANES>();
+    let (value_groups, value_rest) = values.as_chunks::<LANES>();
+    let (mean_groups, mean_rest) = means.as_chunks::<LANES>();
+    for (group, (values, means)) in groups.iter_mut().zip(value_groups.iter().zip(mean_groups)) {
+        V::load(values).sub(V::load(means)).store(group);
+    }
+    for (to, (value, mean)) in rest.iter_mut().zip(value_rest.iter().zip(mean_rest)) {
+        *to = value - mean;
+    }
+}
+
+/// The patch that comes after one, to be fetched into cache while that one is worked on: what lies at a patch's distance
+/// is not next in memory, and the processor does not see it coming.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead<'a> {
-    /// The input from the tile's first element on.
+    /// The input from the patch's first element on.
     values: &'a [f32],
     /// The elements from one row to the next.
     pitch: usize,
@@ -59,7 +191,7 @@ impl<'a> Ahead<'a> {
         pitch: 0,
     };
 
-    /// The tile of a matrix from `row` and `column` on.
+    /// The patch of a matrix from `row` and `column` on.
     pub fn new(matrix: &'a [f32], pitch: usize, row: usize, column: usize) -> Self {
         let values = matrix.get(row * pitch + column..).unwrap_or(&[]);
         Self { values, pitch }
@@ -84,89 +216,6 @@ impl<'a> Ahead<'a> {
         #[cfg(not(target_arch = "x86_64"))]
         let _ = row;
     }
-}
-
-impl Source<'_> {
-    /// Sixteen groups along the rows: `run` of each row of the place, a power of two, or zeros where these end.
-    #[inline(always)]
-    pub fn along<V: Vector>(&self, place: Place, run: usize) -> [V; LANES] {
-        let mut values = [V::splat(0); LANES];
-        let start = place.row * self.pitch + place.column;
-        if run < LANES || place.columns < TILE_COLUMNS {
-            let padded = self.padded(place, run);
-            for (value, group) in values.iter_mut().zip(&padded) {
-                *value = V::load(group);
-            }
-            return values;
-        }
-        let groups = groups(&self.matrix[start..]);
-        match self.mean {
-            None => {
-                for (value, group) in values.iter_mut().zip(groups) {
-                    *value = V::load(group);
-                }
-            }
-            Some(mean) => {
-                let means = self::groups(&mean[place.column..]);
-                for (value, (group, mean)) in values.iter_mut().zip(groups.iter().zip(means)) {
-                    *value = V::load(group).sub(V::load(mean));
-                }
-            }
-        }
-        values
-    }
-
-    /// Sixteen rows of sixteen columns, or zeros where the place ends.
-    #[inline(always)]
-    pub fn across<V: Vector>(&self, place: Place) -> [V; LANES] {
-        let mut values = [V::splat(0); LANES];
-        if place.rows < LANES || place.columns < LANES {
-            let padded = self.padded(place, 1);
-            for (value, row) in values.iter_mut().zip(&padded) {
-                *value = V::load(row);
-            }
-            return values;
-        }
-        let rows = &self.matrix[place.row * self.pitch + place.column..];
-        for (index, value) in values.iter_mut().enumerate() {
-            *value = V::load(first_group(&rows[index * self.pitch..]));
-        }
-        if let Some(mean) = self.mean {
-            let mean = V::load(first_group(&mean[place.column..]));
-            for value in &mut values {
-                *value = value.sub(mean);
-            }
-        }
-        values
-    }
-
-    /// Sixteen groups along the rows, `run` of each, centred, and zeros where the place ends.
-    #[inline(never)]
-    fn padded(&self, place: Place, run: usize) -> [Floats; LANES] {
-        let mut padded = [[0.0; LANES]; LANES];
-        let columns = place.columns.min(run * LANES);
-        let rows = padded.as_flattened_mut().chunks_exact_mut(run * LANES);
-        for (index, row) in rows.take(place.rows).enumerate() {
-            let row = &mut row[..columns];
-            let start = (place.row + index) * self.pitch + place.column;
-            row.copy_from_slice(&self.matrix[start..start + columns]);
-            if let Some(mean) = self.mean {
-                for (value, mean) in row.iter_mut().zip(&mean[place.column..]) {
-                    *value -= mean;
-                }
-            }
-        }
-        padded
-    }
-}
-
-/// The first sixteen groups of numbers that have as many.
-#[inline(always)]
-fn groups(values: &[f32]) -> &[Floats; LANES] {
-    let (groups, _) = values[..TILE_COLUMNS].as_chunks::<LANES>();
-    groups
-        .first_chunk()
-        .expect("that many numbers are that many groups")
 }
 
 /// The first group of numbers that have as many.

@@ -3,7 +3,9 @@
 //! A vector is bits; each operation says what it takes them for. All implementations give the same bits, which the
 //! portable one spells out lane by lane.
 
-use super::lanes;
+use super::elements::{self, Element};
+use super::rounding;
+use crate::simd::SimdLevel;
 
 /// The lanes of a vector; also the elements that share a block of random words.
 pub(super) const LANES: usize = 16;
@@ -20,7 +22,11 @@ pub(super) const MAGNITUDE: u32 = 0x7fff_ffff;
 /// Whoever calls a method of an implementation makes sure that the processor has its instructions. Methods are called from
 /// functions compiled for these instructions, and inlined there; not from closures, which are functions of their own.
 pub(super) unsafe trait Vector: Copy {
+    /// The instructions that the methods are made of.
+    const LEVEL: SimdLevel;
+
     fn load(values: &Floats) -> Self;
+    fn store(self, values: &mut Floats);
     fn of_words(words: &Words) -> Self;
     fn splat(word: u32) -> Self;
     fn words(self) -> Words;
@@ -52,10 +58,10 @@ pub(super) unsafe trait Vector: Copy {
     fn add_words(self, other: Self) -> Self;
     fn sub_words(self, other: Self) -> Self;
     fn max_words(self, other: Self) -> Self;
-    fn shift_left<const BITS: i32>(self) -> Self;
-    fn shift_right<const BITS: i32>(self) -> Self;
+    fn shift_left(self, bits: u32) -> Self;
+    fn shift_right(self, bits: u32) -> Self;
     /// With copies of the sign bit from above.
-    fn shift_right_signed<const BITS: i32>(self) -> Self;
+    fn shift_right_signed(self, bits: u32) -> Self;
     /// The lanes of `then` where `self` is less than `limit`, both below 2^31, else of `other`.
     fn if_less(self, limit: Self, then: Self, other: Self) -> Self;
     /// Each lane's place taken by the lane whose number has another bit of `DISTANCE`, which is 1, 2, 4 or 8.
@@ -69,22 +75,24 @@ pub(super) unsafe trait Vector: Copy {
 
     // What is called in many places is a function of its own where no instructions stand against it.
 
-    /// [`lanes::encode_nearest`].
+    /// [`elements::encode_nearest`].
     #[inline(always)]
-    fn encode_nearest(self) -> Self {
-        lanes::encode_nearest(self)
+    fn encode_nearest<E: Element>(self) -> Self {
+        elements::encode_nearest::<Self, E>(self)
     }
-    /// [`lanes::encode_stochastic`].
+    /// [`elements::encode_stochastic`].
     #[inline(always)]
-    fn encode_stochastic(self, random: Self) -> Self {
-        lanes::encode_stochastic(self, random)
+    fn encode_stochastic<E: Element>(self, random: Self) -> Self {
+        elements::encode_stochastic::<Self, E>(self, random)
     }
-    /// [`lanes::philox_round`].
+    /// [`rounding::philox_round`].
     #[inline(always)]
     fn philox_round(state: [Self; 4], key: [u32; 2]) -> [Self; 4] {
-        lanes::philox_round(state, key)
+        rounding::philox_round(state, key)
     }
 
+    /// The lowest bytes of the lanes.
+    fn bytes(self) -> [u8; LANES];
     /// The bits of the largest magnitude of each of sixteen groups of numbers.
     fn largest_magnitudes(groups: &[Self; LANES]) -> Self;
     /// The lowest four bits of the lanes of each vector, which are all that they have, the first in the lowest.
@@ -126,9 +134,16 @@ impl Portable {
 
 // SAFETY: every processor can do this.
 unsafe impl Vector for Portable {
+    const LEVEL: SimdLevel = SimdLevel::Portable;
+
     #[inline(always)]
     fn load(values: &Floats) -> Self {
         Self(values.map(f32::to_bits))
+    }
+
+    #[inline(always)]
+    fn store(self, values: &mut Floats) {
+        *values = self.0.map(f32::from_bits);
     }
 
     #[inline(always)]
@@ -253,18 +268,18 @@ unsafe impl Vector for Portable {
     }
 
     #[inline(always)]
-    fn shift_left<const BITS: i32>(self) -> Self {
-        self.map(|word| word << BITS)
+    fn shift_left(self, bits: u32) -> Self {
+        self.map(|word| word << bits)
     }
 
     #[inline(always)]
-    fn shift_right<const BITS: i32>(self) -> Self {
-        self.map(|word| word >> BITS)
+    fn shift_right(self, bits: u32) -> Self {
+        self.map(|word| word >> bits)
     }
 
     #[inline(always)]
-    fn shift_right_signed<const BITS: i32>(self) -> Self {
-        self.map(|word| (word as i32 >> BITS) as u32)
+    fn shift_right_signed(self, bits: u32) -> Self {
+        self.map(|word| (word as i32 >> bits) as u32)
     }
 
     #[inline(always)]
@@ -316,18 +331,23 @@ unsafe impl Vector for Portable {
     }
 
     #[inline(never)]
-    fn encode_nearest(self) -> Self {
-        lanes::encode_nearest(self)
+    fn encode_nearest<E: Element>(self) -> Self {
+        elements::encode_nearest::<Self, E>(self)
     }
 
     #[inline(never)]
-    fn encode_stochastic(self, random: Self) -> Self {
-        lanes::encode_stochastic(self, random)
+    fn encode_stochastic<E: Element>(self, random: Self) -> Self {
+        elements::encode_stochastic::<Self, E>(self, random)
     }
 
     #[inline(never)]
     fn philox_round(state: [Self; 4], key: [u32; 2]) -> [Self; 4] {
-        lanes::philox_round(state, key)
+        rounding::philox_round(state, key)
+    }
+
+    #[inline(always)]
+    fn bytes(self) -> [u8; LANES] {
+        self.0.map(|word| word as u8)
     }
 
     #[inline(never)]
