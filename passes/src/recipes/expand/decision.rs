@@ -43,7 +43,8 @@ pub(super) enum Decision {
 
 /// A product with at least one scaled operand.
 pub(super) struct ScaledProduct {
-    /// Its number among these, in the order of the program: what random signs are drawn for.
+    /// Its number among the step's products, in the order of the program, with those that are computed again after all others:
+    /// what random signs are drawn for. Recomputation leaves the others their numbers.
     pub number: usize,
     /// The number of the product before it, in the same round of the same loops, that this one computes again.
     pub repeats: Option<usize>,
@@ -110,7 +111,15 @@ impl Decisions {
         let lookups = super::lookup::lookups(module, linears);
         let positions = super::positions::positions(linears);
         let mut outcomes: HashMap<&Place, Outcome> = HashMap::new();
+        let mut next = 0;
+        let mut next_again = linears.products.iter().filter(|p| !p.is_recomputed).count();
         for product in &linears.products {
+            let counter = match product.is_recomputed {
+                true => &mut next_again,
+                false => &mut next,
+            };
+            let number = *counter;
+            *counter += 1;
             let linear = linears.linear(product.linear);
             let asked = LinearProduct {
                 name: &linear.name,
@@ -122,7 +131,7 @@ impl Decisions {
                 role: product.role,
                 sizes: product.dimensions,
             };
-            let outcome = decisions.decide(module, &asked, product, recipe);
+            let outcome = decisions.decide(module, &asked, (product, number), recipe);
             outcomes.insert(&product.place, outcome);
         }
         for row in crate::linears::explain(module, linears) {
@@ -184,7 +193,7 @@ impl Decisions {
         &mut self,
         module: &Module,
         asked: &LinearProduct<'_>,
-        product: &Product,
+        (product, number): (&Product, usize),
         recipe: &Recipe,
     ) -> Outcome {
         let place = &product.place;
@@ -204,7 +213,7 @@ impl Decisions {
                         kept(Some(precision), StayReason::Recipe(reason))
                     }
                     (Ok(element), Treatment::Quantised(own)) => {
-                        match self.scaled(module, graph, asked, product, own, element) {
+                        match self.scaled(module, graph, asked, (product, number), own, element) {
                             Ok(scaled) => {
                                 let expanded = Expanded::of(&scaled.recipe);
                                 let decision = Decision::Scaled(Box::new(scaled));
@@ -225,7 +234,7 @@ impl Decisions {
         module: &Module,
         graph: &Graph,
         asked: &LinearProduct<'_>,
-        product: &Product,
+        (product, number): (&Product, usize),
         recipe: &ProductRecipe,
         element: ElementType,
     ) -> Result<ScaledProduct, StayReason> {
@@ -296,7 +305,6 @@ impl Decisions {
                 basis,
             }
         });
-        let number = self.by_place.len();
         let place = &product.place;
         let (graph, regions) = (place.graph.clone(), place.regions.clone());
         let same = (product.linear, product.role, graph, regions);
