@@ -349,13 +349,20 @@ fn rebuilt_condition(source: &Graph, types: &[Type], places: &[usize]) -> Result
     Ok(Region::new(graph))
 }
 
-/// The product of both operands in bfloat16, summed in f32.
+/// The product of both operands in bfloat16, summed in f32; of 16 bits that they have already, as it is.
 fn bf16(
     e: &mut Emitter,
     kind: &OpKind,
     operands: &[ValueId],
     result: ElementType,
 ) -> Result<ValueId, OpError> {
+    let element = |value: ValueId| e.b.graph().tensor_type(value).element;
+    if operands[..2]
+        .iter()
+        .all(|&value| element(value) == ElementType::F16)
+    {
+        return e.b.push_value(kind.clone(), operands.to_vec());
+    }
     let mut narrow = Vec::with_capacity(operands.len());
     let (factors, rest) = operands.split_at(2);
     for &operand in factors {
