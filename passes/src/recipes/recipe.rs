@@ -1,7 +1,7 @@
 //! A recipe: what is done with every product of a step.
 
 use super::exceptions::{Keep, KeptReason, LinearProduct, Override, OverrideEffect};
-use super::{HighPrecision, ProductRecipe, Products, Scaling};
+use super::{Fraction, HighPrecision, ProductRecipe, Products, Scaling};
 use crate::linears::{Dimensions, Role, Side};
 use tessera_numerics::Rounding;
 
@@ -113,6 +113,24 @@ impl Recipe {
             remarks.push(
                 "the weight's square blocks in forward serve dgrad too, which quantises it otherwise: the two see \
                  different weights"
+                    .to_owned(),
+            );
+        }
+        let rotations = [Role::Forward, Role::Dgrad].map(|role| self.products.get(role).hadamard());
+        if let [Some(forward), _] = weights
+            && forward.blocks() == tessera_numerics::BlockShape::Square
+            && rotations[0] != rotations[1]
+        {
+            remarks.push(
+                "the weight has square blocks, and forward and dgrad rotate it otherwise: the two see different weights"
+                    .to_owned(),
+            );
+        }
+        let ends = [self.keep.first, self.keep.last];
+        let has_shares = ends.iter().any(|end| end.fraction > Fraction::ZERO);
+        if self.keep.whole_blocks && !has_shares {
+            remarks.push(
+                "[keep] whole_blocks is of first_fraction and last_fraction, which keep nothing"
                     .to_owned(),
             );
         }

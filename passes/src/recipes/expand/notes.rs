@@ -16,6 +16,8 @@ pub enum Note {
     Override(Pattern),
     /// The first or last blocks of layers are kept, and no name tells blocks.
     Blocks,
+    /// Whole blocks are to be kept, and no name tells blocks: single linears are kept.
+    WholeBlocks,
     /// Nothing of the step is quantised.
     Nothing {
         /// The step's products of linears, all of which stay in high precision.
@@ -46,6 +48,10 @@ impl fmt::Display for Note {
             Self::Blocks => write!(
                 f,
                 "[keep] first_blocks, last_blocks: no linear's name tells its block; {unnamed}"
+            ),
+            Self::WholeBlocks => write!(
+                f,
+                "[keep] whole_blocks: no linear's name tells its block, so single linears are kept; {unnamed}"
             ),
             Self::Nothing { products: 0 } => f.write_str(
                 "nothing is quantised: the step has no linear, a product of activations by a parameter that it updates",
@@ -86,6 +92,10 @@ pub(super) fn notes(
         notes.push(Note::Blocks);
     }
     let ends = [keep.first, keep.last];
+    let shares = ends.iter().any(|end| end.fraction > Fraction::ZERO);
+    if keep.whole_blocks && shares && blocks.iter().all(Option::is_none) {
+        notes.push(Note::WholeBlocks);
+    }
     // The head alone is no layer.
     let asks = ends
         .iter()

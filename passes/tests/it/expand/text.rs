@@ -181,6 +181,8 @@ fn layers_in_a_loop_are_noted_where_some_of_them_are_to_be_kept() {
     assert_eq!(
         notes(&module, "extends = \"nvidia\"\n"),
         [
+            "[keep] whole_blocks: no linear's name tells its block, so single linears are kept; names are those that JAX's \
+             as_text(debug_info=True) gives, or arg0, arg1, …",
             "6 linears run in a loop over 2 layers, each of them one for all layers: the first and last layers cannot be \
              kept in high precision there"
         ]
