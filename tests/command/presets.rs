@@ -63,6 +63,27 @@ fn the_llama_under_splits() {
     );
 }
 
+/// Experts whose rows lie one after the other, of which each has 16 and more.
+#[test]
+fn the_ragged_mixture_of_experts() {
+    check(
+        "moe_ragged_tiny",
+        &["mxfp4", "nvfp4", "nvidia", "averis", "metis"],
+    );
+}
+
+/// A batch of experts with fewer rows than a block has, which presets leave in bf16.
+#[test]
+fn experts_of_few_rows_that_are_quantised_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    for preset in ["nvfp4", "averis"] {
+        let path = folder.path().join(format!("{preset}.toml"));
+        let text = format!("extends = \"{preset}\"\n[keep]\nsmallest_dimension = 0\n");
+        std::fs::write(&path, text).unwrap();
+        check("moe_tiny", &[path.to_str().unwrap()]);
+    }
+}
+
 #[test]
 fn the_mixture_of_experts() {
     check("moe_tiny", &["mxfp4", "nvfp4", "nvidia", "averis", "metis"]);
