@@ -1,6 +1,6 @@
 //! The flags: what `tessera` and its subcommands accept.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// A tensor compiler for training steps in 4-bit floating point.
@@ -251,6 +251,7 @@ norm), the largest error and the share of elements that became zero.";
 
 /// `tessera quantize`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("way").required(true).args(["format", "recipe", "dequantize"])))]
 pub struct QuantizeArguments {
     /// The checkpoint: a safetensors file.
     pub input: PathBuf,
@@ -258,7 +259,7 @@ pub struct QuantizeArguments {
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// What to store elements in: nvfp4, mxfp4, mxfp6_e2m3, mxfp6_e3m2, mxfp8_e4m3, mxfp8_e5m2, fp8_e4m3, fp8_e5m2.
-    #[arg(long, required_unless_present_any = ["recipe", "dequantize"])]
+    #[arg(long)]
     pub format: Option<String>,
     /// Quantises as a recipe, a preset or a TOML file, has weights in the forward product; tensors that its names or
     /// sizes keep in high precision are copied.

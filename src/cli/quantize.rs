@@ -78,7 +78,16 @@ fn settings(arguments: &QuantizeArguments) -> Result<Settings, Failure> {
             let seed = recipe.seed();
             (Way::Recipe(Box::new(recipe)), seed)
         }
-        None => (Way::Scaling(scaling(arguments)?), 0),
+        None => {
+            let scaling = scaling(arguments)?;
+            if arguments.seed.is_some() && !scaling.rounding().is_random() {
+                notice!(
+                    "note: --seed changes nothing: {} draws no random bits",
+                    scaling.rounding()
+                );
+            }
+            (Way::Scaling(scaling), 0)
+        }
     };
     Ok(Settings {
         way,

@@ -164,26 +164,6 @@ fn scales_that_are_copied_from_shared_memory() {
 }
 
 #[test]
-fn a_from_tensor_memory() {
-    // 128 rows of 32 bytes, in columns 40 to 47.
-    let (image, expected) = nvfp4_numbers();
-    let product = "tcgen05.mma.cta_group::1.kind::mxf4nvf4.block_scale.scale_vec::4X [%t], %x1,";
-    let copied = "add.u32 %r5, %t, 40;\ntcgen05.cp.cta_group::1.128x256b [%r5], %x1;\n";
-    let from_tensor_memory = format!("{copied}{}", product.replace("%x1", "[%r5]"));
-    let text = nvfp4().replace(product, &from_tensor_memory);
-    assert_ne!(text, nvfp4());
-    check(&text, &image, 1, &expected);
-    // The product of a copy that is not there.
-    let (report, found) = run(
-        &text.replace(copied, "add.u32 %r5, %t, 40;\n"),
-        &image,
-        1,
-        0,
-    );
-    assert!(found.is_none() || !report.findings.is_empty());
-}
-
-#[test]
 fn copies_of_scales_that_are_wrong() {
     let (image, expected) = nvfp4_numbers();
     let text = nvfp4();
@@ -295,90 +275,4 @@ fn a_pair_that_does_not_wait_for_its_other_half() {
     );
     let found = (0..20).any(|seed| !run(&text, &image, 2, seed).0.findings.is_empty());
     assert!(found);
-}
-
-/// Products of halves in one CTA: D = A·B, and then D = A·B + D / 2 but in the lanes 32 to 63; of M rows.
-fn twice(m: u32) -> (String, Vec<u8>, Vec<f32>) {
-    let begin = |name: usize, at: u64, fields: u64| {
-        format!(
-            "mov.u32 %r1, own;\nadd.u32 %r1, %r1, {at};\nshr.u32 %r1, %r1, 4;\ncvt.u64.u32 %x{name}, %r1;\nor.b64 %x{name}, %x{name}, {fields};\n"
-        )
-    };
-    let idesc = 1 << 4 | (N as u32 / 8) << 17 | (m / 16) << 24;
-    let issue = [
-        begin(1, 0, descriptor(2048, 128)),
-        begin(2, 4096, descriptor(512, 128)),
-        format!("mov.b32 %r4, {idesc};\nmov.b32 %r5, 0;\nmov.b32 %r6, -1;\nnot.pred %yes, %no;\n"),
-        "tcgen05.mma.cta_group::1.kind::f16 [%t], %x1, %x2, %r4, %no;\n".into(),
-        "tcgen05.mma.cta_group::1.kind::f16 [%t], %x1, %x2, %r4, {%r5,%r6,%r5,%r5}, %yes, 1;\n"
-            .into(),
-        "tcgen05.commit.cta_group::1.mbarrier::arrive::one.shared::cluster.b64 [done];\n".into(),
-    ];
-    let text =
-        kernel(1, "", &issue.concat()).replace(".reg .pred %first", ".reg .pred %yes, %first");
-    let number = |word: u32| (word % 33) as f32 - 16.0;
-    let a: Vec<f32> = words(128 * 16, 0).map(number).collect();
-    let b: Vec<f32> = words(N * 16, 7777).map(number).collect();
-    let mut image = vec![0; IMAGE];
-    let mut put = |at: usize, x: f32| {
-        image[at..at + 2].copy_from_slice(&f16::from_f32(x).to_le_bytes());
-    };
-    for k in 0..16 {
-        for row in 0..128 {
-            put(k / 8 * 2048 + row * 16 + k % 8 * 2, a[row * 16 + k]);
-        }
-        for column in 0..N {
-            put(
-                4096 + k / 8 * 512 + column * 16 + k % 8 * 2,
-                b[column * 16 + k],
-            );
-        }
-    }
-    let expected = (0..m as usize * N).map(|i| {
-        let (row, column) = (i / N, i % N);
-        let dot: f32 = (0..16).map(|k| a[row * 16 + k] * b[column * 16 + k]).sum();
-        // Of 64 rows sixteen are in the lanes of each warp.
-        let warp = if m == 64 { row / 16 } else { row / 32 };
-        if warp == 1 { dot } else { 1.5 * dot }
-    });
-    let expected = expected.collect();
-    (text, image, expected)
-}
-
-#[test]
-fn lanes_that_are_not_written_and_half_of_what_was_there() {
-    let (text, image, expected) = twice(128);
-    check(&text, &image, 1, &expected);
-}
-
-#[test]
-fn a_product_of_64_rows() {
-    // The first sixteen lanes of each warp have the rows, the others nothing: what they store is not looked at.
-    let (text, image, expected) = twice(64);
-    let program = Program::new(&Module::parse(&text).unwrap()).unwrap();
-    let mut memory = Global::new();
-    let input = memory.allocate_with(image);
-    let result = memory.allocate(4 * 128 * N);
-    let grid = Launch::new("main")
-        .block([128, 1, 1])
-        .u64(input)
-        .u64(result);
-    let report = launch(&program, &mut memory, &grid).unwrap();
-    assert_eq!(report.findings, []);
-    for row in 0..64 {
-        let lane = row % 16 + row / 16 * 32;
-        let bytes = memory
-            .read_bytes(result + 4 * (lane * N) as u64, 4 * N)
-            .unwrap();
-        let found = bytes
-            .chunks(4)
-            .map(|x| f32::from_le_bytes(x.try_into().unwrap()));
-        assert_eq!(
-            found.collect::<Vec<_>>(),
-            expected[row * N..][..N],
-            "row {row}"
-        );
-    }
-    let other = result + 4 * (16 * N) as u64;
-    assert!(memory.read_bytes(other, 4).is_err());
 }
