@@ -5,7 +5,7 @@
 //!
 //! With AVX-512 arithmetic costs about 22 operations a vector of sixteen numbers and direction (a few and twenty more where
 //! rounding is stochastic), at two a cycle 0.7 cycles a number. Measured at 2.5 GHz on a matrix that fits the second cache:
-//! 1.2 cycles along the rows, 1.6 along the columns; on one of 64 MiB 1.7 and 3.1, both together 4.4, where the copy takes
+//! 1.2 cycles along the rows, 1.3 along the columns; on one of 64 MiB in huge pages 1.7 and 3.1, both together 4.4, where the copy takes
 //! 1.1 and reading alone 0.9. What is left of the columns is the staging of a tile and the writing of lines far apart.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};

@@ -233,6 +233,36 @@ fn every_format_rule_block_shape_and_rounding() {
 }
 
 #[test]
+fn less_the_mean_of_whole_tiles() {
+    let shape = [160, 512];
+    let values = numbers(160 * 512, Kind::Plain);
+    let mean: Vec<f32> = (0..512).map(|column| column as f32 * 0.25 - 3.0).collect();
+    let both = [0, 1]
+        .into_iter()
+        .flat_map(|axis| quantizations(&shape, axis));
+    compare(both.collect(), &values, Some(&mean), 1);
+}
+
+/// A matrix of 8.5 MB, of which patches are copied.
+#[test]
+fn a_matrix_that_is_larger_than_the_caches() {
+    let shape = [8200, 260];
+    let values = numbers(8200 * 260, Kind::Plain);
+    let mean: Vec<f32> = (0..260).map(|column| column as f32 * 0.25 - 3.0).collect();
+    let nvfp4 = |axis| {
+        let scaled_type = ScaledType::new(
+            shape,
+            Format::Nvfp4,
+            axis,
+            BlockShape::Vector,
+            ScaleLayout::Linear,
+        );
+        Quantization::new(scaled_type.unwrap(), ScaleRule::Te, Rounding::NearestEven).unwrap()
+    };
+    compare(vec![nvfp4(0), nvfp4(1)], &values, Some(&mean), 1);
+}
+
+#[test]
 fn every_matrix_of_a_batch() {
     let shape = [3, 140, 24];
     for axis in [1, 2] {

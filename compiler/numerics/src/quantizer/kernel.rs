@@ -1,7 +1,8 @@
 //! From a tile of the input to codes and block scales, along the rows and along the columns.
 //!
-//! A tile is worked on patch by patch. What is made along the columns is staged until the tile is done, for only then are
-//! the lines of the output whole.
+//! A tile of a large matrix is worked on patch by patch. What is made along the columns is staged until the tile is done,
+//! for only then are the lines of the output whole. A whole tile of a matrix that the caches hold is worked on where it is,
+//! sixteen columns after sixteen.
 
 #[cfg(target_arch = "x86_64")]
 use super::avx2::Avx2;
@@ -85,13 +86,18 @@ pub(super) fn quantize_tile(
     let Scratch { patch, staged } = scratch;
     let is_square = |(encoding, _): &(Encoding, Sink)| encoding.blocks == BlockShape::Square;
     let has_square = outputs.iter().any(is_square);
-    // What is read once, and as it lies, is not worth a copy.
+    // What is near, or is read once and as it lies, is not worth a copy; what is no whole tile needs zeros around it.
     let is_row = |(encoding, _): &(Encoding, Sink)| encoding.direction == Direction::Rows;
-    let is_read_once = outputs.len() == 1
-        && outputs.iter().all(is_row)
-        && !has_square
-        && place.columns == TILE_COLUMNS;
-    let height = patch_rows(run(place.columns));
+    let rows = outputs.iter().filter(|output| is_row(output)).count();
+    let has_columns = rows < outputs.len();
+    let is_whole = (rows == 0 || place.columns == TILE_COLUMNS)
+        && (!has_columns || place.columns.is_multiple_of(LANES))
+        && (!has_columns || place.rows.is_multiple_of(PATCH_ROWS));
+    let is_direct = !has_square && is_whole && (outputs.len() == rows.min(1) || source.is_near());
+    let height = match is_direct {
+        true => TILE_ROWS,
+        false => patch_rows(run(place.columns)),
+    };
     for row in (0..place.rows).step_by(height) {
         let rows = height.min(place.rows - row);
         let part = Place {
@@ -99,7 +105,7 @@ pub(super) fn quantize_tile(
             rows,
             ..place
         };
-        if is_read_once {
+        if is_direct {
             patch.stand_for(part);
         } else {
             take(level, patch, source, part);
@@ -123,7 +129,7 @@ pub(super) fn quantize_tile(
         {
             let part = Part {
                 patch,
-                source: is_read_once.then_some(source),
+                source: is_direct.then_some(source),
                 rows_before: source.rows_before,
                 columns_before: source.columns_before,
                 first_group: row / LANES,
@@ -137,25 +143,20 @@ pub(super) fn quantize_tile(
         }
     }
     for (&(encoding, sink), staged) in outputs.iter().zip(staged) {
-        if encoding.direction == Direction::Columns {
-            write_columns(&source, place, encoding, sink, staged);
+        if encoding.direction == Direction::Columns && !is_direct {
+            let row = source.columns_before + place.column;
+            write_columns(row, place, encoding, sink, staged);
         }
     }
 }
 
-/// Writes what was staged of a tile.
+/// Writes what was staged of a tile's columns, of which the first is that row of storage.
 #[inline(always)]
-fn write_columns(
-    source: &Source<'_>,
-    place: Place,
-    encoding: Encoding,
-    sink: Sink,
-    staged: &Staged,
-) {
+fn write_columns(row: usize, place: Place, encoding: Encoding, sink: Sink, staged: &Staged) {
     let block_groups = encoding.scales.block_groups();
     let groups = groups(place.rows, block_groups);
     let group_bytes = LANES / encoding.element.elements_per_byte();
-    let (row, first) = (source.columns_before + place.column, place.row / LANES);
+    let first = place.row / LANES;
     let each = staged.codes.iter().zip(&staged.scales).take(place.columns);
     for (index, (codes, scales)) in each.enumerate() {
         let codes = &codes.as_flattened()[..groups * group_bytes];
@@ -326,6 +327,16 @@ impl Part<'_> {
         }
     }
 
+    /// Sixteen rows of sixteen columns.
+    #[inline(always)]
+    fn across<V: Vector>(&self, row: usize, chunk: usize) -> [V; LANES] {
+        let place = self.patch.place;
+        match self.source {
+            None => self.patch.across::<V>(row, chunk),
+            Some(source) => source.across::<V>(place.row + row, place.column + chunk * LANES),
+        }
+    }
+
     /// Blocks along the columns: those of sixteen columns side by side at a time, two groups of each.
     #[inline(always)]
     fn columns<V: Vector, E: Element, R: Round>(self, round: R, staged: &mut Staged) {
@@ -334,9 +345,9 @@ impl Part<'_> {
         let place = patch.place;
         let mut blocks = BlockScales::new();
         let mut fetched = 0;
-        for pair in 0..place.rows.div_ceil(PATCH_ROWS) {
-            let group = self.first_group + 2 * pair;
-            for chunk in 0..place.columns.div_ceil(LANES) {
+        for chunk in 0..place.columns.div_ceil(LANES) {
+            for pair in 0..place.rows.div_ceil(PATCH_ROWS) {
+                let group = self.first_group + 2 * pair;
                 self.ahead.fetch(fetched);
                 self.ahead.fetch(fetched + 1);
                 fetched += 2;
@@ -344,9 +355,10 @@ impl Part<'_> {
                 // Loaded anew where they are used: there are not registers for both halves.
                 let upper = pair * PATCH_ROWS;
                 let largest = match self.squares {
+                    None if block_groups == 1 => [V::splat(0); 2],
                     None => [
-                        largest(&patch.across::<V>(upper, chunk)),
-                        largest(&patch.across::<V>(upper + LANES, chunk)),
+                        largest(&self.across::<V>(upper, chunk)),
+                        largest(&self.across::<V>(upper + LANES, chunk)),
                     ],
                     Some(squares) => [
                         V::splat(squares[2 * pair][chunk]),
@@ -367,10 +379,18 @@ impl Part<'_> {
                         major: 0,
                     })
                 };
-                let to = chunk * LANES..(chunk + 1) * LANES;
+                let to = if self.source.is_some() {
+                    0..LANES
+                } else {
+                    chunk * LANES..(chunk + 1) * LANES
+                };
                 let mut words = [V::splat(0); 4];
                 for half in 0..2 {
-                    let values = &patch.across::<V>(upper + half * LANES, chunk);
+                    let values = &self.across::<V>(upper + half * LANES, chunk);
+                    let largest = match self.squares {
+                        None if block_groups == 1 => [self::largest(values); 2],
+                        _ => largest,
+                    };
                     let put_elements = |elements: &mut [Floats; LANES]| {
                         for (element, value) in elements.iter_mut().zip(values) {
                             value.store(element);
@@ -401,6 +421,15 @@ impl Part<'_> {
                 if E::FORMAT.elements_per_byte() == 2 {
                     put_words(&words, &mut staged.codes[to], group / 2);
                 }
+            }
+            if self.source.is_some() {
+                // The tile is whole in one part: so are the lines of these columns.
+                let columns = Place {
+                    columns: LANES,
+                    ..place
+                };
+                let row = self.columns_before + place.column + chunk * LANES;
+                write_columns(row, columns, self.encoding, sink, staged);
             }
         }
     }

@@ -11,6 +11,9 @@ pub(super) const PATCH_ROWS: usize = 2 * LANES;
 /// The numbers of a patch: as much of a near cache as leaves room for what is made of it.
 const PATCH_NUMBERS: usize = PATCH_ROWS * TILE_COLUMNS;
 
+/// The bytes of a matrix that is read as it lies, without a copy.
+const NEAR_BYTES: usize = 8 << 20;
+
 /// The input matrix.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
@@ -53,6 +56,32 @@ impl Source<'_> {
             }
         }
         values
+    }
+}
+
+impl Source<'_> {
+    /// Sixteen rows of sixteen columns, centred.
+    #[inline(always)]
+    pub fn across<V: Vector>(&self, row: usize, column: usize) -> [V; LANES] {
+        let mut values = [V::splat(0); LANES];
+        let rows = &self.matrix[row * self.pitch + column..];
+        // One check for all rows.
+        let rows = &rows[..(LANES - 1) * self.pitch + LANES];
+        for (index, value) in values.iter_mut().enumerate() {
+            *value = V::load(first_group(&rows[index * self.pitch..]));
+        }
+        if let Some(mean) = self.mean {
+            let mean = V::load(first_group(&mean[column..]));
+            for value in &mut values {
+                *value = value.sub(mean);
+            }
+        }
+        values
+    }
+
+    /// Whether the matrix is as small as the caches next to a core, which hold it from one output to the next.
+    pub fn is_near(&self) -> bool {
+        size_of_val(self.matrix) <= NEAR_BYTES
     }
 }
 
