@@ -160,6 +160,23 @@ impl Context<'_> {
         }
     }
 
+    /// Whether a whole warp is there for a step that needs one; else the strand waits for the rest.
+    fn gathers_warp(&mut self, strand: usize, active: u32) -> Result<bool, Fault> {
+        if !self.gathers(strand, active, self.warp.live()) {
+            return Ok(false);
+        }
+        if active == u32::MAX {
+            return Ok(true);
+        }
+        Err(Fault {
+            kind: FindingKind::Divergence {
+                found: active,
+                expected: u32::MAX,
+            },
+            lane: active.trailing_zeros(),
+        })
+    }
+
     /// Whether all the lanes that a step needs are there; else the strand waits for them.
     fn gathers(&mut self, strand: usize, active: u32, needed: u32) -> bool {
         let own = &mut self.warp.strands[strand];

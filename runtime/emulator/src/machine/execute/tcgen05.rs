@@ -35,20 +35,8 @@ impl Context<'_> {
             instruction,
             Tcgen05::Copy { .. } | Tcgen05::Multiply(_) | Tcgen05::Commit { .. } | Tcgen05::Fence
         );
-        if !of_threads {
-            if !self.gathers(strand, active, self.warp.live()) {
-                return Ok(Outcome::Waits);
-            }
-            if active != u32::MAX {
-                let kind = FindingKind::Divergence {
-                    found: active,
-                    expected: u32::MAX,
-                };
-                return Err(Fault {
-                    kind,
-                    lane: active.trailing_zeros(),
-                });
-            }
+        if !of_threads && !self.gathers_warp(strand, active)? {
+            return Ok(Outcome::Waits);
         }
         let frame = self.warp.strands[strand].frame;
         let lane = active.trailing_zeros();

@@ -29,18 +29,8 @@ impl Context<'_> {
         if active == 0 {
             return Ok(Outcome::Done);
         }
-        if !self.gathers(strand, active, self.warp.live()) {
+        if !self.gathers_warp(strand, active)? {
             return Ok(Outcome::Waits);
-        }
-        if active != u32::MAX {
-            let kind = FindingKind::Divergence {
-                found: active,
-                expected: u32::MAX,
-            };
-            return Err(Fault {
-                kind,
-                lane: active.trailing_zeros(),
-            });
         }
         let target = self.program.target.first().map_or("", |target| target);
         let threads: u32 = self.launch.block.iter().product();
