@@ -9,10 +9,9 @@ use super::{output, print};
 use crate::Failure;
 use crate::source::Source;
 use argument::{Argument, Output, Placed};
-use report::Run;
+use report::{Reference, Run};
 use tessera_emulator::ptx::Module;
 use tessera_emulator::{Global, Launch, Program, Report, launch};
-use tessera_numerics::Tensor;
 use tessera_runtime::tensors;
 
 pub(super) fn emulate(arguments: &EmulateArguments) -> Result<(), Failure> {
@@ -26,17 +25,23 @@ pub(super) fn emulate(arguments: &EmulateArguments) -> Result<(), Failure> {
     argument::refuse_repeated_names(&given)?;
 
     let mut run = Run::new(&program, arguments, &entry);
-    let mut first: Option<Vec<(String, Tensor)>> = None;
+    let mut first: Option<Reference> = None;
     for seed in arguments.seed..arguments.seed.saturating_add(arguments.schedules) {
         let (report, outputs) = execute(&program, arguments, &entry, &given, seed)?;
         let is_complete = report.completed;
-        run.add(seed, report, &outputs, first.as_deref());
+        run.add(seed, report, &outputs, first.as_ref());
         if first.is_none() && is_complete {
-            first = Some(argument::written(outputs));
+            first = Some(Reference {
+                seed,
+                tensors: argument::written(outputs),
+            });
         }
     }
-    if let (Some(path), Some(tensors)) = (&arguments.outputs, &first) {
-        let each = tensors.iter().map(|(name, tensor)| (&name[..], tensor));
+    if let (Some(path), Some(first)) = (&arguments.outputs, &first) {
+        let each = first
+            .tensors
+            .iter()
+            .map(|(name, tensor)| (&name[..], tensor));
         tensors::write(path, each).map_err(Failure::error)?;
     }
     if let Some(path) = &arguments.report {

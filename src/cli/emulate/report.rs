@@ -28,6 +28,19 @@ pub(super) struct Run {
     findings: Vec<Found>,
 }
 
+/// The outputs of the first launch that came to its end.
+pub(super) struct Reference {
+    pub seed: u64,
+    pub tensors: Vec<(String, Tensor)>,
+}
+
+impl Reference {
+    fn tensor(&self, name: &str) -> Option<&Tensor> {
+        let found = self.tensors.iter().find(|(own, _)| own == name);
+        found.map(|(_, tensor)| tensor)
+    }
+}
+
 /// What the first launch did, as [`Counts`] defines it.
 #[derive(Default, Serialize)]
 struct Counted {
@@ -114,7 +127,7 @@ impl Run {
         seed: u64,
         report: Report,
         outputs: &[Output],
-        first: Option<&[(String, Tensor)]>,
+        first: Option<&Reference>,
     ) {
         if seed == self.seed {
             self.instructions = report.instructions;
@@ -129,13 +142,12 @@ impl Run {
             return;
         }
         for Output { name, tensor } in outputs {
-            let before = first.and_then(|all| all.iter().find(|(own, _)| own == name));
+            let before = first.and_then(|first| Some((first.seed, first.tensor(name)?)));
             let what = match (tensor, before) {
                 (Err(reason), _) => format!("output '{name}': {reason}"),
-                (Ok(own), Some((_, before))) if own.bytes() != before.bytes() => format!(
-                    "output '{name}': under seed {seed} other bits than under seed {}",
-                    self.seed
-                ),
+                (Ok(own), Some((other, before))) if own.bytes() != before.bytes() => {
+                    format!("output '{name}': under seed {seed} other bits than under seed {other}")
+                }
                 (Ok(_), _) => continue,
             };
             self.find(Found {

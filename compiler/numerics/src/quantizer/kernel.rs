@@ -88,12 +88,13 @@ pub(super) fn quantize_tile(
     let has_square = outputs.iter().any(is_square);
     // What is near, or is read once and as it lies, is not worth a copy; what is no whole tile needs zeros around it.
     let is_row = |(encoding, _): &(Encoding, Sink)| encoding.direction == Direction::Rows;
-    let rows = outputs.iter().filter(|output| is_row(output)).count();
-    let has_columns = rows < outputs.len();
-    let is_whole = (rows == 0 || place.columns == TILE_COLUMNS)
+    let has_rows = outputs.iter().any(is_row);
+    let has_columns = !outputs.iter().all(is_row);
+    let is_read_once = outputs.len() == 1 && has_rows;
+    let is_whole = (!has_rows || place.columns == TILE_COLUMNS)
         && (!has_columns || place.columns.is_multiple_of(LANES))
         && (!has_columns || place.rows.is_multiple_of(PATCH_ROWS));
-    let is_direct = !has_square && is_whole && (outputs.len() == rows.min(1) || source.is_near());
+    let is_direct = !has_square && is_whole && (is_read_once || source.is_near());
     let height = match is_direct {
         true => TILE_ROWS,
         false => patch_rows(run(place.columns)),

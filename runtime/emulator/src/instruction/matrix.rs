@@ -54,6 +54,19 @@ pub(crate) struct Shape {
     pub k: usize,
 }
 
+impl Shape {
+    /// The shape of a modifier such as `m16n8k16`.
+    pub fn named(name: &str) -> Option<Self> {
+        let (m, rest) = name.strip_prefix('m')?.split_once('n')?;
+        let (n, k) = rest.split_once('k')?;
+        Some(Self {
+            m: m.parse().ok()?,
+            n: n.parse().ok()?,
+            k: k.parse().ok()?,
+        })
+    }
+}
+
 /// What A or B is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Element {
@@ -328,13 +341,7 @@ fn check(words: &Words<'_>, multiply: &Multiply) -> Result<(), Refusal> {
 }
 
 fn shape(name: &str) -> Option<Shape> {
-    let (m, rest) = name.strip_prefix('m')?.split_once('n')?;
-    let (n, k) = rest.split_once('k')?;
-    let shape = Shape {
-        m: m.parse().ok()?,
-        n: n.parse().ok()?,
-        k: k.parse().ok()?,
-    };
+    let shape = Shape::named(name)?;
     matches!((shape.m, shape.n), (16, 8)).then_some(shape)
 }
 

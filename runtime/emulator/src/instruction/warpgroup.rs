@@ -171,13 +171,7 @@ fn check(
 }
 
 fn shape(name: &str) -> Option<Shape> {
-    let (m, rest) = name.strip_prefix('m')?.split_once('n')?;
-    let (n, k) = rest.split_once('k')?;
-    let shape = Shape {
-        m: m.parse().ok()?,
-        n: n.parse().ok()?,
-        k: k.parse().ok()?,
-    };
+    let shape = Shape::named(name)?;
     let is_shape = shape.m == 64 && shape.n.is_multiple_of(8) && (8..=256).contains(&shape.n);
     is_shape.then_some(shape)
 }

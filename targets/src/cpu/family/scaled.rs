@@ -5,7 +5,7 @@ use super::dot::{Strided, joined};
 use tessera_ir::plan::Kernel;
 use tessera_ir::{Binary, Definition, Graph, OpKind, ScaledType, ValueId};
 use tessera_runtime::bundle::{
-    BatchDimension, Code, GroupedGemm, Hadamard, MatrixLayout, Quantize, QuantizeOutput, ScaledDot,
+    Code, GroupedGemm, Hadamard, MatrixLayout, Quantize, QuantizeOutput, ScaledDot,
 };
 
 /// The kernel as one that the runtime computes; `None` where it is more or something else.
@@ -203,14 +203,7 @@ fn product(
     ScaledDot {
         m: rows.extent,
         n: columns.extent,
-        batch: (batches.iter())
-            .map(|batch| BatchDimension {
-                extent: batch.extent,
-                lhs_stride: batch.strides[0],
-                rhs_stride: batch.strides[1],
-                result_stride: batch.strides[2],
-            })
-            .collect(),
+        batch: batches.iter().map(Strided::batch).collect(),
         lhs_stride: rows.strides[0],
         rhs_stride: columns.strides[1],
         result: MatrixLayout {

@@ -103,14 +103,7 @@ pub fn gemm(kernel: &Kernel) -> Option<(Gemm, [usize; 2])> {
         m: m.extent,
         n: n.extent,
         k: k.extent,
-        batch: (batches.iter())
-            .map(|batch| BatchDimension {
-                extent: batch.extent,
-                lhs_stride: batch.strides[0],
-                rhs_stride: batch.strides[1],
-                result_stride: batch.strides[2],
-            })
-            .collect(),
+        batch: batches.iter().map(Strided::batch).collect(),
         lhs: layout(m.strides[0], k.strides[0]),
         rhs: layout(k.strides[1], n.strides[1]),
         result: layout(m.strides[2], n.strides[2]),
@@ -139,6 +132,19 @@ impl Dimension {
 pub(in super::super) struct Strided {
     pub(in super::super) extent: usize,
     pub(in super::super) strides: [usize; 3],
+}
+
+impl Strided {
+    /// As a dimension of a batch.
+    pub(in super::super) fn batch(&self) -> BatchDimension {
+        let [lhs_stride, rhs_stride, result_stride] = self.strides;
+        BatchDimension {
+            extent: self.extent,
+            lhs_stride,
+            rhs_stride,
+            result_stride,
+        }
+    }
 }
 
 /// Neighbouring dimensions that lie as one do become one.
