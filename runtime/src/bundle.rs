@@ -5,6 +5,8 @@
 //!   manifest.json      what there is and in which order it runs: a [`Manifest`]
 //!   manifest.blake3    the manifest's hash, as `b3sum --check` reads it
 //!   kernels.so         machine code, where some kernel is a function
+//!   kernels.ptx        the kernels of a GPU
+//!   kernels.cubin      the same assembled for one architecture, where that was at hand
 //!   constants.bin      the constants, each from a multiple of 64 bytes on
 //!   …                  further files that the compiler adds, a C header for one
 //! ```
@@ -29,7 +31,7 @@ pub use error::BundleError;
 pub use host::{host_features, known_features};
 pub use manifest::{
     BatchDimension, Buffer, BundleFile, Code, CompilerIdentity, Constant, Family, Function, Gemm,
-    Input, Kernel, Manifest, MatrixLayout, Output, Place, Step, Target,
+    Input, Kernel, Manifest, MatrixLayout, NVPTX, Output, Place, PtxKernel, Step, Target,
 };
 pub use open::Bundle;
 pub use tensor_type::TensorType;
@@ -56,6 +58,12 @@ pub const DIGEST_FILE: &str = "manifest.blake3";
 
 /// The file name of the machine code.
 pub const KERNELS_FILE: &str = "kernels.so";
+
+/// The file name of the text of a GPU's kernels.
+pub const PTX_FILE: &str = "kernels.ptx";
+
+/// The file name of a GPU's kernels as assembled for one architecture.
+pub const CUBIN_FILE: &str = "kernels.cubin";
 
 /// The file name of the constants.
 pub const CONSTANTS_FILE: &str = "constants.bin";

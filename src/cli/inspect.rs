@@ -5,7 +5,7 @@ use super::print;
 use crate::Failure;
 use std::fmt::{Display, Write};
 use tessera_runtime::Bundle;
-use tessera_runtime::bundle::{BatchDimension, Code, Kernel, Manifest, Step, ValueType};
+use tessera_runtime::bundle::{BatchDimension, Code, Kernel, Manifest, PtxKernel, Step, ValueType};
 
 pub(super) fn inspect(arguments: &InspectArguments) -> Result<(), Failure> {
     let bundle = Bundle::open(&arguments.bundle).map_err(Failure::error)?;
@@ -94,6 +94,7 @@ fn code(kernel: &Kernel) -> String {
                 function.blocks, function.grain
             )
         }
+        Code::Ptx(kernel) => ptx(kernel),
         Code::Gemm(gemm) => format!(
             "gemm {} × {}x{}x{} {}",
             products(&gemm.batch),
@@ -141,6 +142,28 @@ fn code(kernel: &Kernel) -> String {
         ),
         Code::Orthonormalize => "orthonormalize".to_owned(),
     }
+}
+
+/// `add_f32  grid 8x1x1, block 128x1x1, cluster 2x1x1, 16.0 KiB shared`.
+fn ptx(kernel: &PtxKernel) -> String {
+    let extents = |[x, y, z]: [u32; 3]| format!("{x}x{y}x{z}");
+    let mut text = format!(
+        "{}  grid {}, block {}",
+        kernel.entry,
+        extents(kernel.grid),
+        extents(kernel.block)
+    );
+    if kernel.cluster != [1; 3] {
+        let _ = write!(text, ", cluster {}", extents(kernel.cluster));
+    }
+    let sizes = [
+        (kernel.shared_bytes as usize, "shared"),
+        (kernel.workspace_bytes, "workspace"),
+    ];
+    for (size, what) in sizes.into_iter().filter(|(size, _)| *size > 0) {
+        let _ = write!(text, ", {} {what}", bytes(size));
+    }
+    text
 }
 
 /// The groups of a grouped product.

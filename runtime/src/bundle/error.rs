@@ -89,6 +89,18 @@ pub enum BundleError {
         /// What this program runs.
         found: String,
     },
+    /// The bundle is made for another kind of device than the one it is to run on.
+    #[error("{path}: made for {target}, which {device} does not run; expected {devices}")]
+    Device {
+        /// The manifest.
+        path: PathBuf,
+        /// The target it is made for.
+        target: String,
+        /// The device asked for.
+        device: String,
+        /// The devices that run it.
+        devices: String,
+    },
     /// The code needs CPU features that this machine lacks.
     #[error("{path}: the code needs CPU features that this machine lacks: {}", missing.join(", "))]
     MissingFeatures {

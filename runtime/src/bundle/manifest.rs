@@ -56,14 +56,26 @@ pub struct CompilerIdentity {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// The target as the user asked for it: `cpu`, `cpu:x86-64-v3`.
+    /// The target as the user asked for it: `cpu`, `cpu:x86-64-v3`, `sm_90a`.
     pub name: String,
-    /// The instruction set, as Rust names it (`std::env::consts::ARCH`): `x86_64`, `aarch64`.
+    /// The instruction set, as Rust names it (`std::env::consts::ARCH`): `x86_64`, `aarch64`; of NVIDIA's GPUs
+    /// [`NVPTX`].
     pub architecture: String,
-    /// The features beyond the instruction set's baseline that the code needs, as LLVM names them: `avx2`, `sse4.2`.
+    /// The features beyond the instruction set's baseline that the code needs, as LLVM names them: `avx2`, `sse4.2`; of
+    /// a GPU's code the version of PTX that it is written in, `ptx80`.
     ///
-    /// Only names in [`known_features`](super::known_features) can be checked, and so only those are accepted.
+    /// Only names in [`known_features`](super::known_features) can be checked, and so a CPU's code may need only those.
     pub features: Vec<String>,
+}
+
+/// The architecture of targets whose kernels are PTX, as Rust and LLVM name it.
+pub const NVPTX: &str = "nvptx64";
+
+impl Target {
+    /// Whether it is an NVIDIA GPU.
+    pub fn is_gpu(&self) -> bool {
+        self.architecture == NVPTX
+    }
 }
 
 /// An input.
@@ -179,6 +191,8 @@ pub enum Family {
 pub enum Code {
     /// A function of `kernels.so`.
     Function(Function),
+    /// A kernel of `kernels.ptx`. Bundles for a GPU have no other code, and only they have this.
+    Ptx(PtxKernel),
     /// A matrix product that the runtime computes. Its buffers are lhs, rhs; result.
     Gemm(Gemm),
     /// Matrix products of groups of rows that the runtime computes. Its buffers are lhs, rhs, group sizes; result.
@@ -210,7 +224,26 @@ impl Code {
     pub fn as_function(&self) -> Option<&Function> {
         match self {
             Self::Function(function) => Some(function),
-            Self::Gemm(_)
+            Self::Ptx(_)
+            | Self::Gemm(_)
+            | Self::GroupedGemm(_)
+            | Self::ScaledDot(_)
+            | Self::GroupedScaledDot
+            | Self::Quantize(_)
+            | Self::Dequantize
+            | Self::Relayout
+            | Self::AxisSums
+            | Self::Hadamard(_)
+            | Self::Orthonormalize => None,
+        }
+    }
+
+    /// The kernel of `kernels.ptx`, where it is one.
+    pub fn as_ptx(&self) -> Option<&PtxKernel> {
+        match self {
+            Self::Ptx(kernel) => Some(kernel),
+            Self::Function(_)
+            | Self::Gemm(_)
             | Self::GroupedGemm(_)
             | Self::ScaledDot(_)
             | Self::GroupedScaledDot
@@ -245,6 +278,31 @@ pub struct Function {
     pub grain: u64,
     /// The bytes of memory a call needs for itself.
     pub scratch_bytes: usize,
+}
+
+/// A kernel of `kernels.ptx`, and the grid it is launched with.
+///
+/// Its parameters are 64-bit addresses in global memory: of the operands, then of the results, then, where
+/// `workspace_bytes` is not 0, of memory that the kernel has to itself while it runs, its contents undefined. Inputs,
+/// results, the workspace, the arena and the file of constants begin at multiples of 256 bytes; what lies in the last
+/// two has a multiple of [`ALIGNMENT`](super::ALIGNMENT) as its offset there.
+///
+/// A launch begins when what stands before it in the schedule has come to its end and can be seen by all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PtxKernel {
+    /// The name of its `.entry`, a C identifier.
+    pub entry: String,
+    /// CTAs along x, y and z; a 0 anywhere means that there is nothing to do, and nothing is launched.
+    pub grid: [u32; 3],
+    /// Threads of a CTA along x, y and z.
+    pub block: [u32; 3],
+    /// CTAs of a cluster along x, y and z, which divide those of the grid; 1, 1 and 1 without clusters.
+    pub cluster: [u32; 3],
+    /// Bytes of dynamic shared memory of a CTA, beside the variables that the module declares.
+    pub shared_bytes: u32,
+    /// The bytes of memory a launch needs for itself.
+    pub workspace_bytes: usize,
 }
 
 /// A batch of matrix products, `result[b] = lhs[b] · rhs[b]`, over strided matrices.

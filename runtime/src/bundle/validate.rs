@@ -4,6 +4,7 @@
 //! What is checked here is what the executor relies on when it turns places into addresses.
 
 mod builtins;
+mod ptx;
 
 use super::manifest::*;
 use super::{
@@ -282,7 +283,9 @@ impl Check<'_> {
                     self.value_bytes(value_type, format!("{item}.{list}[{index}]"))?;
                 }
             }
+            self.runs_on_the_target(kernel, &item)?;
             match &kernel.code {
+                Code::Ptx(ptx) => self.ptx(ptx, &format!("{item}.ptx"))?,
                 Code::Function(function) => self.function(function, &format!("{item}.function"))?,
                 Code::Gemm(gemm) => self.gemm(gemm, kernel, &format!("{item}.gemm"))?,
                 Code::GroupedGemm(grouped) => {
@@ -422,7 +425,7 @@ impl Check<'_> {
                 spans.push(self.span(buffer));
             }
         }
-        let in_place = matches!(kernel.code, Code::Function(_));
+        let in_place = matches!(kernel.code, Code::Function(_) | Code::Ptx(_));
         for (position, (&span, &number)) in result_spans.iter().zip(results).enumerate() {
             let item = format!("{item}.results[{position}]");
             self.writable(number, &item)?;

@@ -4,8 +4,8 @@ use super::manifest::{BundleFile, Constant, Manifest};
 use super::open::{digest_line, looks_like_a_bundle};
 use super::validate::{is_plain_file_name, validate};
 use super::{
-    ALIGNMENT, BundleError, CONSTANTS_FILE, DIGEST_FILE, KERNELS_FILE, MANIFEST_FILE, TensorType,
-    json,
+    ALIGNMENT, BundleError, CONSTANTS_FILE, CUBIN_FILE, DIGEST_FILE, KERNELS_FILE, MANIFEST_FILE,
+    PTX_FILE, TensorType, json,
 };
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -37,6 +37,18 @@ impl BundleWriter {
     #[must_use]
     pub fn kernels(self, shared_object: Vec<u8>) -> Self {
         self.file(KERNELS_FILE, shared_object)
+    }
+
+    /// Adds the text of a GPU's kernels.
+    #[must_use]
+    pub fn ptx(self, text: impl Into<String>) -> Self {
+        self.file(PTX_FILE, text.into().into_bytes())
+    }
+
+    /// Adds a GPU's kernels as assembled, beside their text.
+    #[must_use]
+    pub fn cubin(self, contents: Vec<u8>) -> Self {
+        self.file(CUBIN_FILE, contents)
     }
 
     /// Adds the constants, in the order in which [`Place::Constant`](super::Place::Constant) counts them.

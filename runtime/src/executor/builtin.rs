@@ -36,7 +36,7 @@ impl Builtin {
     /// What the kernel needs beside its buffers is larger than memory.
     pub(super) fn new(kernel: &Kernel) -> Result<Option<Self>, String> {
         Ok(Some(match &kernel.code {
-            Code::Function(_) => return Ok(None),
+            Code::Function(_) | Code::Ptx(_) => return Ok(None),
             Code::Gemm(gemm) => Self::Gemm(GemmKernel::new(gemm)),
             Code::GroupedGemm(grouped) => {
                 let [lhs, rhs, sizes] = [0, 1, 2].map(|number| tensor(&kernel.operands[number]));

@@ -108,6 +108,14 @@ pub(super) fn check_host(path: &Path, manifest: &Manifest) -> Result<(), BundleE
         found: found.to_owned(),
     };
     let target = &manifest.target;
+    if target.is_gpu() {
+        return Err(BundleError::Device {
+            path: path.to_path_buf(),
+            target: target.name.clone(),
+            device: "cpu".to_owned(),
+            devices: format!("emulator:{}, or cuda:N of a GPU like that", target.name),
+        });
+    }
     if target.name != "cpu" && !target.name.starts_with("cpu:") {
         return Err(foreign(&target.name, "cpu"));
     }

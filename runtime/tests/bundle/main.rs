@@ -4,5 +4,6 @@ mod builtins;
 mod corruption;
 mod execution;
 mod format;
+mod ptx;
 mod sample;
 mod validation;
