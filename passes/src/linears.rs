@@ -25,10 +25,12 @@ mod matching;
 mod products;
 mod reason;
 mod roles;
+mod routing;
 mod state;
 
 pub use explain::{Row, Subject, explain};
 pub(crate) use explain::{integer, rounds_of, step_of};
+pub use routing::Routing;
 
 use std::fmt;
 use tessera_ir::{Graph, Location, Module, OpId, OpKind, Operation};
@@ -74,6 +76,8 @@ pub struct Linear {
     pub parameters: Vec<Parameter>,
     /// The part of a stacked parameter, where W is that and the step says which: a loop's rounds use one after another.
     pub index: Option<usize>,
+    /// Whether it is a router, whose results decide about experts.
+    pub routing: Option<Routing>,
     /// Where the forward product comes from.
     pub location: Location,
     /// Its products, as numbers in [`Linears::products`].

@@ -270,6 +270,23 @@ impl<'a> Flow<'a> {
         reached
     }
 
+    /// What comes of a node at once.
+    pub(super) fn successors(&self, node: Node) -> &[Node] {
+        &self.successors[node]
+    }
+
+    /// All that flows into those nodes, themselves included.
+    pub(super) fn reaching(&self, to: impl IntoIterator<Item = Node>) -> NodeSet {
+        let mut reaching = NodeSet::new(self.node_count());
+        let mut open: Vec<Node> = to.into_iter().collect();
+        while let Some(node) = open.pop() {
+            if reaching.insert(node) {
+                open.extend(self.sources(node));
+            }
+        }
+        reaching
+    }
+
     /// The number of elements of a node's value.
     pub(super) fn len(&self, node: Node) -> usize {
         self.shape(node).iter().product()

@@ -14,7 +14,8 @@ impl Step<'_> {
         wgrads: &BTreeMap<usize, Vec<Match>>,
     ) -> Vec<Linear> {
         let mut counts: HashMap<String, usize> = HashMap::new();
-        let linears = forwards.iter().map(|uses| {
+        let routings = self.routings(forwards);
+        let linears = forwards.iter().zip(routings).map(|(uses, routing)| {
             let found = &self.uses[uses[0]];
             let (weight, _) = self.keys(uses[0]);
             let matches = wgrads.values().flatten();
@@ -40,6 +41,7 @@ impl Step<'_> {
                 name,
                 parameters,
                 index,
+                routing,
                 location: first.location.clone(),
                 products: Vec::new(),
             }

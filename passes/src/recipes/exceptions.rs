@@ -1,7 +1,7 @@
 //! Linears that a recipe treats otherwise: kept in high precision, or by an override.
 
 use super::{Fraction, HighPrecision, Pattern, Products};
-use crate::linears::{Dimensions, Role};
+use crate::linears::{Dimensions, Role, Routing};
 use std::fmt;
 
 /// A product of a step, as far as a recipe asks about it.
@@ -19,6 +19,8 @@ pub struct LinearProduct<'a> {
     pub block_count: usize,
     /// Whether its activation is a one-hot, so that it looks up rows of its weight: an embedding.
     pub is_lookup: bool,
+    /// Whether its results decide about experts: a router.
+    pub routing: Option<Routing>,
     /// Which of the linear's products.
     pub role: Role,
     /// The linear's sizes.
@@ -144,6 +146,7 @@ impl Keep {
         let by_lookup = linear.is_lookup.then_some(KeptReason::Lookup);
         by_name()
             .or(by_lookup)
+            .or(linear.routing.map(KeptReason::Router))
             .or_else(|| self.first.reaches(End::First, self.whole_blocks, linear))
             .or_else(|| self.last.reaches(End::Last, self.whole_blocks, linear))
             .or_else(by_size)
@@ -164,6 +167,8 @@ pub enum KeptReason {
     Name(Pattern),
     /// Its activation is a one-hot.
     Lookup,
+    /// Its results decide about experts.
+    Router(Routing),
     /// The linear's name fits this pattern of an override that keeps its linears.
     Override(Pattern),
     /// It is one of the first or last linears.
@@ -213,6 +218,7 @@ impl fmt::Display for KeptReason {
             Self::Lookup => f.write_str(
                 "its activation is a one-hot: an embedding, which looks up rows of the weight",
             ),
+            Self::Router(routing) => write!(f, "a router: {routing}"),
             Self::Override(pattern) => write!(f, "the override for '{pattern}' keeps it"),
             Self::Linears {
                 end,

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use tessera_ir::{Module, OpKind, TensorType};
 use tessera_passes::linears::{
-    Dimensions, Linear, LinearId, Linears, LinearsError, Product, Reason, Role, Row, Side, explain,
-    find,
+    Dimensions, Linear, LinearId, Linears, LinearsError, Product, Reason, Role, Routing, Row, Side,
+    explain, find,
 };
 
 const STEPS: [&str; 6] = [
@@ -20,7 +20,7 @@ const STEPS: [&str; 6] = [
 ];
 
 /// The small steps, made by `make_fixtures.py` beside them.
-const SMALL_STEPS: [&str; 29] = [
+const SMALL_STEPS: [&str; 30] = [
     "accumulation",
     "adapter",
     "bf16_compute",
@@ -39,6 +39,7 @@ const SMALL_STEPS: [&str; 29] = [
     "preconditioned",
     "ragged",
     "recurrent",
+    "routers",
     "several_steps",
     "split_heads",
     "stacked_unrolled",
@@ -341,4 +342,36 @@ fn the_rows_of_the_steps() {
 #[test]
 fn the_rows_of_small_steps() {
     check_rows(SMALL_STEPS, small_step);
+}
+
+/// The linears whose results decide about experts.
+fn routers(module: &Module) -> Vec<(String, Routing)> {
+    let (_, linears) = analysed(module);
+    let linears = linears.linears.into_iter();
+    linears
+        .filter_map(|linear| Some((linear.name, linear.routing?)))
+        .collect()
+}
+
+#[test]
+fn routers_are_told_by_what_becomes_of_their_results() {
+    let found = routers(&small_step("routers"));
+    let found: Vec<(&str, Routing)> = found.iter().map(|(n, r)| (n.as_str(), *r)).collect();
+    assert_eq!(
+        found,
+        [
+            ("state['mixture']", Routing::Weighs),
+            ("state['gate']", Routing::Selects)
+        ]
+    );
+}
+
+#[test]
+fn the_routers_of_whole_models() {
+    assert_eq!(routers(&import_step("llama_tiny")), []);
+    for step in ["moe_tiny", "moe_tiny_checkpoint", "moe_ragged_tiny"] {
+        let found = routers(&import_step(step));
+        let routings: Vec<Routing> = found.iter().map(|(_, routing)| *routing).collect();
+        assert_eq!(routings, [Routing::Selects], "{step}: {found:?}");
+    }
 }

@@ -128,6 +128,7 @@ impl Decisions {
                 block: blocks[product.linear.0],
                 block_count: block_count.unwrap_or(0),
                 is_lookup: lookups[product.linear.0],
+                routing: linear.routing,
                 role: product.role,
                 sizes: product.dimensions,
             };

@@ -68,6 +68,7 @@ mod tests {
                 name: format!("arg{input}"),
             }],
             index: None,
+            routing: None,
             location: Location::Unknown,
             products: Vec::new(),
         });

@@ -2,7 +2,7 @@
 
 use super::{preset, recipe, sizes};
 use tessera_numerics::Format;
-use tessera_passes::linears::Role;
+use tessera_passes::linears::{Role, Routing};
 use tessera_passes::recipes::{Block, LinearProduct, OperandPrecision, Recipe, Scaling, Treatment};
 
 /// The forward product of the linear `index` of 36, away from all exceptions but those the test is about.
@@ -14,6 +14,7 @@ fn linear(name: &str, index: usize) -> LinearProduct<'_> {
         block: None,
         block_count: 0,
         is_lookup: false,
+        routing: None,
         role: Role::Forward,
         sizes: sizes(512, 256, 256),
     }
@@ -122,6 +123,20 @@ fn an_embedding_written_as_a_product_is_kept() {
         outcome(&preset("nvfp4").unwrap(), &lookup),
         "bf16: its activation is a one-hot: an embedding, which looks up rows of the weight"
     );
+}
+
+#[test]
+fn a_router_is_kept_whatever_its_name_but_where_an_override_says_otherwise() {
+    let router = LinearProduct {
+        routing: Some(Routing::Selects),
+        ..linear("w_gate", 3)
+    };
+    assert_eq!(
+        outcome(&preset("nvfp4").unwrap(), &router),
+        "bf16: a router: the order of its results chooses what takes a token"
+    );
+    let all = recipe("extends = \"nvfp4\"\n[[override]]\nnames = [\"*\"]\nkeep = false");
+    assert_eq!(outcome(&all, &router), "nvfp4");
 }
 
 #[test]
