@@ -114,12 +114,29 @@ impl Counts {
         self.global_sectors += distinct(places, bytes, SECTOR).len() as u64;
     }
 
+    /// As [`global`](Self::global), of one stretch, of which lanes ask for so many bytes, some of them more than once.
+    pub(crate) fn global_together(
+        &mut self,
+        begin: u64,
+        bytes: u64,
+        asked: u64,
+        access: (bool, bool),
+    ) {
+        self.global.count(asked, access);
+        self.global_sectors += (begin + bytes).div_ceil(SECTOR) - begin / SECTOR;
+    }
+
+    /// As [`shared`](Self::shared), of lanes one behind the other or all at one place.
+    pub(crate) fn shared_together(&mut self, lanes: u64, bytes: u64, access: (bool, bool)) {
+        self.shared.count(lanes * bytes, access);
+        self.shared_wavefronts += lanes.div_ceil(lanes_of_a_round(bytes));
+    }
+
     /// Counts an access of shared memory by lanes, `bytes` each. A round of the banks serves 128 bytes: all lanes where they ask
     /// for a word or less, half of them where for two, a quarter where for four.
     pub(crate) fn shared(&mut self, places: &[u64], bytes: u64, access: (bool, bool)) {
         self.shared.count(places.len() as u64 * bytes, access);
-        let lanes = (BANKS as u64 * WORD / bytes.max(WORD)) as usize;
-        for places in places.chunks(lanes.max(1)) {
+        for places in places.chunks(lanes_of_a_round(bytes) as usize) {
             let rounds = rounds(&distinct(places, bytes, WORD));
             self.shared_wavefronts += rounds;
             self.bank_conflicts += rounds - 1;
@@ -133,6 +150,11 @@ impl Traffic {
         self.read += bytes * u64::from(reads);
         self.written += bytes * u64::from(writes);
     }
+}
+
+/// Lanes that a round of the banks can serve, of so many bytes each.
+fn lanes_of_a_round(bytes: u64) -> u64 {
+    (BANKS as u64 * WORD / bytes.max(WORD)).max(1)
 }
 
 /// The numbers of the units of memory that accesses touch, each once.
@@ -190,6 +212,20 @@ mod tests {
         assert_eq!(shared(16, 16), (4, 0));
         // Rows of 128 bytes: eight lanes at a time, all on the same four banks.
         assert_eq!(shared(128, 16), (32, 28));
+    }
+
+    #[test]
+    fn what_lies_together_is_counted_as_what_lies_apart() {
+        for (bytes, begin, step) in [(4, 256, 4), (16, 48, 16), (1, 3, 1), (8, 64, 0), (4, 60, 0)] {
+            let places: Vec<u64> = (0..32).map(|lane| begin + lane * step).collect();
+            let (mut apart, mut together) = (Counts::default(), Counts::default());
+            apart.global(&places, bytes, (true, false));
+            apart.shared(&places, bytes, (true, false));
+            let all = 31 * step + bytes;
+            together.global_together(begin, all, 32 * bytes, (true, false));
+            together.shared_together(32, bytes, (true, false));
+            assert_eq!(apart, together);
+        }
     }
 
     #[test]

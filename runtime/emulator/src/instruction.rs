@@ -36,6 +36,7 @@ pub(crate) use warpgroup::{
 };
 pub(crate) use words::Refusal;
 
+use crate::machine::{Lanes, lanes_of};
 use crate::program::{Register, Scope};
 use crate::ptx::Instruction;
 use words::Words;
@@ -72,8 +73,24 @@ pub(crate) enum Action {
     Refused(Refusal),
 }
 
-/// Values in, values out, of one lane.
-pub(crate) type Function = Box<dyn Fn(&[u64; 4]) -> [u64; 4] + Send + Sync>;
+/// Of some lanes, their values in, their values out. Lanes that are not asked for may be computed too: what comes out of them
+/// means nothing.
+pub(crate) type Function = Box<dyn Fn(u32, &[&[u64; 32]; 4], &mut [Lanes]) + Send + Sync>;
+
+/// A function of lanes that does the same to each.
+pub(crate) fn of_each_lane(
+    function: impl Fn(&[u64; 4]) -> [u64; 4] + Send + Sync + 'static,
+) -> Function {
+    Box::new(move |active, sources, results| {
+        for lane in lanes_of(active) {
+            let lane = lane as usize;
+            let own = function(&sources.map(|source| source[lane]));
+            for (result, value) in results.iter_mut().zip(own) {
+                result.values[lane] = value;
+            }
+        }
+    })
+}
 
 /// A function of each lane's values.
 pub(crate) struct Compute {

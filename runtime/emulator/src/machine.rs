@@ -14,12 +14,13 @@ mod frame;
 mod grid;
 mod mbarrier;
 mod order;
+mod places;
 mod random;
 mod setup;
 mod shadow;
 mod tensor_memory;
 mod warp;
 
-pub(crate) use frame::{Frame, Lanes};
+pub(crate) use frame::{Frame, Lanes, lanes_of};
 pub use grid::launch;
 pub(crate) use warp::{State, Strand, Warp};

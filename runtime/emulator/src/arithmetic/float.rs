@@ -69,6 +69,32 @@ impl Mode {
         self.write(self.format.round(odd, self.rounding))
     }
 
+    /// Whether [`single`](Self::single) is of this mode: f32, to the nearest, neither `.sat` nor `.relu`.
+    pub fn is_single(self) -> bool {
+        self.format == Float::F32
+            && self.rounding == Rounding::NearestEven
+            && !self.saturate
+            && !self.relu
+    }
+
+    /// What the host's arithmetic, which rounds to the nearest, makes of numbers of f32.
+    #[inline]
+    pub fn single<const N: usize>(self, values: [u64; N], of: impl Fn([f32; N]) -> f32) -> u64 {
+        let flush = |value: f32| {
+            if self.flush && value.is_subnormal() {
+                0f32.copysign(value)
+            } else {
+                value
+            }
+        };
+        let result = flush(of(values.map(|bits| flush(f32::from_bits(bits as u32)))));
+        if result.is_nan() {
+            self.format.nan()
+        } else {
+            u64::from(result.to_bits())
+        }
+    }
+
     /// a + b. Exact cancellation is +0, downwards −0.
     pub fn add(self, a: u64, b: u64) -> u64 {
         let (x, y) = (self.value(a), self.value(b));

@@ -101,7 +101,9 @@ fn lop3(words: &mut Words<'_>) -> Result<Action, Refusal> {
         .collect::<Result<_, _>>()?;
     Ok(Action::Compute(super::Compute {
         parts: 0,
-        function: Box::new(move |&[a, b, c, _]| [integer::logic(a, b, c, table), 0, 0, 0]),
+        function: super::of_each_lane(move |&[a, b, c, _]| {
+            [integer::logic(a, b, c, table), 0, 0, 0]
+        }),
         sources,
         destinations: vec![words.destination(0)?],
     }))

@@ -188,7 +188,7 @@ fn compare(words: &mut Words<'_>) -> Result<Action, Refusal> {
     };
     Ok(Action::Compute(Compute {
         parts: 0,
-        function: Box::new(move |&[a, b, predicate, _]| {
+        function: super::of_each_lane(move |&[a, b, predicate, _]| {
             let holds = comparison.of(number, flush, a, b);
             // The second result is of the opposite, joined with the same predicate.
             let [first, second] = [joined(holds, predicate), joined(!holds, predicate)];
@@ -225,7 +225,7 @@ fn two(
         None => {
             return Some(Action::Compute(Compute {
                 parts: 0,
-                function: Box::new(move |&[a, b, ..]| {
+                function: super::of_each_lane(move |&[a, b, ..]| {
                     let [low, high] = halves(a, b);
                     [u64::from(low), u64::from(high), 0, 0]
                 }),
@@ -239,7 +239,7 @@ fn two(
     };
     Some(Action::Compute(Compute {
         parts: 0,
-        function: Box::new(move |&[a, b, ..]| {
+        function: super::of_each_lane(move |&[a, b, ..]| {
             let [low, high] = halves(a, b).map(|holds| if holds { yes } else { 0 });
             [low | high << bits, 0, 0, 0]
         }),

@@ -334,7 +334,7 @@ fn from_exponents(words: &mut Words<'_>) -> Result<Action, Refusal> {
     words.counted(&[2])?;
     Ok(Action::Compute(Compute {
         parts: 0,
-        function: Box::new(move |values| {
+        function: super::of_each_lane(move |values| {
             [
                 decode(values[0] >> 8 & 0xff) << 16 | decode(values[0] & 0xff),
                 0,

@@ -17,6 +17,32 @@ pub(super) fn arithmetic(
 ) -> Result<Action, Refusal> {
     let mode = words.mode(format);
     let opcode = words.opcode();
+    if mode.is_single() {
+        // What the host's own arithmetic does, which is that of nearly every instruction.
+        match opcode {
+            "add" => {
+                return each(words, format, two, move |[a, b]| {
+                    mode.single([a, b], |[a, b]| a + b)
+                });
+            }
+            "sub" => {
+                return each(words, format, two, move |[a, b]| {
+                    mode.single([a, b], |[a, b]| a - b)
+                });
+            }
+            "mul" => {
+                return each(words, format, two, move |[a, b]| {
+                    mode.single([a, b], |[a, b]| a * b)
+                });
+            }
+            "fma" | "mad" => {
+                return each(words, format, two, move |[a, b, c]| {
+                    mode.single([a, b, c], |[a, b, c]| a.mul_add(b, c))
+                });
+            }
+            _ => {}
+        }
+    }
     match opcode {
         "add" => each(words, format, two, move |[a, b]| mode.add(a, b)),
         "sub" => each(words, format, two, move |[a, b]| mode.subtract(a, b)),
@@ -142,7 +168,7 @@ fn test(words: &mut Words<'_>) -> Result<Action, Refusal> {
     let source = in_format(words.source(1)?, format);
     Ok(Action::Compute(super::Compute {
         parts: 0,
-        function: Box::new(move |values| [u64::from(test(format, values[0])), 0, 0, 0]),
+        function: super::of_each_lane(move |values| [u64::from(test(format, values[0])), 0, 0, 0]),
         sources: vec![source],
         destinations: vec![words.destination(0)?],
     }))

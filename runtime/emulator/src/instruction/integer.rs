@@ -181,7 +181,7 @@ fn carry(
     };
     Ok(Action::Compute(Compute {
         parts: 0,
-        function: Box::new(function),
+        function: super::of_each_lane(function),
         sources,
         destinations: vec![words.destination(0)?, carries_out.then_some(code)],
     }))

@@ -45,7 +45,7 @@ fn mov(words: &mut Words<'_>) -> Result<Action, Refusal> {
             let mask = u64::MAX >> (64 - bits);
             Ok(Action::Compute(Compute {
                 parts: 0,
-                function: Box::new(move |values| {
+                function: super::of_each_lane(move |values| {
                     let mut parts = [0; 4];
                     for (i, part) in parts.iter_mut().enumerate().take(count as usize) {
                         *part = values[0] >> (i as u32 * bits) & mask;
@@ -63,7 +63,7 @@ fn mov(words: &mut Words<'_>) -> Result<Action, Refusal> {
             let mask = u64::MAX >> (64 - bits);
             Ok(Action::Compute(Compute {
                 parts: sources.len(),
-                function: Box::new(move |values| {
+                function: super::of_each_lane(move |values| {
                     let joined = (0..count).fold(0, |joined, i| {
                         joined | (values[i as usize] & mask) << (i * bits)
                     });
@@ -112,7 +112,7 @@ fn rank(words: &mut Words<'_>) -> Result<Action, Refusal> {
     words.counted(&[2])?;
     Ok(Action::Compute(Compute {
         parts: 0,
-        function: Box::new(move |&[a, own, ..]| {
+        function: super::of_each_lane(move |&[a, own, ..]| {
             let place = if shared {
                 a
             } else {
@@ -132,7 +132,7 @@ fn mapa(words: &mut Words<'_>) -> Result<Action, Refusal> {
     words.counted(&[3])?;
     Ok(Action::Compute(Compute {
         parts: 0,
-        function: Box::new(move |&[a, rank, ..]| {
+        function: super::of_each_lane(move |&[a, rank, ..]| {
             let place = if shared {
                 a
             } else {

@@ -4,6 +4,7 @@ use super::number::in_format;
 use super::operands;
 use super::{Action, Compute, Location, Source};
 use crate::arithmetic::Float;
+use crate::machine::lanes_of;
 use crate::program::{Register, Scope};
 use crate::ptx::{Instruction, Operand};
 
@@ -195,10 +196,22 @@ impl<'i> Words<'i> {
         let source = |place| Ok(in_format(self.source(place)?, format));
         Ok(Action::Compute(Compute {
             parts: 0,
-            function: Box::new(move |values| {
-                let mut own = [0; N];
-                own.copy_from_slice(&values[..N]);
-                [function(own), 0, 0, 0]
+            function: Box::new(move |active, sources, results| {
+                let [result] = results else {
+                    return;
+                };
+                let values = &mut result.values;
+                let of = |lane: usize| function(std::array::from_fn(|place| sources[place][lane]));
+                if active == u32::MAX {
+                    // A loop without a condition, which may become one of vectors.
+                    for (lane, value) in values.iter_mut().enumerate() {
+                        *value = of(lane);
+                    }
+                } else {
+                    for lane in lanes_of(active) {
+                        values[lane as usize] = of(lane as usize);
+                    }
+                }
             }),
             sources: (1..=N).map(source).collect::<Result<_, _>>()?,
             destinations: vec![self.destination(0)?],

@@ -4,6 +4,7 @@ use super::asynchronous::{Memories, Origin, Queue, Spot, race};
 use super::frame::lanes_of;
 use super::mbarrier::Mbarrier;
 use super::order::Order;
+use super::places::{Places, Together};
 use super::random::Random;
 use super::shadow::{Accessor, Shadow, Stamp};
 use super::tensor_memory::Tensor;
@@ -141,15 +142,21 @@ impl Context<'_> {
         }
     }
 
-    /// Counts an access by lanes, of so many bytes each, and whether it reads and writes.
-    fn count(
-        &mut self,
-        active: u32,
-        places: &[(Window, u64); 32],
-        bytes: u32,
-        access: (bool, bool),
-    ) {
+    /// Counts an access by lanes, and whether it reads and writes.
+    fn count(&mut self, active: u32, places: &Places, access: (bool, bool)) {
         let counts = &mut self.ctas[self.rank].counts;
+        let bytes = u64::from(places.bytes);
+        if let Some(together) = places.together {
+            let lanes = u64::from(active.count_ones());
+            let (begin, all) = (together.begin, together.bytes);
+            match together.window {
+                Window::Global => counts.global_together(begin, all, lanes * bytes, access),
+                Window::Shared => counts.shared_together(lanes, bytes, access),
+                Window::Local => counts.local.count(lanes * bytes, access),
+                Window::Parameter => {}
+            }
+            return;
+        }
         for window in [Window::Global, Window::Shared, Window::Local] {
             let mut own = [0; 32];
             let mut lanes = 0;
@@ -160,7 +167,6 @@ impl Context<'_> {
                     lanes += 1;
                 }
             }
-            let bytes = u64::from(bytes);
             match window {
                 _ if lanes == 0 => {}
                 Window::Global => counts.global(&own[..lanes], bytes, access),
@@ -172,68 +178,93 @@ impl Context<'_> {
         }
     }
 
-    /// Counts accesses of so many bytes by lanes, and notes them for the race checker, and what strong ones are told and tell.
+    /// Counts accesses by lanes, and notes them for the race checker, and what strong ones are told and tell.
     pub fn accesses(
         &mut self,
         active: u32,
-        places: &[(Window, u64); 32],
-        bytes: u32,
-        (reads, writes): (bool, bool),
+        places: &Places,
+        access: (bool, bool),
         ordering: Ordering,
     ) {
-        self.count(active, places, bytes, (reads, writes));
+        self.count(active, places, access);
         if self.shadow.is_none() {
             return;
         }
+        match places.together {
+            Some(Together {
+                window: Window::Local | Window::Parameter,
+                ..
+            }) => {}
+            // What strong accesses are told and tell is of each place by itself.
+            Some(together) if !ordering.is_strong => {
+                let at = (together.window, together.begin);
+                let lane = |place| together.lane(active, place);
+                self.note(at, together.bytes, places.bytes, access, ordering, lane);
+            }
+            _ => {
+                for lane in lanes_of(active) {
+                    let bytes = places.bytes;
+                    let at = places[lane as usize];
+                    self.note(at, bytes.into(), bytes, access, ordering, |_| lane);
+                }
+            }
+        }
+    }
+
+    /// Notes an access of some bytes, by lanes of which each accesses `each`, for the race checker.
+    fn note(
+        &mut self,
+        (window, place): (Window, u64),
+        bytes: u64,
+        each: u32,
+        (reads, writes): (bool, bool),
+        ordering: Ordering,
+        lane: impl Fn(u64) -> u32,
+    ) {
+        let Some(spot) = self.spot(window, place) else {
+            return;
+        };
+        if let Spot::Shared(rank, own) = spot
+            && self.ctas[rank as usize].has_ended
+        {
+            let kind = FindingKind::Ended { address: own };
+            let lane = lane(own);
+            self.found.push(Fault { kind, lane });
+        }
         let warp = self.agent();
         let (agent, clock) = self.order.warp(warp);
-        let stamp = Stamp::new(agent, clock, self.place.line, ordering.is_strong);
-        for lane in lanes_of(active) {
-            let (window, place) = places[lane as usize];
-            let Some(spot) = self.spot(window, place) else {
-                continue;
-            };
-            if let Spot::Shared(rank, place) = spot
-                && self.ctas[rank as usize].has_ended
-            {
-                let kind = FindingKind::Ended { address: place };
-                self.found.push(Fault { kind, lane });
+        let accessor = Accessor {
+            stamp: Stamp::new(agent, clock, self.place.line, ordering.is_strong),
+            knows: self.order.knows(warp),
+            warps: self.order.warps(),
+            is_asynchronous: false,
+        };
+        let (shadow, own) = match (spot, self.shadow.as_deref_mut()) {
+            (Spot::Shared(rank, own), _) => (&mut self.ctas[rank as usize].shadow, own),
+            (Spot::Global(address), Some(shadow)) => (shadow, address),
+            (Spot::Global(_), None) => return,
+        };
+        let conflict = shadow.access(own, bytes, writes, &accessor);
+        if ordering.is_strong {
+            if reads && let Some(told) = shadow.told(own) {
+                self.order.hears(warp, &told, ordering.acquires);
             }
-            let accessor = Accessor {
-                stamp,
-                knows: self.order.knows(warp),
-                warps: self.order.warps(),
-                is_asynchronous: false,
-            };
-            let (shadow, place) = match (spot, self.shadow.as_deref_mut()) {
-                (Spot::Shared(rank, place), _) => (&mut self.ctas[rank as usize].shadow, place),
-                (Spot::Global(address), Some(shadow)) => (shadow, address),
-                (Spot::Global(_), None) => return,
-            };
-            let conflict = shadow.access(place, u64::from(bytes), writes, &accessor);
-            if ordering.is_strong {
-                if reads && let Some(told) = shadow.told(place) {
-                    self.order.hears(warp, &told, ordering.acquires);
-                }
-                if writes {
-                    let told = self.order.told(warp, ordering.releases);
-                    shadow.tell(place, told);
-                }
+            if writes {
+                let told = self.order.told(warp, ordering.releases);
+                shadow.tell(own, told);
             }
-            if let Some(conflict) = conflict {
-                let kind = race(spot, u64::from(bytes), writes, &conflict);
-                self.found.push(Fault { kind, lane });
-            }
+        }
+        if let Some(conflict) = conflict {
+            let kind = race(spot, u64::from(each), writes, &conflict);
+            let lane = lane(conflict.place + (place - own));
+            self.found.push(Fault { kind, lane });
         }
     }
 
     /// The values of a source in a frame.
     pub fn values(&self, frame: usize, source: &Source) -> Lanes {
         match *source {
-            Source::Register(register) => {
-                self.looks_at(frame, register);
-                *self.warp.frame(frame).register(register)
-            }
+            Source::Register(register) => *self.register(frame, register),
             Source::Not(register) => {
                 let mut lanes = *self.warp.frame(frame).register(register);
                 lanes
@@ -250,6 +281,12 @@ impl Context<'_> {
             }
             Source::Local(offset) => Lanes::splat(self.warp.frame(frame).local + offset),
         }
+    }
+
+    /// A register of a frame, which an instruction uses.
+    pub fn register(&self, frame: usize, register: Register) -> &Lanes {
+        self.looks_at(frame, register);
+        self.warp.frame(frame).register(register)
     }
 
     /// Notes that an instruction uses a register that asynchronous work holds.
@@ -394,6 +431,45 @@ impl Context<'_> {
                 value,
                 written,
             ),
+        }
+    }
+
+    /// A stretch of memory that is the same to all lanes; `None` where there is none, or not as much.
+    pub fn stretch(
+        &self,
+        frame: usize,
+        window: Window,
+        place: u64,
+        size: u64,
+    ) -> Option<(&[u8], &[bool])> {
+        match window {
+            Window::Global => self.memory.stretch(place, size),
+            Window::Shared => self
+                .shared(place)?
+                .stretch(address::rank(place).1 as usize, size as usize),
+            Window::Parameter if self.warp.frame(frame).caller.is_none() => {
+                self.arguments.stretch(place as usize, size as usize)
+            }
+            Window::Local | Window::Parameter => None,
+        }
+    }
+
+    /// As [`stretch`](Self::stretch), to write.
+    pub fn stretch_mut(
+        &mut self,
+        window: Window,
+        place: u64,
+        size: u64,
+    ) -> Option<(&mut [u8], &mut [bool])> {
+        match window {
+            Window::Global => self.memory.stretch_mut(place, size),
+            Window::Shared => {
+                let (rank, own) = address::rank(place);
+                let rank = rank.map_or(self.rank, |rank| rank as usize);
+                let shared = &mut self.ctas.get_mut(rank)?.shared;
+                shared.stretch_mut(own as usize, size as usize)
+            }
+            Window::Local | Window::Parameter => None,
         }
     }
 

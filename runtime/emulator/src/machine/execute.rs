@@ -12,11 +12,13 @@ mod tensor;
 mod warpgroup;
 
 use super::context::{Context, Fault};
-use super::frame::lanes_of;
 use super::{Lanes, State};
 use crate::counts::Class;
 use crate::finding::FindingKind;
-use crate::instruction::{Action, Compute, Matrix, Tcgen05, Warpgroup};
+use crate::instruction::{Action, Compute, Matrix, Source, Tcgen05, Warpgroup};
+
+/// What stands for a source that is not there.
+static NOTHING: Lanes = Lanes::splat(0);
 
 /// What a step leaves.
 pub(super) enum Outcome {
@@ -129,32 +131,44 @@ impl Context<'_> {
         if active == 0 {
             return;
         }
-        let none = Lanes::splat(0);
-        let mut sources = [none; 4];
-        let mut written = u32::MAX;
-        let mut parts_written = if compute.parts == 0 { u32::MAX } else { 0 };
-        for (place, (source, values)) in compute.sources.iter().zip(&mut sources).enumerate() {
-            *values = self.values(frame, source);
-            if place < compute.parts {
-                parts_written |= values.written;
-            } else {
-                written &= values.written;
+        // Registers are read where they are; other sources have their values made.
+        let mut made = [None; 4];
+        for (source, made) in compute.sources.iter().zip(&mut made) {
+            if !matches!(source, Source::Register(_)) {
+                *made = Some(self.values(frame, source));
             }
         }
-        written &= parts_written;
+        let mut sources = [&NOTHING; 4];
+        for ((source, own), made) in compute.sources.iter().zip(&mut sources).zip(&made) {
+            match (source, made) {
+                (_, Some(made)) => *own = made,
+                (&Source::Register(register), None) => *own = self.register(frame, register),
+                _ => {}
+            }
+        }
+        let count = compute.sources.len();
+        let parts_written = match compute.parts {
+            0 => u32::MAX,
+            parts => sources[..parts]
+                .iter()
+                .fold(0, |all, own| all | own.written),
+        };
+        let written = sources[compute.parts..count]
+            .iter()
+            .fold(parts_written, |all, own| all & own.written);
+        let values = sources.map(|own| &own.values);
         let unwritten = Lanes {
             values: [0; 32],
             written,
         };
-        let mut results = [unwritten; 4];
-        for lane in lanes_of(active) {
-            let lane = lane as usize;
-            let values = std::array::from_fn(|i| sources[i].values[lane]);
-            let own = (compute.function)(&values);
-            for (result, value) in results.iter_mut().zip(own) {
-                result.values[lane] = value;
-            }
+        if let [destination] = compute.destinations[..] {
+            let mut result = [unwritten];
+            (compute.function)(active, &values, &mut result);
+            self.set(frame, destination, active, &result[0]);
+            return;
         }
+        let mut results = [unwritten; 4];
+        (compute.function)(active, &values, &mut results);
         for (&destination, result) in compute.destinations.iter().zip(&results) {
             self.set(frame, destination, active, result);
         }

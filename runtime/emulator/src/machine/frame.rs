@@ -1,7 +1,7 @@
 //! A function being executed by lanes of a warp: their registers and its memory.
 
 use crate::memory::Bytes;
-use crate::program::{Function, Register};
+use crate::program::{Formal, Function, Register};
 
 /// A value of each lane of a warp.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +75,10 @@ impl Frame {
             registers: vec![unwritten; function.registers],
             written_at: vec![0; function.registers],
             fences: 1,
-            parameters: vec![Bytes::unwritten(function.parameter_bytes as usize); 32],
+            parameters: match own_parameters(function, caller.is_none()) {
+                0 => vec![Bytes::default(); 32],
+                bytes => vec![Bytes::unwritten(bytes as usize); 32],
+            },
             local,
             local_end: (local + function.local_bytes).next_multiple_of(16),
         }
@@ -112,6 +115,20 @@ impl Frame {
             own.values[lane as usize] = values.values[lane as usize];
         }
         own.written = (own.written & !lanes) | (values.written & lanes);
+    }
+}
+
+/// Bytes of parameter memory that each lane has for itself: none of a kernel that declares nothing beside its arguments.
+fn own_parameters(function: &Function, is_kernel: bool) -> u64 {
+    let end = |formal: &Formal| match *formal {
+        Formal::Memory { offset, bytes } => offset + bytes,
+        Formal::Register(_) => 0,
+    };
+    let arguments = function.parameters.iter().map(end).max();
+    if is_kernel && arguments.unwrap_or(0) == function.parameter_bytes {
+        0
+    } else {
+        function.parameter_bytes
     }
 }
 

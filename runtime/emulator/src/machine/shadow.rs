@@ -89,6 +89,9 @@ pub(crate) struct Conflict {
     pub missing: Missing,
 }
 
+/// An earlier access, whether it wrote, and what is missing behind it.
+type Found = (Stamp, bool, Missing);
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Cell {
     write: Stamp,
@@ -100,7 +103,7 @@ const MANY: Agent = Agent::MAX;
 
 impl Cell {
     #[inline]
-    fn reads(&mut self, by: &Accessor<'_>, reads: &mut Reads) -> Option<(Stamp, bool, Missing)> {
+    fn reads(&mut self, by: &Accessor<'_>, reads: &mut Reads) -> Option<Found> {
         let found = by.follows(self.write, true).err();
         let own = by.stamp;
         if self.read.agent == MANY {
@@ -122,7 +125,7 @@ impl Cell {
     }
 
     #[inline]
-    fn writes(&mut self, by: &Accessor<'_>, reads: &mut Reads) -> Option<(Stamp, bool, Missing)> {
+    fn writes(&mut self, by: &Accessor<'_>, reads: &mut Reads) -> Option<Found> {
         let mut found = by
             .follows(self.write, true)
             .err()
@@ -241,20 +244,62 @@ impl Shadow {
         by: &Accessor<'_>,
     ) -> Option<Conflict> {
         let mut conflict = None;
-        let mut word = place & !3;
-        while word < place + bytes {
-            let begin = place.max(word);
-            let end = (place + bytes).min(word + 4);
-            let found = self.word(word, begin - word, end - word, writes, by);
-            conflict = conflict.or(found.map(|(earlier, wrote, missing)| Conflict {
-                place: begin,
+        let end = place + bytes;
+        let mut at = place;
+        while at < end {
+            let word = at & !3;
+            let to = end.min(word + 4);
+            let found = if at == word && to == word + 4 {
+                // As many whole words as the page has, up to one with cells for its bytes.
+                let words = ((end - word) / 4).min((PAGE - word % PAGE) / 4);
+                let (passed, found) = self.words(word, words, writes, by);
+                at += passed * 4;
+                found
+            } else {
+                let found = self.word(word, at - word, to - word, writes, by);
+                let found = found.map(|found| (at, found));
+                at = to;
+                found
+            };
+            conflict = conflict.or(found.map(|(place, (earlier, wrote, missing))| Conflict {
+                place,
                 earlier,
                 wrote,
                 missing,
             }));
-            word += 4;
         }
         conflict
+    }
+
+    /// Whole words of a page, one at least: how many were passed, and the first conflict with its place.
+    fn words(
+        &mut self,
+        first: u64,
+        words: u64,
+        writes: bool,
+        by: &Accessor<'_>,
+    ) -> (u64, Option<(u64, Found)>) {
+        let page = self.page(first / PAGE);
+        let begin = (first % PAGE / 4) as usize;
+        let cells = &mut self.pages[page][begin..begin + words as usize];
+        let mut conflict = None;
+        for (number, cell) in cells.iter_mut().enumerate() {
+            let number = number as u64;
+            if cell.write.agent == MANY {
+                if number > 0 {
+                    return (number, conflict);
+                }
+                let found = self.word(first, 0, 4, writes, by);
+                return (1, found.map(|found| (first, found)));
+            }
+            let found = if writes {
+                cell.writes(by, &mut self.reads)
+            } else {
+                cell.reads(by, &mut self.reads)
+            };
+            conflict = conflict.or(found.map(|found| (first + 4 * number, found)));
+        }
+        (words, conflict)
     }
 
     #[inline]
@@ -265,7 +310,7 @@ impl Shadow {
         to: u64,
         writes: bool,
         by: &Accessor<'_>,
-    ) -> Option<(Stamp, bool, Missing)> {
+    ) -> Option<Found> {
         let page = self.page(word / PAGE);
         let cell = &mut self.pages[page][(word % PAGE / 4) as usize];
         let is_whole = from == 0 && to == 4;

@@ -38,10 +38,8 @@ impl Bytes {
     pub fn read(&self, place: usize, size: usize) -> Option<(u64, bool)> {
         let end = place.checked_add(size)?;
         let values = self.values.get(place..end)?;
-        let mut bytes = [0; 8];
-        bytes[..size].copy_from_slice(values);
         Some((
-            u64::from_le_bytes(bytes),
+            number(values),
             self.written[place..end].iter().all(|&written| written),
         ))
     }
@@ -49,11 +47,24 @@ impl Bytes {
     /// Writes up to eight bytes of a number, which may be one that nobody has written.
     pub fn write(&mut self, place: usize, size: usize, value: u64, written: bool) -> Option<()> {
         let end = place.checked_add(size)?;
-        self.values
-            .get_mut(place..end)?
-            .copy_from_slice(&value.to_le_bytes()[..size]);
+        put_number(self.values.get_mut(place..end)?, value);
         self.written[place..end].fill(written);
         Some(())
+    }
+
+    /// A stretch of it: the bytes, and which of them are written.
+    pub fn stretch(&self, place: usize, size: usize) -> Option<(&[u8], &[bool])> {
+        let end = place.checked_add(size)?;
+        Some((self.values.get(place..end)?, &self.written[place..end]))
+    }
+
+    /// As [`stretch`](Self::stretch), to write.
+    pub fn stretch_mut(&mut self, place: usize, size: usize) -> Option<(&mut [u8], &mut [bool])> {
+        let end = place.checked_add(size)?;
+        Some((
+            self.values.get_mut(place..end)?,
+            &mut self.written[place..end],
+        ))
     }
 
     /// A part of it.
@@ -82,6 +93,35 @@ impl Bytes {
             self.values[place..end].fill(POISON);
             self.written[place..end].fill(false);
         }
+    }
+}
+
+/// The number that up to eight bytes are.
+#[inline]
+pub(crate) fn number(bytes: &[u8]) -> u64 {
+    // Sizes that the compiler knows are single instructions.
+    match *bytes {
+        [a] => u64::from(a),
+        [a, b] => u64::from(u16::from_le_bytes([a, b])),
+        [a, b, c, d] => u64::from(u32::from_le_bytes([a, b, c, d])),
+        [a, b, c, d, e, f, g, h] => u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        _ => {
+            let places = bytes.iter().zip((0..64).step_by(8));
+            places.fold(0, |number, (&byte, place)| {
+                number | u64::from(byte) << place
+            })
+        }
+    }
+}
+
+/// Makes up to eight bytes a number's.
+#[inline]
+pub(crate) fn put_number(bytes: &mut [u8], number: u64) {
+    match bytes.len() {
+        1 => bytes[0] = number as u8,
+        2 => bytes.copy_from_slice(&(number as u16).to_le_bytes()),
+        4 => bytes.copy_from_slice(&(number as u32).to_le_bytes()),
+        size => bytes.copy_from_slice(&number.to_le_bytes()[..size]),
     }
 }
 

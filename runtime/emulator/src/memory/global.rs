@@ -103,6 +103,27 @@ impl Global {
         end.is_some_and(|end| end <= allocation.bytes.len() as u64)
     }
 
+    /// A stretch of an allocation.
+    pub(crate) fn stretch(&self, address: u64, size: u64) -> Option<(&[u8], &[bool])> {
+        let allocation = &self.allocations[self.find(address)?];
+        allocation
+            .bytes
+            .stretch((address - allocation.begin) as usize, size as usize)
+    }
+
+    /// As [`stretch`](Self::stretch), to write.
+    pub(crate) fn stretch_mut(
+        &mut self,
+        address: u64,
+        size: u64,
+    ) -> Option<(&mut [u8], &mut [bool])> {
+        let index = self.find(address)?;
+        let allocation = &mut self.allocations[index];
+        allocation
+            .bytes
+            .stretch_mut((address - allocation.begin) as usize, size as usize)
+    }
+
     /// A part of an allocation.
     pub(crate) fn part(&self, address: u64, size: usize) -> Option<Bytes> {
         let allocation = &self.allocations[self.find(address)?];

@@ -10,6 +10,7 @@ use crate::instruction::{
     Access, Accumulator, Element, Location, Matrix, Multiply, Ordering, Scales, Source, Space,
 };
 use crate::machine::Lanes;
+use crate::machine::places::Places;
 use crate::memory::address::Window;
 use tessera_numerics::ScaleFormat;
 
@@ -106,7 +107,7 @@ impl Context<'_> {
         generic: bool,
         matrices: u32,
         what: &'static str,
-    ) -> Result<[(Window, u64); 32], Fault> {
+    ) -> Result<Places, Fault> {
         let space = if generic {
             Space::Generic
         } else {
@@ -125,7 +126,7 @@ impl Context<'_> {
             }
         }
         let writes = what.starts_with("writes");
-        self.accesses(lanes, &places, 16, (!writes, writes), Ordering::default());
+        self.accesses(lanes, &places, (!writes, writes), Ordering::default());
         Ok(places)
     }
 

@@ -83,7 +83,7 @@ impl Context<'_> {
             is_strong: !writes,
             ..Ordering::default()
         };
-        self.accesses(active, &places, 8, (!writes, writes), ordering);
+        self.accesses(active, &places, (!writes, writes), ordering);
         let mut objects = [(0, 0); 32];
         for lane in lanes_of(active) {
             let (window, place) = places[lane as usize];

@@ -7,7 +7,9 @@ use super::Outcome;
 use crate::finding::FindingKind;
 use crate::instruction::{Access, Atomic, Load, Space, Store};
 use crate::machine::Lanes;
+use crate::machine::places::{Places, Together};
 use crate::memory::address::{self, Window};
+use crate::memory::{number, put_number};
 
 impl Context<'_> {
     /// Where each active lane's elements begin: their memory and the place in it.
@@ -18,7 +20,7 @@ impl Context<'_> {
         access: &Access,
         bytes: u32,
         what: &'static str,
-    ) -> Result<[(Window, u64); 32], Fault> {
+    ) -> Result<Places, Fault> {
         let base = self.values(frame, &access.location.base);
         self.need_written(&base, active, "an address");
         let mut places = [(Window::Global, 0); 32];
@@ -50,7 +52,7 @@ impl Context<'_> {
             }
             places[lane as usize] = (window, place);
         }
-        Ok(places)
+        Ok(Places::new(places, active, bytes))
     }
 
     pub(super) fn load(
@@ -64,32 +66,65 @@ impl Context<'_> {
         let what = names(load.access.space).0;
         let places = self.places(frame, active, &load.access, bytes * count, what)?;
         if load.access.space != Space::Constant {
-            self.accesses(active, &places, bytes * count, (true, false), load.ordering);
+            self.accesses(active, &places, (true, false), load.ordering);
         }
         for (element, &destination) in load.destinations.iter().enumerate() {
+            let offset = element as u64 * u64::from(bytes);
             let mut lanes = Lanes::splat(0);
-            for lane in lanes_of(active) {
-                let (window, place) = places[lane as usize];
-                let place = place + element as u64 * u64::from(bytes);
-                let Some((value, written)) = self.read(frame, lane, window, place, bytes as usize)
-                else {
-                    let kind = FindingKind::OutOfBounds {
-                        access: what,
-                        address: place,
-                        bytes,
+            if !self.load_together(frame, active, &places, (offset, bytes), &mut lanes) {
+                for lane in lanes_of(active) {
+                    let (window, place) = places[lane as usize];
+                    let place = place + offset;
+                    let Some((value, written)) =
+                        self.read(frame, lane, window, place, bytes as usize)
+                    else {
+                        let kind = FindingKind::OutOfBounds {
+                            access: what,
+                            address: place,
+                            bytes,
+                        };
+                        return Err(Fault { kind, lane });
                     };
-                    return Err(Fault { kind, lane });
-                };
-                let value = match load.extends {
-                    Some((element, register)) => register.wrap(element.value(value)),
-                    None => value,
-                };
-                lanes.values[lane as usize] = value;
-                lanes.written &= !(u32::from(!written) << lane);
+                    lanes.values[lane as usize] = value;
+                    lanes.written &= !(u32::from(!written) << lane);
+                }
+            }
+            if let Some((element, register)) = load.extends {
+                for value in &mut lanes.values {
+                    *value = register.wrap(element.value(*value));
+                }
             }
             self.set(frame, destination, active, &lanes);
         }
         Ok(Outcome::Done)
+    }
+
+    /// An element of each lane, so many bytes from where the lane's begin, where one stretch of memory holds all; whether one
+    /// does.
+    fn load_together(
+        &self,
+        frame: usize,
+        active: u32,
+        places: &Places,
+        (offset, bytes): (u64, u32),
+        lanes: &mut Lanes,
+    ) -> bool {
+        let Some(together) = places.together else {
+            return false;
+        };
+        let Together { window, begin, .. } = together;
+        let Some((values, written)) = self.stretch(frame, window, begin, together.bytes) else {
+            return false;
+        };
+        let mut at = offset as usize;
+        for lane in lanes_of(active) {
+            let end = at + bytes as usize;
+            lanes.values[lane as usize] = number(&values[at..end]);
+            let is_written = written[at..end].iter().all(|&written| written);
+            lanes.written &= !(u32::from(!is_written) << lane);
+            at += together.step as usize;
+        }
+        true
     }
 
     pub(super) fn store(
@@ -107,22 +142,17 @@ impl Context<'_> {
             bytes * store.sources.len() as u32,
             what,
         )?;
-        let all = bytes * store.sources.len() as u32;
-        self.accesses(active, &places, all, (false, true), store.ordering);
-        for lane in lanes_of(active) {
-            let (window, place) = places[lane as usize];
-            if let Some(Spot::Shared(rank, own)) = self.spot(window, place)
-                && let Some(address) = self.ctas[rank as usize].mbarrier_in(own, all.into())
-            {
-                let kind = FindingKind::written_over(address);
-                self.found.push(Fault { kind, lane });
-            }
-        }
+        self.accesses(active, &places, (false, true), store.ordering);
+        self.check_mbarriers(active, &places);
         for (element, source) in store.sources.iter().enumerate() {
             let values = self.values(frame, source);
+            let offset = element as u64 * u64::from(bytes);
+            if self.store_together(active, &places, (offset, bytes), &values) {
+                continue;
+            }
             for lane in lanes_of(active) {
                 let (window, place) = places[lane as usize];
-                let place = place + element as u64 * u64::from(bytes);
+                let place = place + offset;
                 let value = (
                     values.values[lane as usize],
                     values.written >> lane & 1 == 1,
@@ -143,6 +173,48 @@ impl Context<'_> {
         Ok(Outcome::Done)
     }
 
+    /// Finds stores where mbarriers lie.
+    fn check_mbarriers(&mut self, active: u32, places: &Places) {
+        if self.ctas.iter().all(|cta| cta.mbarriers.is_empty()) {
+            return;
+        }
+        for lane in lanes_of(active) {
+            let (window, place) = places[lane as usize];
+            if let Some(Spot::Shared(rank, own)) = self.spot(window, place)
+                && let Some(address) =
+                    self.ctas[rank as usize].mbarrier_in(own, places.bytes.into())
+            {
+                let kind = FindingKind::written_over(address);
+                self.found.push(Fault { kind, lane });
+            }
+        }
+    }
+
+    /// As [`load_together`](Self::load_together), to memory.
+    fn store_together(
+        &mut self,
+        active: u32,
+        places: &Places,
+        (offset, bytes): (u64, u32),
+        lanes: &Lanes,
+    ) -> bool {
+        let Some(together) = places.together else {
+            return false;
+        };
+        let Together { window, begin, .. } = together;
+        let Some((values, written)) = self.stretch_mut(window, begin, together.bytes) else {
+            return false;
+        };
+        let mut at = offset as usize;
+        for lane in lanes_of(active) {
+            let end = at + bytes as usize;
+            put_number(&mut values[at..end], lanes.values[lane as usize]);
+            written[at..end].fill(lanes.written >> lane & 1 == 1);
+            at += together.step as usize;
+        }
+        true
+    }
+
     /// Lane by lane, the lowest first: an order that hardware does not promise.
     pub(super) fn atomic(
         &mut self,
@@ -153,7 +225,7 @@ impl Context<'_> {
         let bytes = atomic.access.bytes;
         let what = names(atomic.access.space).1;
         let places = self.places(frame, active, &atomic.access, bytes, what)?;
-        self.accesses(active, &places, bytes, (true, true), atomic.ordering);
+        self.accesses(active, &places, (true, true), atomic.ordering);
         let zero = Lanes::splat(0);
         let operands = atomic.operands.each_ref().map(|source| match source {
             Some(source) => self.values(frame, source),
