@@ -66,10 +66,36 @@ fn the_llama_under_splits() {
 /// Experts whose rows lie one after the other, of which each has 16 and more.
 #[test]
 fn the_ragged_mixture_of_experts() {
-    check(
-        "moe_ragged_tiny",
-        &["mxfp4", "nvfp4", "nvidia", "averis", "metis"],
-    );
+    let presets = ["mxfp4", "nvfp4", "nvidia", "averis", "metis"];
+    for preset in presets {
+        assert_experts_are_quantised(preset);
+    }
+    check("moe_ragged_tiny", &presets);
+}
+
+/// What a grouped product goes without is no reason to leave it in high precision.
+#[test]
+fn the_ragged_mixture_of_experts_under_what_groups_go_without() {
+    let presets = ["averis-gated", "averis-hadamard", "quartet2"];
+    for preset in presets {
+        assert_experts_are_quantised(preset);
+    }
+    check("moe_ragged_tiny", &presets);
+}
+
+/// That all nine products of experts have four bits.
+fn assert_experts_are_quantised(preset: &str) {
+    let (text, _) = step("moe_ragged_tiny");
+    let outcome = tessera(["recipe", "explain", &text, "--recipe", preset]);
+    let products = outcome
+        .stdout
+        .lines()
+        .filter(|line| line.contains("groups  "));
+    let products: Vec<&str> = products.collect();
+    assert_eq!(products.len(), 9, "{preset}: {}", outcome.stdout);
+    for product in products {
+        assert_eq!(product.matches("fp4").count(), 2, "{preset}: {product}");
+    }
 }
 
 /// A batch of experts with fewer rows than a block has, which presets leave in bf16.

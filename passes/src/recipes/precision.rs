@@ -112,6 +112,15 @@ impl Scaling {
         }
     }
 
+    /// The same with stochastic rounding, which every format has, in the place of MS-EDEN.
+    pub(super) fn without_eden(self) -> Self {
+        let rounding = match self.rounding {
+            Rounding::MsEden => Rounding::Stochastic,
+            rounding => rounding,
+        };
+        Self { rounding, ..self }
+    }
+
     /// How numbers are stored.
     pub const fn format(&self) -> Format {
         self.format

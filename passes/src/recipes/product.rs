@@ -288,6 +288,38 @@ impl ProductRecipe {
         [(first, left), (second, right)]
     }
 
+    /// The same with what a grouped product has a meaning for: the formats, to the nearest or stochastically, and means in
+    /// high precision that no gate switches. Wgrad's transform is left out, and with it MS-EDEN, which becomes stochastic
+    /// rounding; leading directions are.
+    pub fn for_groups(&self) -> Self {
+        let hadamard = self.hadamard.filter(|_| self.role != Role::Wgrad);
+        let operands = self.operands.map(|operand| {
+            let precision = match operand.precision {
+                OperandPrecision::Scaled(scaling) if hadamard.is_none() => {
+                    OperandPrecision::Scaled(scaling.without_eden())
+                }
+                precision => precision,
+            };
+            let mean = operand.mean.map(|mean| MeanSplit {
+                precision: match mean.precision {
+                    Precision::High(_) => mean.precision,
+                    Precision::Scaled(_) => Precision::High(HighPrecision::Bf16),
+                },
+                gate: None,
+            });
+            OperandRecipe {
+                precision,
+                mean,
+                spectral: None,
+            }
+        });
+        Self {
+            role: self.role,
+            operands,
+            hadamard,
+        }
+    }
+
     /// One operand; `None` if the product has no such.
     pub fn operand(&self, operand: Side) -> Option<&OperandRecipe> {
         let own = self.operands().into_iter();

@@ -145,6 +145,10 @@ impl ProductRecipe {
     /// # Errors
     /// A spectral split takes more than half of an operand's directions.
     pub fn check_against(&self, sizes: &Dimensions) -> Result<(), KeptReason> {
+        if sizes.is_grouped {
+            // No split is of grouped products.
+            return Ok(());
+        }
         for (operand, own) in self.operands() {
             let Some(split) = own.spectral() else {
                 continue;

@@ -214,9 +214,14 @@ impl Decisions {
                         kept(Some(precision), StayReason::Recipe(reason))
                     }
                     (Ok(element), Treatment::Quantised(own)) => {
+                        let is_grouped = matches!(operation.op.kind, OpKind::GroupedDot { .. });
+                        let left_out = match is_grouped {
+                            true => super::grouped::left_out(own),
+                            false => Vec::new(),
+                        };
                         match self.scaled(module, graph, asked, (product, number), own, element) {
                             Ok(scaled) => {
-                                let expanded = Expanded::of(&scaled.recipe);
+                                let expanded = Expanded::of(&scaled.recipe, left_out);
                                 let decision = Decision::Scaled(Box::new(scaled));
                                 (decision, Outcome::Scaled(expanded))
                             }
@@ -240,9 +245,10 @@ impl Decisions {
         element: ElementType,
     ) -> Result<ScaledProduct, StayReason> {
         let matrices = matrix_product(graph, product).ok_or(StayReason::Form)?;
-        if matrices.group_sizes.is_some() {
-            super::grouped::check(recipe).map_err(StayReason::Grouped)?;
-        }
+        let recipe = &match matrices.group_sizes {
+            Some(_) => recipe.for_groups(),
+            None => *recipe,
+        };
         let sides = [product.lhs, product.rhs];
         let own = |side: Side| recipe.operand(side).ok_or(StayReason::Form);
         let recipes = [*own(sides[0])?, *own(sides[1])?];

@@ -40,22 +40,29 @@ struct Prepared {
     means: Option<ValueId>,
 }
 
-/// Whether a recipe has a meaning for a grouped product.
-pub(super) fn check(recipe: &ProductRecipe) -> Result<(), GroupedReason> {
-    if recipe.role() == Role::Wgrad && recipe.hadamard().is_some() {
-        return Err(GroupedReason::Hadamard);
-    }
+/// What of a recipe is left out for a grouped product, by [`ProductRecipe::for_groups`].
+pub(super) fn left_out(recipe: &ProductRecipe) -> Vec<GroupedReason> {
     let own = |check: fn(&OperandRecipe) -> bool| recipe.operands().iter().any(|(_, o)| check(o));
-    if own(|operand| operand.spectral().is_some()) {
-        return Err(GroupedReason::Spectral);
-    }
-    if own(|operand| operand.mean().is_some_and(|mean| mean.gate.is_some())) {
-        return Err(GroupedReason::Gate);
-    }
-    if own(|operand| mean_precision(operand).is_none() && operand.mean().is_some()) {
-        return Err(GroupedReason::ScaledMean);
-    }
-    Ok(())
+    let left_out = [
+        (
+            recipe.role() == Role::Wgrad && recipe.hadamard().is_some(),
+            GroupedReason::Hadamard,
+        ),
+        (
+            own(|operand| operand.spectral().is_some()),
+            GroupedReason::Spectral,
+        ),
+        (
+            own(|operand| operand.mean().is_some_and(|mean| mean.gate.is_some())),
+            GroupedReason::Gate,
+        ),
+        (
+            own(|operand| mean_precision(operand).is_none() && operand.mean().is_some()),
+            GroupedReason::ScaledMean,
+        ),
+    ];
+    let left_out = left_out.into_iter().filter(|&(is_asked, _)| is_asked);
+    left_out.map(|(_, reason)| reason).collect()
 }
 
 /// What an operand's means are rounded to, where it has some and that is no scaled format.

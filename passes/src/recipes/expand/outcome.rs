@@ -35,6 +35,8 @@ pub struct Expanded {
     pub transform: Option<String>,
     /// The precisions of both, `a × b`, where no kernel multiplies them in 4 bits: the numbers that they stand for are.
     pub dequantised: Option<String>,
+    /// What of the recipe is left out, because the product is a grouped one.
+    pub left_out: Vec<GroupedReason>,
 }
 
 /// Why a product stays in high precision, and in which.
@@ -59,34 +61,30 @@ pub enum StayReason {
     Condition,
     /// It needs state for each round of a loop that does not run a fixed number of times.
     Rounds,
-    /// It is a grouped product, and what the recipe does has no meaning for these.
-    Grouped(GroupedReason),
     /// It is no product of two matrices.
     Form,
 }
 
-/// Why a recipe is not for a grouped product.
+/// What a recipe asks for that a grouped product goes without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupedReason {
-    /// Both operands of wgrad would be transformed over the rows.
+    /// A transform of both operands of wgrad, over the rows, which would mix those of different groups.
     Hadamard,
-    /// Leading directions are taken out of an operand.
+    /// Leading directions that are taken out of an operand.
     Spectral,
-    /// A mean is switched by a gate.
+    /// A gate that switches a mean.
     Gate,
-    /// A mean is quantised.
+    /// A quantised mean.
     ScaledMean,
 }
 
 impl fmt::Display for GroupedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Hadamard => {
-                "a Hadamard transform over the rows would mix those of different groups"
-            }
-            Self::Spectral => "leading directions are not taken out of the rows of groups",
-            Self::Gate => "there is no gate for the means of groups",
-            Self::ScaledMean => "the means of groups are not quantised",
+            Self::Hadamard => "no transform over rows of different groups",
+            Self::Spectral => "no directions taken out",
+            Self::Gate => "no gate",
+            Self::ScaledMean => "the mean in bf16",
         })
     }
 }
@@ -103,14 +101,13 @@ impl fmt::Display for StayReason {
             Self::Rounds => f.write_str(
                 "its split keeps state for each round of a loop, which does not run a fixed number of times",
             ),
-            Self::Grouped(reason) => write!(f, "it is a grouped product: {reason}"),
             Self::Form => f.write_str("it is no product of two matrices"),
         }
     }
 }
 
 impl Expanded {
-    pub(super) fn of(recipe: &ProductRecipe) -> Self {
+    pub(super) fn of(recipe: &ProductRecipe, left_out: Vec<GroupedReason>) -> Self {
         let operands = recipe.operands();
         Self {
             operands: operands.map(|(side, own)| (side, operand_text(own))),
@@ -118,6 +115,7 @@ impl Expanded {
                 .hadamard()
                 .map(|own| format!("hadamard {} ({} signs)", own.size(), own.signs())),
             dequantised: dequantised(recipe),
+            left_out,
         }
     }
 }
@@ -176,12 +174,17 @@ impl fmt::Display for Outcome {
                 operands: [(left, left_text), (right, right_text)],
                 transform,
                 dequantised: _,
+                left_out,
             }) => {
                 write!(f, "{left}: {left_text}; {right}: {right_text}")?;
-                match transform {
-                    Some(transform) => write!(f, "; {transform}"),
-                    None => Ok(()),
+                if let Some(transform) = transform {
+                    write!(f, "; {transform}")?;
                 }
+                if left_out.is_empty() {
+                    return Ok(());
+                }
+                let left_out: Vec<String> = left_out.iter().map(ToString::to_string).collect();
+                write!(f, "; a grouped product: {}", left_out.join(", "))
             }
             Self::Kept(Kept {
                 precision: Some(precision),

@@ -1,8 +1,7 @@
 //! Grouped linears: each group's product is what the product of its rows alone would be.
 
 use super::*;
-use tessera_passes::linears::Role;
-use tessera_passes::recipes::expand::{GroupedReason, Outcome, StayReason};
+use tessera_passes::linears::{Role, Subject};
 
 const SIZES: [usize; 3] = [48, 32, 16];
 
@@ -113,35 +112,67 @@ fn a_transform_of_features_is_that_of_dense_products() {
     ));
 }
 
+/// What becomes of the products of a recipe for the grouped linears.
+fn outcomes(text: &str) -> Vec<(Role, String)> {
+    let expansion = expanded(&grouped_linears(), &recipe(text), Form::Factored);
+    let rows = expansion.rows.into_iter();
+    rows.map(|row| match row.row.subject {
+        Subject::Linear { role, .. } => (role, row.outcome.to_string()),
+        Subject::Other { .. } => panic!("{row:?}"),
+    })
+    .collect()
+}
+
 #[test]
-fn what_has_no_meaning_for_groups_stays_and_says_why() {
-    let outcomes = |text: &str| -> Vec<(Role, Option<GroupedReason>)> {
-        let expansion = expanded(&grouped_linears(), &recipe(text), Form::Factored);
-        let rows = expansion.rows.into_iter();
-        rows.map(|row| {
-            let tessera_passes::linears::Subject::Linear { role, .. } = row.row.subject else {
-                panic!("{row:?}");
-            };
-            match row.outcome {
-                Outcome::Scaled(_) => (role, None),
-                Outcome::Kept(kept) => match kept.reason {
-                    StayReason::Grouped(reason) => (role, Some(reason)),
-                    other => panic!("{other}"),
-                },
-            }
-        })
-        .collect()
+fn what_has_no_meaning_for_groups_is_left_out_and_named() {
+    let of = |preset: &str, role: Role| {
+        let mut outcomes = outcomes(&format!("extends = \"{preset}\"")).into_iter();
+        outcomes.find(|(own, _)| *own == role).unwrap().1
     };
-    let rotated = "extends = \"nvfp4\"\n[wgrad]\nhadamard = { size = 16, signs = \"fixed\" }";
-    for (role, reason) in outcomes(rotated) {
-        assert_eq!(
-            reason,
-            (role == Role::Wgrad).then_some(GroupedReason::Hadamard)
-        );
+    assert_eq!(
+        of("nvidia", Role::Wgrad),
+        "activation: nvfp4; gradient: nvfp4 stochastic; a grouped product: no transform over rows of different groups"
+    );
+    assert_eq!(
+        of("quartet2", Role::Wgrad),
+        "activation: nvfp4 stochastic; gradient: nvfp4 stochastic; a grouped product: no transform over rows of different \
+         groups"
+    );
+    assert_eq!(
+        of("quartet2", Role::Dgrad),
+        "gradient: nvfp4 ms_eden; weight: nvfp4 ms_eden; hadamard 128 (random_per_step signs)"
+    );
+    assert_eq!(
+        of("averis-gated", Role::Forward),
+        "activation: mean bf16 + nvfp4; weight: nvfp4; a grouped product: no gate"
+    );
+    assert_eq!(
+        of("averis-metis", Role::Forward),
+        "activation: mean bf16 + nvfp4; weight: nvfp4; a grouped product: no directions taken out"
+    );
+}
+
+/// A recipe less what grouped products go without is another preset: both make the same program.
+#[test]
+fn less_what_is_left_out_presets_are_others() {
+    for (preset, other) in [
+        ("averis-gated", "averis"),
+        ("averis-hadamard", "averis"),
+        ("metis", "nvfp4"),
+        ("averis-metis", "averis"),
+    ] {
+        let module = |preset: &str| {
+            let recipe = recipe(&format!("extends = \"{preset}\""));
+            expanded(&grouped_linears(), &recipe, Form::Factored)
+                .module
+                .to_string()
+        };
+        assert_eq!(module(preset), module(other), "{preset}");
     }
-    for (_, reason) in outcomes("extends = \"metis\"") {
-        assert_eq!(reason, Some(GroupedReason::Spectral));
-    }
-    let gated = outcomes("extends = \"averis-gated\"");
-    assert!(gated.contains(&(Role::Forward, Some(GroupedReason::Gate))));
+    let quantised_mean = "extends = \"averis\"\n[activation]\nmean = { precision = \"nvfp4\" }";
+    let module = |text: &str| expanded(&grouped_linears(), &recipe(text), Form::Factored).module;
+    assert_eq!(
+        module(quantised_mean).to_string(),
+        module("extends = \"averis\"").to_string()
+    );
 }
