@@ -146,3 +146,16 @@ fn a_loop_without_end() {
     assert_eq!(report.findings[0].kind, FindingKind::StepLimit);
     assert!(!report.completed);
 }
+
+#[test]
+fn an_end_that_no_lane_comes_to_is_passed_by() {
+    for end in ["ret", "exit", "trap"] {
+        let body = format!(
+            "mov.u32 %r1, %tid.x;\nsetp.gt.u32 %p1, %r1, 99;\n@%p1 {end};\nmov.u32 %r2, 1;\nret;"
+        );
+        let report = run(&body, 32);
+        assert_eq!(report.findings, [], "{end}");
+        assert!(report.completed, "{end}");
+        assert_eq!(report.instructions, 5, "{end}");
+    }
+}

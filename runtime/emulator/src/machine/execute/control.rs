@@ -21,6 +21,10 @@ impl Context<'_> {
                 return self.indexed(strand, active, targets, index);
             }
             Control::Call(call) => return self.call(strand, active, call),
+            // Nobody's end: all go on.
+            Control::Return | Control::Exit | Control::Trap if active == 0 => {
+                self.warp.strands[strand].step += 1;
+            }
             Control::Return => {
                 self.pass_by(strand, active);
                 self.return_from(strand, active);
@@ -29,13 +33,12 @@ impl Context<'_> {
                 self.pass_by(strand, active);
                 self.exit(strand, active);
             }
-            Control::Trap if active != 0 => {
+            Control::Trap => {
                 return Err(Fault {
                     kind: FindingKind::Trap,
                     lane: active.trailing_zeros(),
                 });
             }
-            Control::Trap => self.warp.strands[strand].step += 1,
         }
         Ok(())
     }
