@@ -116,6 +116,27 @@ pub enum FindingKind {
 }
 
 impl FindingKind {
+    /// The address in global or shared memory that it is about.
+    pub fn address(&self) -> Option<u64> {
+        match *self {
+            Self::OutOfBounds { address, .. }
+            | Self::Misaligned { address, .. }
+            | Self::Race { address, .. }
+            | Self::Mbarrier { address, .. }
+            | Self::Ended { address } => Some(address),
+            Self::Uninitialised { .. }
+            | Self::Divergence { .. }
+            | Self::Deadlock { .. }
+            | Self::TensorMemory { .. }
+            | Self::Descriptor { .. }
+            | Self::Registers { .. }
+            | Self::Unfinished
+            | Self::Trap
+            | Self::StepLimit
+            | Self::Refused { .. } => None,
+        }
+    }
+
     /// A write of memory that an mbarrier lies in.
     pub(crate) fn written_over(address: u64) -> Self {
         Self::Mbarrier {

@@ -6,6 +6,7 @@ mod global;
 mod matrix;
 pub(crate) mod tensor;
 
-pub(crate) use bytes::{Bytes, number, put_number};
+pub use bytes::Bytes;
+pub(crate) use bytes::{number, put_number};
 pub use global::{Global, GlobalError};
 pub(crate) use matrix::SharedMatrix;

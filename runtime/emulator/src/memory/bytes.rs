@@ -1,8 +1,8 @@
 //! A stretch of memory that knows which of its bytes were written.
 
 /// Bytes, each with whether it has been written.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Bytes {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bytes {
     values: Vec<u8>,
     written: Vec<bool>,
 }
@@ -22,12 +22,30 @@ impl Bytes {
         Self { values, written }
     }
 
+    /// How many there are.
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The first byte that nobody has written.
+    pub fn first_unwritten(&self) -> Option<usize> {
+        self.written.iter().position(|&written| !written)
+    }
+
+    /// The first byte that is not the same in both, or written in one alone.
+    pub fn first_difference(&self, other: &Self) -> Option<usize> {
+        let own = self.values.iter().zip(&self.written);
+        own.zip(other.values.iter().zip(&other.written))
+            .position(|(own, other)| own != other)
+    }
+
     /// Makes it at least so long.
-    pub fn grow(&mut self, size: usize) {
+    pub(crate) fn grow(&mut self, size: usize) {
         if size > self.values.len() {
             self.values.resize(size, POISON);
             self.written.resize(size, false);
@@ -35,7 +53,7 @@ impl Bytes {
     }
 
     /// Up to eight bytes as a number, and whether all are written; `None` beyond the end.
-    pub fn read(&self, place: usize, size: usize) -> Option<(u64, bool)> {
+    pub(crate) fn read(&self, place: usize, size: usize) -> Option<(u64, bool)> {
         let end = place.checked_add(size)?;
         let values = self.values.get(place..end)?;
         Some((
@@ -45,7 +63,13 @@ impl Bytes {
     }
 
     /// Writes up to eight bytes of a number, which may be one that nobody has written.
-    pub fn write(&mut self, place: usize, size: usize, value: u64, written: bool) -> Option<()> {
+    pub(crate) fn write(
+        &mut self,
+        place: usize,
+        size: usize,
+        value: u64,
+        written: bool,
+    ) -> Option<()> {
         let end = place.checked_add(size)?;
         put_number(self.values.get_mut(place..end)?, value);
         self.written[place..end].fill(written);
@@ -53,13 +77,17 @@ impl Bytes {
     }
 
     /// A stretch of it: the bytes, and which of them are written.
-    pub fn stretch(&self, place: usize, size: usize) -> Option<(&[u8], &[bool])> {
+    pub(crate) fn stretch(&self, place: usize, size: usize) -> Option<(&[u8], &[bool])> {
         let end = place.checked_add(size)?;
         Some((self.values.get(place..end)?, &self.written[place..end]))
     }
 
     /// As [`stretch`](Self::stretch), to write.
-    pub fn stretch_mut(&mut self, place: usize, size: usize) -> Option<(&mut [u8], &mut [bool])> {
+    pub(crate) fn stretch_mut(
+        &mut self,
+        place: usize,
+        size: usize,
+    ) -> Option<(&mut [u8], &mut [bool])> {
         let end = place.checked_add(size)?;
         Some((
             self.values.get_mut(place..end)?,
@@ -68,7 +96,7 @@ impl Bytes {
     }
 
     /// A part of it.
-    pub fn part(&self, place: usize, size: usize) -> Option<Self> {
+    pub(crate) fn part(&self, place: usize, size: usize) -> Option<Self> {
         let end = place.checked_add(size)?;
         Some(Self {
             values: self.values.get(place..end)?.to_vec(),
@@ -77,7 +105,7 @@ impl Bytes {
     }
 
     /// Writes all of another stretch.
-    pub fn put(&mut self, place: usize, other: &Self) -> Option<()> {
+    pub(crate) fn put(&mut self, place: usize, other: &Self) -> Option<()> {
         let end = place.checked_add(other.len())?;
         self.values
             .get_mut(place..end)?
@@ -87,7 +115,7 @@ impl Bytes {
     }
 
     /// Forgets what was written in a part.
-    pub fn forget(&mut self, place: usize, size: usize) {
+    pub(crate) fn forget(&mut self, place: usize, size: usize) {
         let end = (place + size).min(self.values.len());
         if place < end {
             self.values[place..end].fill(POISON);

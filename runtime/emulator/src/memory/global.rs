@@ -57,6 +57,14 @@ impl Global {
         self.push(Bytes::of(bytes), ALIGNMENT)
     }
 
+    /// Allocates memory that begins so far beyond a multiple of 256, and gives its address.
+    pub fn allocate_beyond(&mut self, offset: u64, bytes: Bytes) -> u64 {
+        let begin = (self.end.max(GLOBAL_BEGIN) + GAP).next_multiple_of(ALIGNMENT) + offset;
+        self.end = begin + bytes.len() as u64;
+        self.allocations.push(Allocation { begin, bytes });
+        begin
+    }
+
     pub(crate) fn push(&mut self, bytes: Bytes, alignment: u64) -> u64 {
         let begin = (self.end.max(GLOBAL_BEGIN) + GAP).next_multiple_of(alignment.max(ALIGNMENT));
         self.end = begin + bytes.len() as u64;
@@ -141,33 +149,46 @@ impl Global {
             .put((address - allocation.begin) as usize, bytes)
     }
 
+    /// Bytes of an allocation, written or not.
+    ///
+    /// # Errors
+    /// There is no allocation that has all of them.
+    pub fn contents(&self, address: u64, size: usize) -> Result<Bytes, GlobalError> {
+        let missing = GlobalError::OutOfBounds { address, size };
+        self.part(address, size).ok_or(missing)
+    }
+
+    /// Writes bytes of an allocation, those that nobody has written included.
+    ///
+    /// # Errors
+    /// There is no allocation that has all of them.
+    pub fn set_contents(&mut self, address: u64, bytes: &Bytes) -> Result<(), GlobalError> {
+        let size = bytes.len();
+        self.put(address, bytes)
+            .ok_or(GlobalError::OutOfBounds { address, size })
+    }
+
     /// Bytes of an allocation, for the host.
+    ///
+    /// # Errors
+    /// There is no allocation that has all of them, or nobody has written one.
     pub fn read_bytes(&self, address: u64, size: usize) -> Result<Vec<u8>, GlobalError> {
-        (0..size)
-            .map(|place| {
-                let address = address + place as u64;
-                match self.read(address, 1) {
-                    Some((value, true)) => Ok(value as u8),
-                    Some((_, false)) => Err(GlobalError::Unwritten { address }),
-                    None => Err(GlobalError::OutOfBounds {
-                        address,
-                        size: size - place,
-                    }),
-                }
-            })
-            .collect()
+        let (values, written) = self
+            .stretch(address, size as u64)
+            .ok_or(GlobalError::OutOfBounds { address, size })?;
+        match written.iter().position(|&written| !written) {
+            None => Ok(values.to_vec()),
+            Some(place) => Err(GlobalError::Unwritten {
+                address: address + place as u64,
+            }),
+        }
     }
 
     /// Writes bytes of an allocation, for the host.
+    ///
+    /// # Errors
+    /// There is no allocation that has all of them.
     pub fn write_bytes(&mut self, address: u64, bytes: &[u8]) -> Result<(), GlobalError> {
-        for (place, &byte) in bytes.iter().enumerate() {
-            let address = address + place as u64;
-            self.write(address, 1, u64::from(byte), true)
-                .ok_or(GlobalError::OutOfBounds {
-                    address,
-                    size: bytes.len() - place,
-                })?;
-        }
-        Ok(())
+        self.set_contents(address, &Bytes::of(bytes.to_vec()))
     }
 }
