@@ -1,17 +1,20 @@
-//! The executor: runs a bundle's schedule on this machine's CPU.
+//! The executor: runs a bundle's schedule on a device.
 //!
-//! [`Program::load`] turns a bundle into code in memory. An [`Instance`] of it owns everything the code works on, and
-//! runs one step after the other: a donated input is updated in place, so that a training loop feeds each step's state
-//! to the next without a copy.
+//! [`Program::load_on`] turns a bundle into code that a device has. An [`Instance`] of it owns everything the code works
+//! on, and runs one step after the other: a donated input is updated in place, so that a training loop feeds each step's
+//! state to the next without a copy.
 //!
-//! Results are the same bits for any number of threads: what a block of a kernel computes does not depend on the
-//! thread that does it, and the runtime's own matrix products are cut at places that only depend on their shape.
+//! On the CPU results are the same bits for any number of threads: what a block of a kernel computes does not depend on
+//! the thread that does it, and the runtime's own matrix products are cut at places that only depend on their shape.
 
 mod axis_sums;
 mod builtin;
+mod cpu;
 mod dequantize;
+mod engine;
 mod error;
 mod gemm;
+mod gpu;
 mod grouped;
 mod hadamard;
 mod instance;
@@ -30,7 +33,7 @@ mod team;
 mod transpose;
 
 pub use error::RunError;
-pub use instance::{Instance, RunOptions};
+pub use instance::{EmulatorOptions, Instance, RunOptions};
 pub use profile::{KernelProfile, Profile};
 pub use program::Program;
 pub use team::Team;

@@ -1,4 +1,4 @@
-//! Bundles and the machine that runs them; needs neither LLVM nor the compiler.
+//! Bundles and the machines that run them; needs neither LLVM nor the compiler.
 //!
 //! ```no_run
 //! use tessera_runtime::{Bundle, Program, RunOptions, tensors};
@@ -17,11 +17,14 @@
 
 pub mod bundle;
 pub mod compare;
+mod device;
 mod executor;
 pub mod files;
 pub mod tensors;
 
 pub use bundle::{Bundle, BundleError, Manifest, TensorType};
+pub use device::{Architecture, ArchitectureError, Capability, Device, DeviceError};
 pub use executor::{
-    Instance, KernelProfile, Profile, Program, RunError, RunOptions, Team, scaled_dot,
+    EmulatorOptions, Instance, KernelProfile, Profile, Program, RunError, RunOptions, Team,
+    scaled_dot,
 };

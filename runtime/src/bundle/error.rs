@@ -101,6 +101,14 @@ pub enum BundleError {
         /// The devices that run it.
         devices: String,
     },
+    /// The device to run on is not there.
+    #[error("{device}: {message}")]
+    NoDevice {
+        /// The device asked for.
+        device: String,
+        /// What there is, or what is missing.
+        message: String,
+    },
     /// The code needs CPU features that this machine lacks.
     #[error("{path}: the code needs CPU features that this machine lacks: {}", missing.join(", "))]
     MissingFeatures {
@@ -127,6 +135,14 @@ pub enum BundleError {
         /// The code file.
         path: PathBuf,
         /// What the dynamic linker says.
+        message: String,
+    },
+    /// A GPU's kernels cannot be read.
+    #[error("{path}:{message}")]
+    Code {
+        /// The code file.
+        path: PathBuf,
+        /// What is wrong, behind its line and column.
         message: String,
     },
     /// There is not enough memory for the constants.

@@ -78,6 +78,26 @@ pub enum RunError {
         /// What is wrong with them.
         source: GroupSizesError,
     },
+    /// A kernel of a GPU did not come to its end, or did what it must not.
+    #[error("kernel \"{kernel}\" on {device}: {message}")]
+    Kernel {
+        /// The kernel's name.
+        kernel: String,
+        /// The device.
+        device: String,
+        /// What the device says, or what its checker found: a line each.
+        message: String,
+    },
+    /// A device did not do what it was told to.
+    #[error("{device}: {what}: {message}")]
+    Device {
+        /// The device.
+        device: String,
+        /// What it was to do.
+        what: String,
+        /// What it says.
+        message: String,
+    },
     /// There is not enough memory.
     #[error("cannot allocate {bytes} bytes for {purpose}")]
     OutOfMemory {

@@ -1,11 +1,9 @@
-//! A program with memory and threads of its own, run step by step.
+//! A program with memory of its own, run step by step: what is the same on every device.
 
 use super::RunError;
-use super::memory::{Memory, OutOfMemory};
+use super::engine::{Clock, Engine, Slot};
 use super::profile::{KernelProfile, Profile};
-use super::program::{LoadedKernel, Program};
-use super::schedule::{Clock, Places, Schedule, Spent};
-use super::team::Team;
+use super::program::Program;
 use crate::bundle::TensorType;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -18,25 +16,37 @@ pub struct RunOptions {
     pub threads: Option<NonZeroUsize>,
     /// Whether to add up the time each kernel takes.
     pub profile: bool,
+    /// What the emulator does, where that is the device.
+    pub emulator: EmulatorOptions,
 }
 
-/// A program with memory and threads of its own.
+/// How the emulator runs kernels.
+#[derive(Clone, Copy, Debug)]
+pub struct EmulatorOptions {
+    /// What the order of warps and of asynchronous work is drawn from. A program without races does not depend on it.
+    pub seed: u64,
+    /// Whether to look for races, which takes time and memory.
+    pub races: bool,
+}
+
+impl Default for EmulatorOptions {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            races: true,
+        }
+    }
+}
+
+/// A program with memory of its own, on its device.
 ///
 /// Inputs are given once and keep their values from step to step, but for donated ones, which each step replaces by
 /// the results they are tied to: a training step's state.
 pub struct Instance {
     program: Program,
-    schedule: Schedule,
-    /// By result; the memory of the input donated to it where there is one.
-    results: Vec<Memory>,
-    /// By input; `None` for a donated one, which has the memory of a result.
-    inputs: Vec<Option<Memory>>,
+    engine: Box<dyn Engine>,
     given: Vec<bool>,
     computed: Vec<bool>,
-    _arena: Memory,
-    _scratch: Vec<Memory>,
-    _workspace: Memory,
-    team: Team,
     clock: Option<Clock>,
     steps: u64,
     time: Duration,
@@ -45,65 +55,11 @@ pub struct Instance {
 impl Instance {
     pub(super) fn new(program: Program, options: &RunOptions) -> Result<Self, RunError> {
         let manifest = program.manifest();
-        let team = Team::new(options.threads)?;
-        let results = manifest
-            .results
-            .iter()
-            .enumerate()
-            .map(|(number, result)| {
-                allocate(&result.tensor_type, || program.describe_result(number))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let inputs = manifest
-            .inputs
-            .iter()
-            .enumerate()
-            .map(|(number, input)| match input.donate {
-                Some(_) => Ok(None),
-                None => allocate(&input.tensor_type, || program.describe_input(number)).map(Some),
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let arena = Memory::zeroed(manifest.arena_bytes)
-            .map_err(|error| out_of_memory(error, "the arena"))?;
-        let scratch = allocate_scratch(&program, team.threads())?;
-        let workspace = allocate_workspace(&program, team.threads())?;
-
-        let result_pointers: Vec<*mut u8> = results.iter().map(Memory::pointer).collect();
-        let input_pointers: Vec<*mut u8> = manifest
-            .inputs
-            .iter()
-            .zip(&inputs)
-            .map(|(input, memory)| match (memory, input.donate) {
-                (Some(memory), _) => memory.pointer(),
-                (None, Some(result)) => result_pointers[result],
-                (None, None) => unreachable!("only donated inputs have no memory of their own"),
-            })
-            .collect();
-        let schedule = Schedule::new(
-            &program.0,
-            &Places {
-                inputs: &input_pointers,
-                results: &result_pointers,
-                constants: &program.0.constants,
-                arena: &arena,
-                scratch: &scratch,
-                workspace: &workspace,
-            },
-        );
-        let clock = options.profile.then(|| Clock {
-            kernels: vec![Spent::default(); manifest.kernels.len()],
-            copies: Spent::default(),
-        });
+        let clock = options.profile.then(|| Clock::new(manifest.kernels.len()));
         Ok(Self {
-            given: vec![false; inputs.len()],
-            computed: vec![false; results.len()],
-            schedule,
-            results,
-            inputs,
-            _arena: arena,
-            _scratch: scratch,
-            _workspace: workspace,
-            team,
+            engine: program.engine(options)?,
+            given: vec![false; manifest.inputs.len()],
+            computed: vec![false; manifest.results.len()],
             clock,
             steps: 0,
             time: Duration::ZERO,
@@ -116,15 +72,15 @@ impl Instance {
         &self.program
     }
 
-    /// The number of threads it runs on.
+    /// The number of this machine's threads that it runs on.
     pub fn threads(&self) -> usize {
-        self.team.threads()
+        self.engine.threads()
     }
 
     /// Gives an input its value. Where the input is donated, the result tied to it has no value until the next step.
     ///
     /// # Errors
-    /// There is no such input, or the tensor is not of its type.
+    /// There is no such input, the tensor is not of its type, or the device fails.
     pub fn set_input(&mut self, number: usize, value: &Tensor) -> Result<(), RunError> {
         let Some(input) = self.program.manifest().inputs.get(number) else {
             return Err(self.program.unknown_input(number.to_string()));
@@ -136,15 +92,14 @@ impl Instance {
                 found: TensorType::of(value),
             });
         }
-        let memory = match (&mut self.inputs[number], input.donate) {
-            (Some(memory), _) => memory,
-            (None, Some(result)) => {
+        let slot = match input.donate {
+            Some(result) => {
                 self.computed[result] = false;
-                &mut self.results[result]
+                Slot::Result(result)
             }
-            (None, None) => unreachable!("only donated inputs have no memory of their own"),
+            None => Slot::Input(number),
         };
-        memory.bytes_mut().copy_from_slice(value.bytes());
+        self.engine.write(slot, value.bytes())?;
         self.given[number] = true;
         Ok(())
     }
@@ -162,9 +117,9 @@ impl Instance {
     /// # Errors
     /// There are too few or too many, or one is not of its input's type.
     pub fn set_inputs(&mut self, values: &[Tensor]) -> Result<(), RunError> {
-        if values.len() != self.inputs.len() {
+        if values.len() != self.given.len() {
             return Err(RunError::InputCount {
-                expected: self.inputs.len(),
+                expected: self.given.len(),
                 found: values.len(),
             });
         }
@@ -177,27 +132,20 @@ impl Instance {
     /// Runs one step.
     ///
     /// # Errors
-    /// Some input has not been given. Or the numbers that a kernel was given are none that it is defined for; then there
-    /// are no results, and donated inputs have to be given anew.
+    /// Some input has not been given. Or a kernel fails, since the numbers it was given are none that it is defined for,
+    /// or the device does; then there are no results, and donated inputs have to be given anew.
     pub fn step(&mut self) -> Result<(), RunError> {
         if self.given.contains(&false) {
             return Err(self.missing_inputs());
         }
         let start = Instant::now();
-        let (schedule, clock) = (&self.schedule, self.clock.as_mut());
-        // SAFETY: this instance owns the memory its schedule was made over, and is borrowed exclusively meanwhile.
-        // Constants, which other instances may read at the same time, are written by none: validation refuses that.
-        let done = (self.team).enter(|member| unsafe { schedule.run(member, clock) });
-        if let Err(failure) = done {
+        if let Err(error) = self.engine.step(self.clock.as_mut()) {
             self.computed.fill(false);
-            for (given, memory) in self.given.iter_mut().zip(&self.inputs) {
-                *given &= memory.is_some();
+            let inputs = self.program.manifest().inputs.iter();
+            for (given, input) in self.given.iter_mut().zip(inputs) {
+                *given &= input.donate.is_none();
             }
-            let kernel = &self.program.manifest().kernels[failure.kernel];
-            return Err(RunError::GroupSizes {
-                kernel: kernel.name.clone(),
-                source: failure.error,
-            });
+            return Err(error);
         }
         self.time += start.elapsed();
         self.steps += 1;
@@ -222,7 +170,7 @@ impl Instance {
     /// A copy of a result of the last step.
     ///
     /// # Errors
-    /// There is no such result, it has not been computed, or it holds a boolean that is neither 0 nor 1.
+    /// There is no such result, it has not been computed, it holds a boolean that is neither 0 nor 1, or the device fails.
     pub fn result(&self, number: usize) -> Result<Tensor, RunError> {
         let results = &self.program.manifest().results;
         let Some(result) = results.get(number) else {
@@ -240,7 +188,8 @@ impl Instance {
             element_type,
             shape,
         } = &result.tensor_type;
-        Tensor::new(*element_type, shape.clone(), self.results[number].bytes()).map_err(|source| {
+        let bytes = self.engine.read(number)?;
+        Tensor::new(*element_type, shape.clone(), &bytes[..]).map_err(|source| {
             RunError::InvalidResult {
                 result: self.program.describe_result(number),
                 source,
@@ -253,7 +202,7 @@ impl Instance {
     /// # Errors
     /// As for [`result`](Self::result).
     pub fn results(&self) -> Result<Vec<Tensor>, RunError> {
-        (0..self.results.len())
+        (0..self.computed.len())
             .map(|number| self.result(number))
             .collect()
     }
@@ -281,6 +230,7 @@ impl Instance {
                 family: Some(kernel.family),
                 launches: spent.times,
                 time: spent.time,
+                instructions: spent.instructions,
             })
             .collect();
         kernels.push(KernelProfile {
@@ -288,41 +238,8 @@ impl Instance {
             family: None,
             launches: clock.copies.times,
             time: clock.copies.time,
+            instructions: 0,
         });
         Some(Profile::new(self.steps, self.time, kernels))
     }
-}
-
-fn out_of_memory(error: OutOfMemory, purpose: impl Into<String>) -> RunError {
-    RunError::OutOfMemory {
-        bytes: error.bytes,
-        purpose: purpose.into(),
-    }
-}
-
-fn allocate(tensor_type: &TensorType, purpose: impl Fn() -> String) -> Result<Memory, RunError> {
-    let bytes = tensor_type.bytes().unwrap_or(usize::MAX);
-    Memory::zeroed(bytes).map_err(|error| out_of_memory(error, purpose()))
-}
-
-fn allocate_scratch(program: &Program, threads: usize) -> Result<Vec<Memory>, RunError> {
-    let kernels = program.manifest().kernels.iter();
-    let bytes = kernels
-        .filter_map(|kernel| kernel.code.as_function())
-        .map(|function| function.scratch_bytes)
-        .max()
-        .unwrap_or(0);
-    (0..threads)
-        .map(|_| Memory::zeroed(bytes).map_err(|error| out_of_memory(error, "scratch memory")))
-        .collect()
-}
-
-/// One memory for all kernels that the runtime computes itself, which run one after the other.
-fn allocate_workspace(program: &Program, threads: usize) -> Result<Memory, RunError> {
-    let bytes = program.0.kernels.iter().map(|kernel| match kernel {
-        LoadedKernel::Builtin(builtin) => builtin.workspace_bytes(threads),
-        LoadedKernel::Function(_) => 0,
-    });
-    Memory::zeroed(bytes.max().unwrap_or(0))
-        .map_err(|error| out_of_memory(error, "the kernels' workspace"))
 }

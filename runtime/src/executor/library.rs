@@ -1,6 +1,7 @@
 //! The machine code of a bundle, in memory.
 
 use crate::bundle::{BundleError, Manifest, host_features, known_features};
+use crate::device::devices_for;
 use std::error::Error;
 use std::ffi::c_void;
 use std::fs::File;
@@ -113,7 +114,7 @@ pub(super) fn check_host(path: &Path, manifest: &Manifest) -> Result<(), BundleE
             path: path.to_path_buf(),
             target: target.name.clone(),
             device: "cpu".to_owned(),
-            devices: format!("emulator:{}, or cuda:N of a GPU like that", target.name),
+            devices: devices_for(target),
         });
     }
     if target.name != "cpu" && !target.name.starts_with("cpu:") {

@@ -23,6 +23,8 @@ pub struct KernelProfile {
     pub launches: u64,
     /// The time between the begin and the end of its launches, added up.
     pub time: Duration,
+    /// The instructions that the emulator executed, each counted once for each lane that did; 0 on other devices.
+    pub instructions: u64,
 }
 
 impl Profile {
@@ -53,27 +55,35 @@ impl Profile {
     }
 }
 
-/// A table of the kernels: launches and milliseconds for each step, and the share of the whole.
+/// A table of the kernels: launches and milliseconds for each step, and the share of the whole; on the emulator the
+/// instructions of lanes for each step, too.
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3 / self.steps.max(1) as f64;
+        let steps = self.steps.max(1);
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3 / steps as f64;
         let width = self.kernels.iter().map(|kernel| kernel.name.len()).max();
         let width = width.unwrap_or(0).max("kernel".len());
         let whole = self.time.as_secs_f64().max(f64::MIN_POSITIVE);
-        writeln!(
+        let all: u64 = self.kernels.iter().map(|kernel| kernel.instructions).sum();
+        write!(
             f,
             "{:width$}  {:>10}  {:>10}  {:>6}",
             "kernel", "launches", "ms", "share"
         )?;
+        writeln!(f, "{}", if all > 0 { "  instructions" } else { "" })?;
         for kernel in &self.kernels {
-            writeln!(
+            write!(
                 f,
                 "{:width$}  {:>10}  {:>10.3}  {:>5.1}%",
                 kernel.name,
-                kernel.launches / self.steps.max(1),
+                kernel.launches / steps,
                 milliseconds(kernel.time),
                 100.0 * kernel.time.as_secs_f64() / whole,
             )?;
+            if all > 0 {
+                write!(f, "  {:>12}", kernel.instructions / steps)?;
+            }
+            writeln!(f)?;
         }
         write!(
             f,
@@ -81,7 +91,11 @@ impl fmt::Display for Profile {
             "step",
             "",
             milliseconds(self.time)
-        )
+        )?;
+        if all > 0 {
+            write!(f, "{:>22}", all / steps)?;
+        }
+        Ok(())
     }
 }
 
@@ -96,6 +110,7 @@ mod tests {
             family: Some(Family::Loop),
             launches,
             time: Duration::from_millis(milliseconds),
+            instructions: 0,
         };
         let profile = Profile::new(
             2,
@@ -111,6 +126,25 @@ kernel      launches          ms   share
 dot                1      15.000   75.0%
 loop_add           2       3.000   15.0%
 step                      20.000";
+        assert_eq!(profile.to_string(), expected);
+    }
+
+    #[test]
+    fn instructions_have_a_column_where_they_were_counted() {
+        let kernel = |name: &str, instructions| KernelProfile {
+            name: name.to_owned(),
+            family: None,
+            launches: 2,
+            time: Duration::from_millis(10),
+            instructions,
+        };
+        let kernels = vec![kernel("copy", 0), kernel("loop_add", 2000)];
+        let profile = Profile::new(2, Duration::from_millis(20), kernels);
+        let expected = "\
+kernel      launches          ms   share  instructions
+copy               1       5.000   50.0%             0
+loop_add           1       5.000   50.0%          1000
+step                      10.000                  1000";
         assert_eq!(profile.to_string(), expected);
     }
 }

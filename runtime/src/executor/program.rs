@@ -1,11 +1,12 @@
 //! A bundle's code and constants, ready to run.
 
 use super::RunError;
-use super::builtin::Builtin;
+use super::cpu::{Cpu, CpuCode};
+use super::engine::Engine;
+use super::gpu::{Emulator, EmulatorCode, Gpu};
 use super::instance::{Instance, RunOptions};
-use super::library::{KernelFunction, Library, check_host};
-use super::memory::Memory;
 use crate::bundle::{Bundle, BundleError, Manifest};
+use crate::device::Device;
 use std::fmt;
 use std::fs;
 use std::sync::Arc;
@@ -13,25 +14,22 @@ use tessera_numerics::Tensor;
 
 /// A bundle's code and constants in memory. Cheap to copy; copies share both.
 #[derive(Clone)]
-pub struct Program(pub(super) Arc<Loaded>);
+pub struct Program(Arc<Loaded>);
 
 /// What every copy of a program shares.
-pub(super) struct Loaded {
-    pub(super) manifest: Manifest,
-    pub(super) kernels: Vec<LoadedKernel>,
-    pub(super) constants: Memory,
-    /// Keeps the kernels' functions in memory.
-    _library: Option<Library>,
+struct Loaded {
+    manifest: Manifest,
+    code: Code,
 }
 
-/// A kernel's code.
-pub(super) enum LoadedKernel {
-    Function(KernelFunction),
-    Builtin(Arc<Builtin>),
+/// A bundle's code and constants, where its device can use them.
+enum Code {
+    Cpu(CpuCode),
+    Emulator(Arc<EmulatorCode>),
 }
 
 impl Program {
-    /// Loads a bundle's machine code into this process.
+    /// Loads a bundle's machine code into this process, to run on its CPU.
     ///
     /// The code runs with the rights of this process, unchecked: load bundles that come from where you trust.
     ///
@@ -39,41 +37,42 @@ impl Program {
     /// The bundle is made for another machine, its code cannot be loaded or lacks a kernel's function, or its
     /// constants cannot be read.
     pub fn load(bundle: &Bundle) -> Result<Self, BundleError> {
-        let manifest = bundle.manifest();
-        check_host(&bundle.manifest_path(), manifest)?;
-        let library = match bundle.kernels_path() {
-            Some(path) => Some(Library::load(&path, manifest)?),
-            None => None,
+        Self::load_on(bundle, &Device::Cpu)
+    }
+
+    /// Loads a bundle's code for a device; see [`load`](Self::load).
+    ///
+    /// # Errors
+    /// The device is not there or does not run the bundle's target, the code cannot be loaded or lacks a kernel, or the
+    /// constants cannot be read.
+    pub fn load_on(bundle: &Bundle, device: &Device) -> Result<Self, BundleError> {
+        let code = match device {
+            Device::Cpu => Code::Cpu(CpuCode::load(bundle)?),
+            Device::Emulator(architecture) => {
+                Code::Emulator(Arc::new(EmulatorCode::load(bundle, *architecture)?))
+            }
+            Device::Cuda(_) => {
+                return Err(BundleError::NoDevice {
+                    device: device.to_string(),
+                    message: "this version of the runtime runs nothing on GPUs yet".to_owned(),
+                });
+            }
         };
-        let functions = match &library {
-            Some(library) => library.functions.clone(),
-            None => vec![None; manifest.kernels.len()],
-        };
-        let constants = read_constants(bundle)?;
-        let kernels = manifest.kernels.iter().enumerate().zip(functions);
-        let kernels = kernels
-            .map(|((number, kernel), function)| {
-                let builtin = Builtin::new(kernel).map_err(|found| BundleError::Inconsistent {
-                    path: bundle.manifest_path(),
-                    item: format!("kernels[{number}]"),
-                    expected: "a kernel that fits into memory".to_owned(),
-                    found,
-                })?;
-                Ok(match (builtin, function) {
-                    (Some(builtin), _) => LoadedKernel::Builtin(Arc::new(builtin)),
-                    (None, Some(function)) => LoadedKernel::Function(function),
-                    (None, None) => {
-                        unreachable!("a bundle with functions has a library, which has them all")
-                    }
-                })
-            })
-            .collect::<Result<_, BundleError>>()?;
         Ok(Self(Arc::new(Loaded {
-            manifest: manifest.clone(),
-            kernels,
-            constants,
-            _library: library,
+            manifest: bundle.manifest().clone(),
+            code,
         })))
+    }
+
+    /// Memory and a way through the schedule for one instance.
+    pub(super) fn engine(&self, options: &RunOptions) -> Result<Box<dyn Engine>, RunError> {
+        Ok(match &self.0.code {
+            Code::Cpu(code) => Box::new(Cpu::new(self, code, options)?),
+            Code::Emulator(code) => {
+                let emulator = Emulator::new(self, code, options);
+                Box::new(Gpu::new(self, emulator, &code.constants)?)
+            }
+        })
     }
 
     /// What the program's bundle says about it.
@@ -168,8 +167,8 @@ fn describe(what: &str, number: usize, name: Option<&str>) -> String {
     }
 }
 
-/// Constants keep their offsets, so that they are aligned in memory as they are in the file.
-fn read_constants(bundle: &Bundle) -> Result<Memory, BundleError> {
+/// The contents of the file of constants, which reach at least to the end of the last one.
+pub(super) fn read_constants(bundle: &Bundle) -> Result<Vec<u8>, BundleError> {
     let path = bundle.constants_path();
     let contents = match &path {
         Some(path) => fs::read(path).map_err(|error| BundleError::io(path, error))?,
@@ -187,10 +186,5 @@ fn read_constants(bundle: &Bundle) -> Result<Memory, BundleError> {
             found: contents.len() as u64,
         });
     }
-    let mut memory = Memory::zeroed(contents.len()).map_err(|error| BundleError::OutOfMemory {
-        path: bundle.path().to_path_buf(),
-        bytes: error.bytes,
-    })?;
-    memory.bytes_mut().copy_from_slice(&contents);
-    Ok(memory)
+    Ok(contents)
 }

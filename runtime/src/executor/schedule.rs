@@ -1,17 +1,18 @@
-//! A schedule with every place turned into an address, and the loop that runs it.
+//! The CPU's schedule: one with every place turned into an address, and the loop that runs it.
 //!
 //! All that a launch needs is put together once, when an instance is made; running a step then only walks the list.
 
 use super::builtin::Builtin;
+use super::cpu::LoadedKernel;
+use super::engine::Clock;
 use super::library::KernelFunction;
 use super::memory::Memory;
-use super::program::{Loaded, LoadedKernel};
 use super::team::Member;
 use crate::bundle::{Buffer, Manifest, Place, Step};
 use std::ffi::c_void;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tessera_numerics::GroupSizesError;
 
 /// Copies are shared between threads in pieces of this many bytes.
@@ -96,19 +97,6 @@ struct BuiltinLaunch {
     workspace: *mut u8,
 }
 
-/// Time spent in each kernel, and in copies.
-pub(super) struct Clock {
-    pub(super) kernels: Vec<Spent>,
-    pub(super) copies: Spent,
-}
-
-/// How often something was done, and how long that took in all.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Spent {
-    pub(super) times: u64,
-    pub(super) time: Duration,
-}
-
 /// A launch that could not be computed.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -119,9 +107,13 @@ pub(super) struct Failure {
 
 impl Schedule {
     /// Puts addresses into a validated program's schedule.
-    pub(super) fn new(program: &Loaded, places: &Places<'_>) -> Self {
-        let builder = Builder { program, places };
-        Self(builder.steps(&program.manifest.schedule))
+    pub(super) fn new(manifest: &Manifest, kernels: &[LoadedKernel], places: &Places<'_>) -> Self {
+        let builder = Builder {
+            manifest,
+            kernels,
+            places,
+        };
+        Self(builder.steps(&manifest.schedule))
     }
 
     /// Runs all of it.
@@ -142,7 +134,8 @@ impl Schedule {
 }
 
 struct Builder<'a> {
-    program: &'a Loaded,
+    manifest: &'a Manifest,
+    kernels: &'a [LoadedKernel],
     places: &'a Places<'a>,
 }
 
@@ -164,7 +157,7 @@ impl Builder<'_> {
             } => Instruction::Copy {
                 source: self.address(*source),
                 destination: self.address(*destination),
-                bytes: self.program.manifest.buffers[*source]
+                bytes: self.manifest.buffers[*source]
                     .value_type
                     .bytes()
                     .unwrap_or(0),
@@ -191,7 +184,7 @@ impl Builder<'_> {
             .chain(results)
             .map(|&buffer| self.address(buffer))
             .collect();
-        match &self.program.kernels[number] {
+        match &self.kernels[number] {
             LoadedKernel::Builtin(kernel) => Instruction::Builtin(BuiltinLaunch {
                 number,
                 kernel: Arc::clone(kernel),
@@ -203,7 +196,7 @@ impl Builder<'_> {
     }
 
     fn call(&self, number: usize, function: KernelFunction, buffers: &[*mut u8]) -> Instruction {
-        let code = self.program.manifest.kernels[number].code.as_function();
+        let code = self.manifest.kernels[number].code.as_function();
         let (blocks, grain, scratch_bytes) = code.map_or((0, 1, 0), |function| {
             (function.blocks, function.grain, function.scratch_bytes)
         });
@@ -228,8 +221,8 @@ impl Builder<'_> {
     }
 
     fn address(&self, buffer: usize) -> *mut u8 {
-        let manifest = &self.program.manifest;
-        self.places.address(manifest, &manifest.buffers[buffer])
+        self.places
+            .address(self.manifest, &self.manifest.buffers[buffer])
     }
 }
 
@@ -307,8 +300,7 @@ impl Runner<'_> {
                 Some(number) => &mut clock.kernels[number],
                 None => &mut clock.copies,
             };
-            spent.times += 1;
-            spent.time += start.elapsed();
+            spent.add(start.elapsed(), 0);
         }
     }
 }

@@ -12,7 +12,7 @@ use tessera_runtime::{Bundle, Program, RunError, RunOptions};
 fn threads(count: usize) -> RunOptions {
     RunOptions {
         threads: NonZeroUsize::new(count),
-        profile: false,
+        ..RunOptions::default()
     }
 }
 

@@ -87,7 +87,8 @@ fn the_cpu_does_not_run_it() {
     let (_, message) = error.split_once("manifest.json: ").unwrap();
     assert_eq!(
         message,
-        "made for sm_90a, which cpu does not run; expected emulator:sm_90a, or cuda:N of a GPU like that"
+        "made for sm_90a, which cpu does not run; expected the device emulator:sm_90a, or \
+         cuda:N where GPU N is one"
     );
 }
 

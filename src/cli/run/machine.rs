@@ -72,6 +72,7 @@ impl Machine {
         let options = RunOptions {
             threads: arguments.threads.and_then(NonZeroUsize::new),
             profile: arguments.profile,
+            ..RunOptions::default()
         };
         let instance = program.instance(&options).map_err(Failure::error)?;
         Ok(Self::Compiled(Box::new(instance)))
