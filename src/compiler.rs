@@ -8,9 +8,7 @@ use tessera_passes::recipes::Recipe;
 use tessera_passes::recipes::expand::ExpandRecipe;
 use tessera_passes::{PassError, Pipeline, PlanOptions, default_pipeline, recipe_pipeline};
 use tessera_runtime::BundleError;
-use tessera_targets::cpu::{
-    self, CodeStage, CpuError, CpuOptions, CpuTarget, CpuTargetError, WorkerCommand,
-};
+use tessera_targets::{CodeStage, CodegenError, Options, Target, TargetError, WorkerCommand};
 
 /// Compiles modules for one target with one pipeline.
 ///
@@ -23,9 +21,9 @@ use tessera_targets::cpu::{
 /// ```
 #[derive(Debug)]
 pub struct Compiler {
-    target: CpuTarget,
+    target: Target,
     pipeline: Pipeline,
-    options: CpuOptions,
+    options: Options,
 }
 
 /// Why a module does not become a bundle.
@@ -36,22 +34,22 @@ pub enum CompileError {
     Pass(#[from] PassError),
     /// The target cannot do what the plan asks for.
     #[error(transparent)]
-    Target(#[from] CpuError),
+    Target(#[from] CodegenError),
     /// The bundle cannot be written.
     #[error(transparent)]
     Bundle(#[from] BundleError),
 }
 
 impl Compiler {
-    /// A compiler for `cpu`, this machine, or for a named one: `cpu:x86-64-v3`.
+    /// A compiler for `cpu`, this machine, or for a named target: `cpu:x86-64-v3`, `sm_90a`.
     ///
     /// # Errors
     /// There is no such target.
-    pub fn new(target: &str) -> Result<Self, CpuTargetError> {
+    pub fn new(target: &str) -> Result<Self, TargetError> {
         Ok(Self {
             target: target.parse()?,
             pipeline: default_pipeline(),
-            options: CpuOptions::default(),
+            options: Options::default(),
         })
     }
 
@@ -118,7 +116,7 @@ impl Compiler {
     pub fn write_bundle(&self, plan: &Plan, path: impl AsRef<Path>) -> Result<(), CompileError> {
         let mut options = self.options.clone();
         options.pipeline = self.pipeline.to_string();
-        let writer = cpu::compile(plan, &self.target, &options)?;
+        let writer = tessera_targets::compile(plan, &self.target, &options)?;
         Ok(writer.write(path)?)
     }
 
@@ -131,7 +129,12 @@ impl Compiler {
         plan: &Plan,
         stage: CodeStage,
     ) -> Result<Vec<(String, Vec<u8>)>, CompileError> {
-        Ok(cpu::emit(plan, &self.target, stage, &self.options)?)
+        Ok(tessera_targets::emit(
+            plan,
+            &self.target,
+            stage,
+            &self.options,
+        )?)
     }
 
     /// The whole way: passes, plan, code, bundle.

@@ -106,7 +106,8 @@ pub struct PassArguments {
 /// What code is made for, and how.
 #[derive(Clone, Debug, Args)]
 pub struct TargetArguments {
-    /// What code is made for: cpu (this machine), cpu:x86-64-v3 or cpu:x86-64-v4 [default: cpu].
+    /// What code is made for: cpu (this machine), cpu:x86-64-v3, cpu:x86-64-v4, or a GPU: sm_80, sm_90a, sm_100a, sm_100f,
+    /// sm_103a, sm_120a, sm_120f, sm_121a [default: cpu].
     #[arg(long)]
     pub target: Option<String>,
     /// How many kernels are compiled at a time [default: one a core].

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tessera_ir::plan::Plan;
 use tessera_ir::text::{self, PrintOptions};
-use tessera_targets::cpu::{CodeStage, CpuError};
+use tessera_targets::{CodeStage, CodegenError};
 
 pub(super) fn compile(arguments: &CompileArguments) -> Result<(), Failure> {
     let source = Source::read(&arguments.input)?;
@@ -153,7 +153,7 @@ impl<'a> Stages<'a> {
     fn failure(&self, error: CompileError) -> Failure {
         match error {
             CompileError::Pass(error) => passes::failure(&error, self.passes),
-            CompileError::Target(CpuError::Kernel {
+            CompileError::Target(CodegenError::Kernel {
                 kernel,
                 message,
                 reproducer,

@@ -6,7 +6,8 @@ use std::env;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::Command;
-use tessera_targets::cpu::{self, CpuOptions, CpuTarget};
+use tessera_targets::Options;
+use tessera_targets::cpu::{self, CpuTarget};
 
 /// One thing that is looked for.
 struct Finding {
@@ -72,7 +73,7 @@ fn llvm() -> Finding {
 }
 
 fn linker() -> Finding {
-    let found = cpu::linker(&CpuOptions::default());
+    let found = cpu::linker(&Options::default());
     Finding {
         what: "linker",
         state: found.map(version).map_err(|error| error.to_string()),

@@ -2,7 +2,7 @@
 
 use super::output;
 use crate::{Failure, Source};
-use tessera_targets::cpu::{self, ReproducerError, WorkerCommand};
+use tessera_targets::{ReproducerError, WorkerCommand, compile_reproducer, worker_main};
 
 /// This program as a worker; none where the system does not say which program this is.
 pub(super) fn command() -> Option<WorkerCommand> {
@@ -16,10 +16,10 @@ pub(super) fn command() -> Option<WorkerCommand> {
 /// Compiles what comes in on standard input, or the kernel of a reproducer.
 pub(super) fn worker(reproducer: Option<&str>) -> Result<(), Failure> {
     let Some(path) = reproducer else {
-        return cpu::worker_main().map_err(Failure::error);
+        return worker_main().map_err(Failure::error);
     };
     let source = Source::read(path)?;
-    let code = cpu::compile_reproducer(&source.text).map_err(|error| match error {
+    let code = compile_reproducer(&source.text).map_err(|error| match error {
         ReproducerError::Text(error) => Failure::at(&source.name, &source.text, &error),
         error => Failure::in_file(&source.name, error),
     })?;

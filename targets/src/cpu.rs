@@ -5,117 +5,44 @@
 //! overlapping memory: where a result lies in an operand's memory, LLVM is told that they are one and the same, and that
 //! nothing else overlaps.
 
-mod codegen;
 mod elf;
-mod emission;
 mod family;
+mod function;
 mod header;
 mod link;
-mod lower;
 mod machine;
-mod manifest;
-mod units;
-mod worker;
 
-pub use codegen::CodeStage;
+pub(crate) use family::builtin;
 pub use link::linker;
 pub use machine::{CpuTarget, CpuTargetError};
-pub use worker::{ReproducerError, WorkerCommand, compile_reproducer, worker_main};
 
-use crate::mlir::elemental::Unsupported;
-use std::path::PathBuf;
+use crate::blocks;
+use crate::codegen::{Code, Shape};
+use crate::llvm::{self, Diagnostics};
+use crate::manifest;
+use crate::units::{Unit, Units};
+use crate::{CodeStage, CodegenError, Options, mlir};
+use inkwell::context::Context as LlvmContext;
+use melior::ir::{Location, Module};
 use tessera_ir::plan::Plan;
-use tessera_runtime::bundle::BundleWriter;
+use tessera_runtime::bundle::{self, BundleWriter, Function};
 
-/// How a plan is compiled; nothing here changes the code.
-#[derive(Clone, Debug, Default)]
-pub struct CpuOptions {
-    /// The pass pipeline that made the plan, for the manifest.
-    pub pipeline: String,
-    /// How many kernels are compiled at once; 0 for as many as there are processors.
-    pub threads: usize,
-    /// LLVM's linker; found by itself where this is not given.
-    pub linker: Option<PathBuf>,
-    /// Who compiles the kernels, so that an abort within LLVM is an error; this process where this is not given.
-    pub worker: Option<WorkerCommand>,
-}
-
-/// Why a plan does not become code.
-#[derive(Debug, thiserror::Error)]
-pub enum CpuError {
-    /// The target is none.
-    #[error(transparent)]
-    Target(#[from] CpuTargetError),
-    /// A kernel holds an op that the target cannot do there.
-    #[error("kernel '{kernel}': {source}")]
-    Unsupported {
-        /// The kernel's name.
-        kernel: String,
-        /// Which op, and why.
-        source: Unsupported,
-    },
-    /// MLIR or LLVM refused a kernel: a defect of this compiler.
-    #[error("{stage} failed: {message}")]
-    Lowering {
-        /// Who refused.
-        stage: &'static str,
-        /// What they said.
-        message: String,
-    },
-    /// The same, of a kernel.
-    #[error("kernel '{kernel}' cannot be compiled: {message}")]
-    Kernel {
-        /// The kernel's name.
-        kernel: String,
-        /// What went wrong.
-        message: String,
-        /// The kernel in its text form, to find out why.
-        reproducer: String,
-    },
-    /// A process that is to compile kernels cannot be used.
-    #[error("{program} does not compile kernels: {message}", program = .program.display())]
-    Worker {
-        /// The program.
-        program: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
-    /// The plan breaks a promise.
-    #[error("the plan is not sound: {0}")]
-    Plan(String),
-    /// There is no linker.
-    #[error(
-        "ld.lld-22 was not found in PATH nor in {folder}: install the package lld-22, or name the linker"
-    )]
-    NoLinker {
-        /// LLVM's folder of programs.
-        folder: PathBuf,
-    },
-    /// The linker refused the object files.
-    #[error("{linker} failed: {message}", linker = .linker.display())]
-    Linker {
-        /// The program.
-        linker: PathBuf,
-        /// What it said.
-        message: String,
-    },
-    /// A temporary file cannot be written or read.
-    #[error("a temporary file: {0}")]
-    Io(#[from] std::io::Error),
-}
-
-/// Compiles a plan to a bundle, to be written by the caller.
-///
-/// # Errors
-/// A kernel holds what the target cannot do, or a tool fails.
-pub fn compile(
+/// The bundle of a plan and the code of its units.
+pub(crate) fn bundle(
     plan: &Plan,
+    units: &Units<'_>,
+    compiled: &[Option<Code>],
     target: &CpuTarget,
-    options: &CpuOptions,
-) -> Result<BundleWriter, CpuError> {
-    let units = units::Units::of(plan)?;
-    let compiled = codegen::compile(&units, target, options)?;
-    let manifest = manifest::manifest(plan, &units, &compiled, target, options);
+    options: &Options,
+) -> Result<BundleWriter, CodegenError> {
+    let kernels =
+        (units.units.iter().zip(compiled)).map(|(unit, code)| kernel(unit, code.as_ref()));
+    let made_for = bundle::Target {
+        name: target.to_string(),
+        architecture: "x86_64".to_owned(),
+        features: target.features().iter().map(|&f| f.to_owned()).collect(),
+    };
+    let manifest = manifest::manifest(plan, units, kernels.collect(), made_for, &options.pipeline);
     let header = header::header(&manifest);
     let mut writer = BundleWriter::new(manifest)
         .constants(&plan.constants)
@@ -131,16 +58,58 @@ pub fn compile(
     Ok(writer)
 }
 
-/// The text or the object files of a plan's kernels at a stage of their compilation, in the order of the plan: pairs of
-/// the kernel's symbol and its code.
-///
-/// # Errors
-/// A kernel holds what the target cannot do, or a tool fails.
-pub fn emit(
-    plan: &Plan,
+fn kernel(unit: &Unit<'_>, code: Option<&Code>) -> bundle::Kernel {
+    if let Some(builtin) = &unit.builtin {
+        return manifest::kernel(unit, builtin.code.clone(), Some(&builtin.operands));
+    }
+    let Some(Shape::Blocks(division)) = code.map(|code| &code.shape) else {
+        unreachable!("what the runtime does not compute was compiled, for a CPU")
+    };
+    let function = Function {
+        symbol: unit.symbol.clone(),
+        blocks: division.blocks,
+        grain: division.grain,
+        scratch_bytes: division.scratch_bytes,
+    };
+    manifest::kernel(unit, bundle::Code::Function(function), None)
+}
+
+/// Compiles a unit in this process, up to a stage.
+pub(crate) fn compile_unit(
+    unit: &Unit<'_>,
     target: &CpuTarget,
     stage: CodeStage,
-    options: &CpuOptions,
-) -> Result<Vec<(String, Vec<u8>)>, CpuError> {
-    codegen::emit(&units::Units::of(plan)?, target, stage, options)
+) -> Result<Code, CodegenError> {
+    let context = mlir::context();
+    let diagnostics = Diagnostics::of(&context);
+    let mut module = Module::new(Location::unknown(&context));
+    let division = function::build(
+        &context,
+        &module,
+        unit.kernel,
+        &unit.in_place,
+        &unit.symbol,
+        |emission| blocks::emit(emission),
+    )
+    .map_err(|source| CodegenError::Unsupported {
+        kernel: unit.kernel.name.clone(),
+        source,
+    })?;
+    let shape = Shape::Blocks(division);
+    if stage == CodeStage::Mlir {
+        let bytes = module.as_operation().to_string().into_bytes();
+        return Ok(Code { shape, bytes });
+    }
+    llvm::lower(&context, &mut module, &diagnostics)?;
+    let llvm_context = LlvmContext::create();
+    let translated = llvm::translate(&module, &llvm_context, &diagnostics)?;
+    let machine = target.machine()?;
+    machine.optimise(&translated)?;
+    let bytes = match stage {
+        // MLIR has been given above.
+        CodeStage::Mlir | CodeStage::Llvm => translated.print_to_string().to_bytes().to_vec(),
+        CodeStage::Assembly => machine.assembly(&translated)?.into_bytes(),
+        CodeStage::Object => machine.object(&translated)?,
+    };
+    Ok(Code { shape, bytes })
 }

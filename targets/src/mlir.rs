@@ -11,12 +11,16 @@
 //! * [`elemental`] gives the value of any fused op at given indices: this is what fusion is.
 
 mod builder;
+mod constants;
 pub mod elemental;
+mod emission;
 pub mod index;
 pub mod math;
 pub mod scalar;
 
 pub use builder::{Builder, FloatPredicate, IntegerPredicate, Value};
+pub use constants::Constants;
+pub use emission::{Emission, Frame, try_out};
 
 use melior::{
     Context,
@@ -29,7 +33,7 @@ pub fn context() -> Context {
     let registry = DialectRegistry::new();
     register_all_dialects(&registry);
     let context = Context::new_with_registry(&registry, false);
-    for dialect in ["llvm", "scf", "cf", "arith", "math"] {
+    for dialect in ["llvm", "scf", "cf", "arith", "math", "nvvm"] {
         context.get_or_load_dialect(dialect);
     }
     register_all_llvm_translations(&context);

@@ -1,13 +1,15 @@
 //! Object files to a shared object.
 
-use super::{CpuError, CpuOptions, elf};
+use super::elf;
+use crate::llvm::LoweringError;
+use crate::{CodegenError, Options};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const LINKER: &str = "ld.lld-22";
 
 /// Links objects, in their order. Equal objects give equal bytes: there is no path and no time in them.
-pub fn link(objects: &[&[u8]], options: &CpuOptions) -> Result<Vec<u8>, CpuError> {
+pub fn link(objects: &[&[u8]], options: &Options) -> Result<Vec<u8>, CodegenError> {
     let linker = linker(options)?;
     let folder = tempfile::tempdir()?;
     let names: Vec<String> = (0..objects.len()).map(|i| format!("kernel{i}.o")).collect();
@@ -28,7 +30,7 @@ pub fn link(objects: &[&[u8]], options: &CpuOptions) -> Result<Vec<u8>, CpuError
         .args(["-o", "kernels.so"])
         .args(&names)
         .output();
-    let fail = |message: String| CpuError::Linker {
+    let fail = |message: String| CodegenError::Linker {
         linker: linker.clone(),
         message,
     };
@@ -45,10 +47,12 @@ pub fn link(objects: &[&[u8]], options: &CpuOptions) -> Result<Vec<u8>, CpuError
 /// would be a call for every element, or miss on the machine that runs the bundle.
 const ALLOWED_IMPORTS: [&str; 5] = ["bcmp", "memcmp", "memcpy", "memmove", "memset"];
 
-fn check_imports(shared_object: &[u8]) -> Result<(), CpuError> {
-    let fail = |message: String| CpuError::Lowering {
-        stage: "the check of the shared object",
-        message,
+fn check_imports(shared_object: &[u8]) -> Result<(), CodegenError> {
+    let fail = |message: String| {
+        CodegenError::Lowering(LoweringError {
+            stage: "the check of the shared object",
+            message,
+        })
     };
     let imports = elf::imports(shared_object)
         .ok_or_else(|| fail("it has no readable symbol table".to_owned()))?;
@@ -67,7 +71,7 @@ fn check_imports(shared_object: &[u8]) -> Result<(), CpuError> {
 ///
 /// # Errors
 /// There is none.
-pub fn linker(options: &CpuOptions) -> Result<PathBuf, CpuError> {
+pub fn linker(options: &Options) -> Result<PathBuf, CodegenError> {
     if let Some(linker) = &options.linker {
         return Ok(linker.clone());
     }
@@ -83,7 +87,7 @@ pub fn linker(options: &CpuOptions) -> Result<PathBuf, CpuError> {
     in_path
         .chain(beside)
         .find(is_file)
-        .ok_or(CpuError::NoLinker { folder })
+        .ok_or(CodegenError::NoLinker { folder })
 }
 
 #[cfg(test)]
@@ -109,7 +113,7 @@ mod tests {
     #[test]
     fn a_call_of_the_mathematical_library_is_refused() {
         let object = object(&CALLER.replace("NAME", "expf"));
-        let error = link(&[&object], &CpuOptions::default()).unwrap_err();
+        let error = link(&[&object], &Options::default()).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the check of the shared object failed: kernels call expf"
@@ -123,12 +127,12 @@ mod tests {
             object("define float @g(float %x) { ret float %x }"),
         ];
         let objects: Vec<&[u8]> = objects.iter().map(|object| &object[..]).collect();
-        assert!(link(&objects, &CpuOptions::default()).is_ok());
+        assert!(link(&objects, &Options::default()).is_ok());
     }
 
     #[test]
     fn what_copies_memory_may_be_called() {
         let object = object(&CALLER.replace("NAME", "memcpy"));
-        assert!(link(&[&object], &CpuOptions::default()).is_ok());
+        assert!(link(&[&object], &Options::default()).is_ok());
     }
 }

@@ -1,13 +1,9 @@
 //! What code is made for: the target's name, its processor and features; and LLVM's code generator for it.
 
-use super::CpuError;
+use crate::llvm::{LoweringError, Machine};
 use inkwell::{
     OptimizationLevel,
-    module::Module,
-    passes::PassBuilderOptions,
-    targets::{
-        CodeModel, FileType, InitializationConfig, RelocMode, Target, TargetMachine, TargetTriple,
-    },
+    targets::{CodeModel, InitializationConfig, RelocMode, Target, TargetTriple},
 };
 use std::fmt;
 use std::str::FromStr;
@@ -98,12 +94,12 @@ impl CpuTarget {
     }
 
     /// What the code is made for, whatever the target's name: a level and all features.
-    pub(super) fn description(&self) -> String {
+    pub(crate) fn description(&self) -> String {
         format!("{} {}", LEVELS[self.level].name, self.features.join(","))
     }
 
     /// The target of a [description](Self::description).
-    pub(super) fn described(text: &str) -> Option<Self> {
+    pub(crate) fn described(text: &str) -> Option<Self> {
         let (level, features) = text.split_once(' ')?;
         let known = |name: &str| known_features().find(|known| *known == name);
         Some(Self {
@@ -114,8 +110,8 @@ impl CpuTarget {
     }
 
     /// LLVM's code generator for this target.
-    pub(super) fn machine(&self) -> Result<Machine, CpuError> {
-        let fail = |message: String| CpuError::Lowering {
+    pub(super) fn machine(&self) -> Result<Machine, LoweringError> {
+        let fail = |message: String| LoweringError {
             stage: "LLVM's target",
             message,
         };
@@ -136,7 +132,7 @@ impl CpuTarget {
             CodeModel::Default,
         );
         let machine = machine.ok_or_else(|| fail(format!("there is none for {self}")))?;
-        Ok(Machine { machine })
+        Ok(Machine(machine))
     }
 }
 
@@ -168,46 +164,6 @@ impl FromStr for CpuTarget {
 impl fmt::Display for CpuTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
-    }
-}
-
-/// LLVM's code generator.
-pub(super) struct Machine {
-    machine: TargetMachine,
-}
-
-impl Machine {
-    /// Optimises a module in place.
-    pub fn optimise(&self, module: &Module<'_>) -> Result<(), CpuError> {
-        module.set_triple(&self.machine.get_triple());
-        module.set_data_layout(&self.machine.get_target_data().get_data_layout());
-        // Level 3 takes twice as long and its code is no faster here.
-        module
-            .run_passes("default<O2>", &self.machine, PassBuilderOptions::create())
-            .map_err(|error| CpuError::Lowering {
-                stage: "LLVM's optimiser",
-                message: error.to_string(),
-            })
-    }
-
-    /// Machine code of an optimised module.
-    pub fn object(&self, module: &Module<'_>) -> Result<Vec<u8>, CpuError> {
-        self.emit(module, FileType::Object)
-    }
-
-    /// Assembly text of an optimised module.
-    pub fn assembly(&self, module: &Module<'_>) -> Result<String, CpuError> {
-        let text = self.emit(module, FileType::Assembly)?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
-    }
-
-    fn emit(&self, module: &Module<'_>, file_type: FileType) -> Result<Vec<u8>, CpuError> {
-        let buffer = self.machine.write_to_memory_buffer(module, file_type);
-        let buffer = buffer.map_err(|error| CpuError::Lowering {
-            stage: "LLVM's code generator",
-            message: error.to_string(),
-        })?;
-        Ok(buffer.as_slice().to_vec())
     }
 }
 

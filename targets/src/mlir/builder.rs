@@ -192,6 +192,20 @@ impl<'c> Builder<'c> {
 
     /// A call of an LLVM intrinsic, named without its types.
     pub fn intrinsic(&self, name: &str, operands: &[Value<'c>], result: Type<'c>) -> Value<'c> {
+        self.call_intrinsic(name, operands, &[result])[0]
+    }
+
+    /// A call of an LLVM intrinsic that gives nothing.
+    pub fn intrinsic_without_result(&self, name: &str, operands: &[Value<'c>]) {
+        self.call_intrinsic(name, operands, &[]);
+    }
+
+    fn call_intrinsic(
+        &self,
+        name: &str,
+        operands: &[Value<'c>],
+        results: &[Type<'c>],
+    ) -> Vec<Value<'c>> {
         let segments = DenseI32ArrayAttribute::new(self.context, &[operands.len() as i32, 0]);
         let attributes = [
             ("intrin", StringAttribute::new(self.context, name).into()),
@@ -201,7 +215,7 @@ impl<'c> Builder<'c> {
                 DenseI32ArrayAttribute::new(self.context, &[]).into(),
             ),
         ];
-        self.value("llvm.call_intrinsic", operands, result, &attributes)
+        self.operation("llvm.call_intrinsic", operands, results, &attributes)
     }
 
     /// The same bits in another type of the same width.

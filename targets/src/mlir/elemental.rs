@@ -10,7 +10,7 @@ mod index_ops;
 pub use index_ops::index_vector;
 
 use super::index::{self, Atom, Expression, Variable};
-use super::{Builder, IntegerPredicate, Value, scalar};
+use super::{Builder, Constants, IntegerPredicate, Value, scalar};
 use melior::ir::{Type, ValueLike, attribute::FlatSymbolRefAttribute};
 use std::collections::HashMap;
 use tessera_ir::{Definition, ElementType, Graph, Location, OpKind, Operation, Tensor, ValueId};
@@ -86,41 +86,6 @@ pub struct Elemental<'c, 'g> {
     constants: Constants,
     /// What was asked for so far.
     pub trace: Trace,
-}
-
-/// Constants with more than one value, which the kernel's module has to hold in memory.
-#[derive(Debug, Default)]
-pub struct Constants {
-    prefix: String,
-    tensors: Vec<Tensor>,
-}
-
-impl Constants {
-    /// No constants yet; the symbols of those that come begin with `prefix`.
-    pub fn new(prefix: impl Into<String>) -> Self {
-        Self {
-            prefix: prefix.into(),
-            tensors: Vec::new(),
-        }
-    }
-
-    fn symbol(&mut self, tensor: &Tensor) -> String {
-        let known = self.tensors.iter().position(|t| t == tensor);
-        let number = known.unwrap_or_else(|| {
-            self.tensors.push(tensor.clone());
-            self.tensors.len() - 1
-        });
-        self.name(number)
-    }
-
-    fn name(&self, number: usize) -> String {
-        format!("{}.constant{number}", self.prefix)
-    }
-
-    /// The symbols and the tensors they stand for.
-    pub fn symbols(&self) -> impl Iterator<Item = (String, &Tensor)> {
-        (self.tensors.iter().enumerate()).map(|(number, tensor)| (self.name(number), tensor))
-    }
 }
 
 /// Whether a condition holds.

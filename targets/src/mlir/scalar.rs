@@ -430,12 +430,14 @@ fn shift<'c>(
     let c = |value| b.constant_integer(x.r#type(), value);
     let last = c(element.bits() as i64 - 1);
     let inside = b.compare_integers(IntegerPredicate::Ule, y, last);
-    let amount = b.select(inside, y, last);
     let name = match function {
         Binary::ShiftLeft => "arith.shli",
         Binary::ShiftRightLogical => "arith.shrui",
-        _ => return b.binary("arith.shrsi", x, amount),
+        _ => return b.binary("arith.shrsi", x, b.select(inside, y, last)),
     };
+    // Widths are powers of two. A select for the amount too would be dropped as superfluous, and LLVM's NVPTX back end
+    // then takes the lower 32 bits of an amount of 64 for it.
+    let amount = b.binary("arith.andi", y, last);
     b.select(inside, b.binary(name, x, amount), c(0))
 }
 

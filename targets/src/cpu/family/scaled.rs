@@ -1,7 +1,7 @@
 //! Kernels on scaled tensors, those that prepare for them, and grouped products, as the runtime computes them.
 
-use super::super::units::Builtin;
-use super::dot::{Strided, joined};
+use super::gemm::{Strided, joined};
+use crate::units::Builtin;
 use tessera_ir::plan::Kernel;
 use tessera_ir::{Binary, Definition, Graph, OpKind, ScaledType, ValueId};
 use tessera_runtime::bundle::{

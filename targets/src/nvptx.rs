@@ -1,0 +1,141 @@
+//! The GPU target: a plan's kernels as PTX, in one module.
+//!
+//! Each kernel becomes an MLIR module, LLVM IR and, by LLVM's NVPTX back end in this process, PTX: an entry whose
+//! parameters are the addresses of its buffers. A family whose work is many equal elements has a schedule of its own in
+//! `family`; of every other, each thread does one of the blocks that the CPU's threads do many of.
+
+mod capability;
+mod combine;
+mod family;
+mod function;
+mod machine;
+mod module;
+mod shared;
+mod thread;
+
+pub(crate) use capability::names;
+pub use capability::{CAPABILITIES, Capability, Feature, GpuTarget, GpuTargetError};
+
+use crate::codegen::{Code, Shape};
+use crate::llvm::{self, Diagnostics};
+use crate::manifest;
+use crate::units::{Unit, Units};
+use crate::{CodeStage, CodegenError, Options, mlir};
+use inkwell::context::Context as LlvmContext;
+use melior::ir::{Location, Module};
+use tessera_ir::plan::Plan;
+use tessera_runtime::bundle::{self, BundleWriter, PtxKernel};
+
+/// The grid that a kernel is launched with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// CTAs; 0 where there is nothing to do.
+    pub ctas: u32,
+    /// Threads of a CTA.
+    pub threads: u32,
+    /// Bytes of dynamic shared memory.
+    pub shared_bytes: u32,
+    /// Bytes of global memory of its own.
+    pub workspace_bytes: usize,
+}
+
+impl Grid {
+    /// Nothing to do: no result has an element.
+    pub const EMPTY: Self = Self {
+        ctas: 0,
+        threads: 1,
+        shared_bytes: 0,
+        workspace_bytes: 0,
+    };
+
+    /// So many CTAs of so many threads; `None` where no grid has that many.
+    pub fn new(ctas: i64, threads: i64) -> Option<Self> {
+        /// PTX ISA, `%nctaid`: the grid's first dimension.
+        const MOST_CTAS: i64 = (1 << 31) - 1;
+        (ctas <= MOST_CTAS).then_some(Self {
+            ctas: ctas as u32,
+            threads: threads as u32,
+            ..Self::EMPTY
+        })
+    }
+}
+
+/// The bundle of a plan and the code of its units.
+pub(crate) fn bundle(
+    plan: &Plan,
+    units: &Units<'_>,
+    compiled: &[Option<Code>],
+    target: GpuTarget,
+    options: &Options,
+) -> Result<BundleWriter, CodegenError> {
+    let kernels = (units.units.iter().zip(compiled)).map(|(unit, code)| {
+        let Some(Shape::Grid(grid)) = code.as_ref().map(|code| code.shape) else {
+            unreachable!("every kernel was compiled, for a GPU")
+        };
+        manifest::kernel(unit, bundle::Code::Ptx(kernel(unit, grid)), None)
+    });
+    let made_for = bundle::Target {
+        name: target.to_string(),
+        architecture: "nvptx64".to_owned(),
+        features: vec![format!("ptx{}", target.capability().ptx_version)],
+    };
+    let manifest = manifest::manifest(plan, units, kernels.collect(), made_for, &options.pipeline);
+    let texts: Vec<&[u8]> = compiled
+        .iter()
+        .flatten()
+        .map(|code| &code.bytes[..])
+        .collect();
+    let mut writer = BundleWriter::new(manifest).constants(&plan.constants);
+    if !texts.is_empty() {
+        writer = writer.ptx(module::join(&texts)?);
+    }
+    Ok(writer)
+}
+
+fn kernel(unit: &Unit<'_>, grid: Grid) -> PtxKernel {
+    PtxKernel {
+        entry: unit.symbol.clone(),
+        grid: [grid.ctas, 1, 1],
+        block: [grid.threads, 1, 1],
+        cluster: [1; 3],
+        shared_bytes: grid.shared_bytes,
+        workspace_bytes: grid.workspace_bytes,
+    }
+}
+
+/// Compiles a unit in this process, up to a stage.
+pub(crate) fn compile_unit(
+    unit: &Unit<'_>,
+    target: GpuTarget,
+    stage: CodeStage,
+) -> Result<Code, CodegenError> {
+    let context = mlir::context();
+    let diagnostics = Diagnostics::of(&context);
+    let mut module = Module::new(Location::unknown(&context));
+    let grid =
+        function::build(&context, &module, unit).map_err(|source| CodegenError::Unsupported {
+            kernel: unit.kernel.name.clone(),
+            source,
+        })?;
+    let shape = Shape::Grid(grid);
+    if stage == CodeStage::Mlir {
+        let bytes = module.as_operation().to_string().into_bytes();
+        return Ok(Code { shape, bytes });
+    }
+    llvm::lower(&context, &mut module, &diagnostics)?;
+    let llvm_context = LlvmContext::create();
+    let translated = llvm::translate(&module, &llvm_context, &diagnostics)?;
+    let machine = machine::machine(target)?;
+    machine.optimise(&translated)?;
+    let bytes = match stage {
+        // MLIR has been given above.
+        CodeStage::Mlir | CodeStage::Llvm => translated.print_to_string().to_bytes().to_vec(),
+        CodeStage::Assembly => machine.assembly(&translated)?.into_bytes(),
+        CodeStage::Object => {
+            return Err(CodegenError::NoObjects {
+                target: target.to_string(),
+            });
+        }
+    };
+    Ok(Code { shape, bytes })
+}

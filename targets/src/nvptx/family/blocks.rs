@@ -1,0 +1,44 @@
+//! Any family by its blocks: a thread does one.
+
+use super::grid;
+use crate::blocks::{self, Division, ceil_div};
+use crate::mlir::elemental::Unsupported;
+use crate::mlir::{Emission, try_out};
+use crate::nvptx::{Grid, thread};
+use melior::ir::attribute::{IntegerAttribute, TypeAttribute};
+
+/// Threads of a CTA: few, for a block is much work and there are not many.
+const THREADS: i64 = 32;
+
+pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Grid, Unsupported> {
+    let b = emission.elemental.builder();
+    let Division {
+        blocks,
+        scratch_bytes,
+        ..
+    } = try_out(b.context(), emission.kernel, emission.in_place, |trial| {
+        blocks::emit(trial)
+    })?;
+    let blocks = blocks.cast_signed();
+    if blocks == 0 {
+        return Ok(Grid::EMPTY);
+    }
+    if scratch_bytes > 0 {
+        let byte = TypeAttribute::new(b.integer(8)).into();
+        let alignment = IntegerAttribute::new(b.i64(), 64).into();
+        emission.scratch = b.value(
+            "llvm.alloca",
+            &[b.constant_i64(scratch_bytes as i64)],
+            b.pointer(),
+            &[("elem_type", byte), ("alignment", alignment)],
+        );
+    }
+    // A call for the only block does it whatever its range is; with more, a range that is empty has nothing done.
+    let threads = THREADS.min(blocks);
+    let one = b.constant_i64(1);
+    emission.begin = thread::global(&b, threads);
+    let next = b.binary("arith.addi", emission.begin, one);
+    emission.end = b.binary("arith.minsi", next, b.constant_i64(blocks));
+    blocks::emit(emission)?;
+    grid(emission, ceil_div(blocks, threads), threads)
+}

@@ -1,0 +1,86 @@
+//! The entry of a kernel: its parameters are the addresses of its operands, then of its results.
+
+use super::{Grid, family};
+use crate::mlir::elemental::Unsupported;
+use crate::mlir::{Builder, Emission, Frame};
+use crate::units::Unit;
+use melior::{
+    Context,
+    dialect::llvm,
+    ir::{
+        Attribute, BlockLike, Identifier, Location, Module, Region, Type,
+        attribute::{StringAttribute, TypeAttribute},
+    },
+};
+
+/// Builds the unit's entry.
+///
+/// # Errors
+/// The kernel holds what its family cannot do.
+pub fn build<'c>(
+    context: &'c Context,
+    module: &Module<'c>,
+    unit: &Unit<'_>,
+) -> Result<Grid, Unsupported> {
+    let inputs = unit.kernel.body.inputs().len();
+    let outputs = unit.kernel.body.results().len();
+    let region = Region::new();
+    let pointer = llvm::r#type::pointer(context, 0);
+    let parameters: Vec<Type<'c>> = vec![pointer; inputs + outputs];
+    let (b, values) = Builder::append_block(context, &region, &parameters);
+    let zero = b.constant_i64(0);
+    let frame = Frame {
+        operands: values[..inputs].to_vec(),
+        results: values[inputs..].to_vec(),
+        scratch: b.value("llvm.mlir.zero", &[], b.pointer(), &[]),
+        begin: zero,
+        end: zero,
+    };
+    let mut emission = Emission::new(unit.kernel, &unit.in_place, b, frame, &unit.symbol);
+    let kernel = family::emit(&mut emission, &unit.symbol)?;
+    emission
+        .elemental
+        .builder()
+        .operation("llvm.return", &[], &[], &[]);
+    emission.elemental.into_constants().define(context, module);
+    kernel.shared.define(context, module);
+
+    let attribute = |text: &str| {
+        Attribute::parse(context, text).expect("the attribute is written in this file")
+    };
+    let promises: Vec<&str> = (unit.in_place.iter())
+        .map(|result| match result {
+            // Its memory is reached by the result's address alone.
+            Some(_) => "{llvm.noundef}",
+            None => {
+                "{llvm.noalias, llvm.nonnull, llvm.noundef, llvm.readonly, llvm.align = 64 : i64}"
+            }
+        })
+        .chain(
+            (0..outputs)
+                .map(|_| "{llvm.noalias, llvm.nonnull, llvm.noundef, llvm.align = 64 : i64}"),
+        )
+        .collect();
+    let threads = format!("array<i32: {}, 1, 1>", kernel.grid.threads);
+    let attributes = [
+        (
+            "arg_attrs",
+            attribute(&format!("[{}]", promises.join(", "))),
+        ),
+        ("no_unwind", Attribute::unit(context)),
+        ("nvvm.kernel", Attribute::unit(context)),
+        ("nvvm.maxntid", attribute(&threads)),
+    ]
+    .map(|(name, attribute)| (Identifier::new(context, name), attribute));
+    let void = llvm::r#type::void(context);
+    let signature = llvm::r#type::function(void, &parameters, false);
+    module.body().append_operation(llvm::func(
+        context,
+        StringAttribute::new(context, &unit.symbol),
+        TypeAttribute::new(signature),
+        region,
+        &attributes,
+        Location::unknown(context),
+    ));
+    Ok(kernel.grid)
+}

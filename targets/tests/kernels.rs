@@ -1,0 +1,32 @@
+//! Every target against the reference interpreter: every op on every element type, family by family. CPU code is run, PTX
+//! in the emulator.
+
+#[path = "kernels/emulated.rs"]
+mod emulated;
+#[path = "kernels/harness.rs"]
+mod harness;
+
+#[path = "kernels/code.rs"]
+mod code;
+#[path = "kernels/dots.rs"]
+mod dots;
+#[path = "kernels/elementwise.rs"]
+mod elementwise;
+#[path = "kernels/grouped.rs"]
+mod grouped;
+#[path = "kernels/loops.rs"]
+mod loops;
+#[path = "kernels/math.rs"]
+mod math;
+#[path = "kernels/ptx.rs"]
+mod ptx;
+#[path = "kernels/reductions.rs"]
+mod reductions;
+#[path = "kernels/scaled.rs"]
+mod scaled;
+#[path = "kernels/sorts.rs"]
+mod sorts;
+#[path = "kernels/updates.rs"]
+mod updates;
+#[path = "kernels/workers.rs"]
+mod workers;
