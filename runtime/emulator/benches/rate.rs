@@ -1,5 +1,5 @@
-//! How many instructions of lanes a second the machine executes: kernels of the tests, once with and once without the search
-//! for races, in turn.
+//! How many instructions of lanes a second the machine executes: kernels of the tests, without the search for races, with it,
+//! and with it on all threads of the host, in turn. Of several rounds the fastest counts.
 
 use std::time::{Duration, Instant};
 use tessera_emulator::{Global, Launch, Program, launch, ptx::Module};
@@ -41,14 +41,17 @@ fn main() {
 fn rate(text: &str, name: &str, bytes: usize, grid: impl Fn(u64) -> Launch) {
     let module = Module::parse(text).expect("a kernel of the tests");
     let program = Program::new(&module).expect("a kernel of the tests");
-    let mut best = [Duration::MAX; 2];
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let ways = [(false, 1), (true, 1), (true, threads)];
+    let mut best = [Duration::MAX; 3];
     let mut lanes = 0;
     for _ in 0..7 {
-        for (races, best) in [false, true].into_iter().zip(&mut best) {
+        for ((races, threads), best) in ways.into_iter().zip(&mut best) {
             let mut memory = Global::new();
             let x = memory.allocate_with(vec![0; bytes]);
             let mut grid = grid(x);
             grid.races = races;
+            grid.threads = threads;
             let begin = Instant::now();
             let report = launch(&program, &mut memory, &grid).expect("a grid that can be launched");
             *best = begin.elapsed().min(*best);
@@ -56,8 +59,9 @@ fn rate(text: &str, name: &str, bytes: usize, grid: impl Fn(u64) -> Launch) {
             lanes = report.lane_instructions;
         }
     }
-    let [without, with] = best.map(|time| lanes as f64 / time.as_secs_f64() / 1e6);
+    let [without, with, across] = best.map(|time| lanes as f64 / time.as_secs_f64() / 1e6);
     println!(
-        "{name:8} {lanes:9} instructions of lanes: {without:6.1} M/s, with the search for races {with:6.1} M/s"
+        "{name:8} {lanes:9} instructions of lanes: {without:6.1} M/s, with the search for races {with:6.1} M/s, \
+         on {threads} threads {across:6.1} M/s"
     );
 }

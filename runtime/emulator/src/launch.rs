@@ -24,6 +24,10 @@ pub struct Launch {
     pub step_limit: u64,
     /// Whether races are looked for, which takes time and memory.
     pub races: bool,
+    /// Threads that execute CTAs, at most. What comes of it does not depend on them: CTAs that see each other's writes of global
+    /// memory, by atomics or flags, are executed one after the other as with one thread. Without the search for races nothing
+    /// tells which do, and one thread executes all.
+    pub threads: usize,
 }
 
 impl Launch {
@@ -39,6 +43,7 @@ impl Launch {
             seed: 0,
             step_limit: 1 << 36,
             races: true,
+            threads: 1,
         }
     }
 
@@ -139,6 +144,17 @@ pub struct Report {
 }
 
 impl Report {
+    /// Adds what a later part of the grid did.
+    pub(crate) fn append(&mut self, later: Self) {
+        for found in later.findings {
+            self.add(found);
+        }
+        self.completed &= later.completed;
+        self.instructions += later.instructions;
+        self.lane_instructions += later.lane_instructions;
+        self.counts.add(&later.counts);
+    }
+
     /// Keeps a finding, of a kind that was not found at the same line before.
     pub(crate) fn add(&mut self, found: Finding) {
         let same = |own: &Finding| {

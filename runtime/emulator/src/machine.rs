@@ -20,6 +20,7 @@ mod setup;
 mod shadow;
 mod tensor_memory;
 mod warp;
+mod wave;
 
 pub(crate) use frame::{Frame, Lanes, lanes_of};
 pub use grid::launch;

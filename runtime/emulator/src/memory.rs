@@ -5,8 +5,10 @@ mod bytes;
 mod global;
 mod matrix;
 pub(crate) mod tensor;
+mod view;
 
 pub use bytes::Bytes;
 pub(crate) use bytes::{number, put_number};
 pub use global::{Global, GlobalError};
 pub(crate) use matrix::SharedMatrix;
+pub(crate) use view::{Dirty, View};

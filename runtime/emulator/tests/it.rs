@@ -22,6 +22,8 @@ mod tcgen05_kernels;
 mod tcgen05_triton;
 #[path = "it/tensor.rs"]
 mod tensor;
+#[path = "it/threads.rs"]
+mod threads;
 #[path = "it/triton.rs"]
 mod triton;
 #[path = "it/warpgroup.rs"]

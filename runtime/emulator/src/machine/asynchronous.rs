@@ -26,7 +26,7 @@ use super::random::Random;
 use super::shadow::{Accessor, Missing, Shadow, Stamp};
 use crate::finding::FindingKind;
 use crate::instruction::Family;
-use crate::memory::{Bytes, Global};
+use crate::memory::{Bytes, View};
 use crate::ptx::Place;
 use std::rc::Rc;
 
@@ -223,7 +223,7 @@ pub(crate) struct Begun {
 
 /// What asynchronous work sees of the machine.
 pub(crate) struct Memories<'m> {
-    pub memory: &'m mut Global,
+    pub memory: &'m mut View,
     pub ctas: &'m mut [Cta],
     pub queue: &'m mut Queue,
     pub order: &'m mut Order,

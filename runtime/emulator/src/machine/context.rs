@@ -14,7 +14,7 @@ use crate::finding::FindingKind;
 use crate::instruction::{Ordering, Source, Special};
 use crate::launch::Launch;
 use crate::memory::address::{self, Window};
-use crate::memory::{Bytes, Global};
+use crate::memory::{Bytes, View};
 use crate::program::{Program, Register};
 use crate::ptx::Place;
 use std::cell::Cell;
@@ -74,7 +74,7 @@ pub(crate) struct Context<'m> {
     pub variables: &'m [u64],
     /// The kernel's arguments as its parameter memory.
     pub arguments: &'m Bytes,
-    pub memory: &'m mut Global,
+    pub memory: &'m mut View,
     /// The cluster's CTAs, and which of them is the warp's own.
     pub ctas: &'m mut [Cta],
     pub rank: usize,

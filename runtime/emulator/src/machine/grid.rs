@@ -1,29 +1,28 @@
-//! A grid: clusters become resident, their warps take turns, barriers let warps go on.
+//! A grid: its clusters in waves, its waves across threads.
+//!
+//! Clusters are executed in *waves* of a few, drawn by the seed. Clusters of a wave take turns; waves come one after the
+//! other, each on the memory that the one before it leaves. That is the meaning, with any number of threads.
+//!
+//! Threads execute waves ahead of their turn, each on a view of global memory as it was ([`View`]), and keep or drop what came
+//! of it in order: it is kept where it would have been the same in its turn, since the wave wrote nothing that an earlier one
+//! had accessed, and read nothing that one had written (A. J. Bernstein, "Analysis of programs for parallel processing", 1966).
+//! The race checker's shadow knows both. Otherwise the wave is executed again, in its turn; and since kernels whose waves
+//! depend on each other mostly do so throughout, no further one is tried ahead.
 
-use super::asynchronous::{Memories, Origin, Queue};
-use super::context::{Barrier, Context, Cta, Fault};
-use super::order::Order;
 use super::random::Random;
 use super::setup::{arguments, check_shape, clusters, load};
 use super::shadow::Shadow;
-use super::tensor_memory::Tensor;
-use super::warp::Pending;
-use super::{Frame, Lanes, State, Warp};
-use crate::counts::Counts;
-use crate::finding::{Finding, FindingKind};
-use crate::instruction::{Action, Mbarrier, Synchronise};
+use super::wave::{Setting, Wave};
 use crate::launch::{Launch, LaunchError, Report};
-use crate::memory::tensor::TensorMemory;
-use crate::memory::{Bytes, Global};
+use crate::memory::{Dirty, Global, View};
 use crate::program::Program;
-use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-/// Clusters that are executed at one time.
-const RESIDENT: usize = 8;
-/// Steps of a warp before another one's turn, at most.
-const TURN: usize = 48;
-/// How often all who wait for mbarriers may be told that their phases have not ended, with nothing happening between.
-const TIMEOUTS: u32 = 64;
+/// Clusters of a wave.
+const WAVE: usize = 8;
+/// Waves that a thread executes ahead before those of all are kept or dropped.
+const AHEAD: usize = 4;
 
 /// Launches a grid and executes it to its end.
 ///
@@ -45,540 +44,154 @@ pub fn launch(
         });
     };
     check_shape(program, kernel, launch)?;
-    let arguments = arguments(program, kernel, launch)?;
-    let variables = load(program, memory)?;
-    let clusters: Vec<[u32; 3]> = clusters(launch);
-    let mut grid = Grid {
+    let setting = Setting {
         program,
         kernel,
         launch,
-        arguments,
-        variables,
-        memory,
-        random: Random(launch.seed),
-        waiting: clusters,
-        resident: Vec::new(),
-        launched: 0,
-        shadow: launch.races.then(Shadow::default),
-        timeouts: 0,
-        report: Report::default(),
+        arguments: arguments(program, kernel, launch)?,
+        variables: load(program, memory)?,
     };
-    grid.run();
+    let clusters = drawn(clusters(launch), launch.seed);
+    let mut grid = Grid {
+        setting,
+        memory: Arc::new(std::mem::take(memory)),
+        shadow: launch.races.then(Shadow::default),
+        report: Report {
+            completed: true,
+            ..Report::default()
+        },
+    };
+    grid.run(&clusters);
+    *memory = Arc::unwrap_or_clone(grid.memory);
     Ok(grid.report)
 }
 
-/// CTAs that share a barrier and each other's memory.
-struct Cluster {
-    ctas: Vec<Cta>,
-    /// Of each CTA. A warp at work is taken out meanwhile.
-    warps: Vec<Vec<Warp>>,
-    /// Work that is not done.
-    queue: Queue,
-    order: Order,
-}
-
-impl Cluster {
-    fn is_live(&self) -> bool {
-        self.warps.iter().flatten().any(|warp| warp.live() != 0)
+/// Clusters in the order of a seed.
+fn drawn(mut clusters: Vec<[u32; 3]>, seed: u64) -> Vec<[u32; 3]> {
+    let mut random = Random(seed);
+    for last in (1..clusters.len()).rev() {
+        clusters.swap(last, random.below(last + 1));
     }
+    clusters
 }
 
 struct Grid<'g> {
-    program: &'g Program,
-    kernel: usize,
-    launch: &'g Launch,
-    arguments: Bytes,
-    variables: Vec<u64>,
-    memory: &'g mut Global,
-    random: Random,
-    /// The first CTAs of clusters that are not resident yet.
-    waiting: Vec<[u32; 3]>,
-    resident: Vec<Cluster>,
-    /// Clusters so far.
-    launched: u32,
-    /// Who accessed global memory.
+    setting: Setting<'g>,
+    /// Nobody else has it but while waves are executed ahead.
+    memory: Arc<Global>,
+    /// Who accessed global memory; nothing where races are not looked for.
     shadow: Option<Shadow>,
-    /// Rounds of answers that phases have not ended, since anything happened.
-    timeouts: u32,
     report: Report,
 }
 
+/// A wave that was executed ahead of its turn.
+struct Ahead {
+    report: Report,
+    shadow: Shadow,
+    written: Dirty,
+}
+
 impl Grid<'_> {
-    fn run(&mut self) {
-        loop {
-            while self.resident.len() < RESIDENT && !self.waiting.is_empty() {
-                let next = self.random.below(self.waiting.len());
-                let first = self.waiting.swap_remove(next);
-                let cluster = self.cluster(first);
-                self.launched += 1;
-                self.resident.push(cluster);
-            }
-            let ready = self.ready();
-            if ready.is_empty() {
-                if self.advance() {
-                    continue;
+    fn run(&mut self, clusters: &[[u32; 3]]) {
+        let waves: Vec<(u32, &[[u32; 3]])> =
+            (0..).step_by(WAVE).zip(clusters.chunks(WAVE)).collect();
+        let threads = self.setting.launch.threads.min(waves.len());
+        // Without a shadow nothing tells what waves accessed.
+        let mut tries = threads > 1 && self.shadow.is_some();
+        let mut next = 0;
+        while next < waves.len() {
+            let end = (next + threads * AHEAD).min(waves.len());
+            let some = if tries { &waves[next..end] } else { &[] };
+            for ahead in self.ahead(some, threads) {
+                if let Some(ahead) = ahead
+                    && self.is_kept(&ahead)
+                {
+                    self.keep(ahead);
+                } else {
+                    tries = false;
+                    self.in_turn(waves[next]);
                 }
-                self.retire();
-                if self.resident.is_empty() && self.waiting.is_empty() {
-                    self.report.completed = true;
+                next += 1;
+                if !self.report.completed {
                     return;
                 }
-                if self.resident.len() < RESIDENT && !self.waiting.is_empty() {
-                    continue;
-                }
-                self.timeouts += 1;
-                if self.timeouts > TIMEOUTS || !self.time_out() {
-                    self.deadlock();
+            }
+            if !tries && next < waves.len() {
+                self.in_turn(waves[next]);
+                next += 1;
+                if !self.report.completed {
                     return;
                 }
-                continue;
-            }
-            // Asynchronous work mostly waits until nothing else goes on.
-            if self.random.below(32) == 0 {
-                self.advance();
-            }
-            let (cluster, cta, warp) = ready[self.random.below(ready.len())];
-            if !self.turn(cluster, cta, warp) {
-                return;
-            }
-            self.release(cluster);
-            self.wake(cluster);
-        }
-    }
-
-    /// Does one work that somebody sleeps for; whether there was one.
-    fn advance(&mut self) -> bool {
-        let mut needed = Vec::new();
-        for (c, cluster) in self.resident.iter().enumerate() {
-            if cluster.queue.is_empty() {
-                continue;
-            }
-            for strand in cluster
-                .warps
-                .iter()
-                .flatten()
-                .flat_map(|warp| &warp.strands)
-            {
-                if let State::AtMbarrier { rank, place, .. } = strand.state {
-                    let works = cluster.queue.at_barrier(rank, place);
-                    needed.extend(works.into_iter().map(|work| (c, work)));
-                }
-            }
-        }
-        if needed.is_empty() {
-            return false;
-        }
-        let (cluster, work) = needed[self.random.below(needed.len())];
-        self.finish(cluster, vec![work]);
-        self.wake(cluster);
-        true
-    }
-
-    /// Does some works of a cluster.
-    fn finish(&mut self, cluster: usize, works: Vec<u64>) {
-        let mut found = Vec::new();
-        let Cluster {
-            ctas, queue, order, ..
-        } = &mut self.resident[cluster];
-        let mut memories = Memories {
-            memory: self.memory,
-            ctas,
-            queue,
-            order,
-            shadow: self.shadow.as_mut(),
-            random: &mut self.random,
-            warp: None,
-            found: &mut found,
-        };
-        memories.finish(works);
-        for (origin, kind) in found {
-            self.report_late(cluster, origin, kind);
-        }
-    }
-
-    /// Ends clusters all of whose threads have ended, with the work that is left.
-    fn retire(&mut self) {
-        let mut cluster = 0;
-        while cluster < self.resident.len() {
-            if self.resident[cluster].is_live() {
-                cluster += 1;
-                continue;
-            }
-            let (works, unfinished) = self.resident[cluster].queue.rest();
-            for origin in unfinished {
-                self.report_late(cluster, origin, FindingKind::Unfinished);
-            }
-            self.finish(cluster, works);
-            self.check_tensor_memory(cluster);
-            for cta in self.resident.swap_remove(cluster).ctas {
-                self.report.counts.add(&cta.counts);
-            }
-            self.timeouts = 0;
-        }
-    }
-
-    /// What is left in tensor memory, or on the way to it, at a cluster's end.
-    fn check_tensor_memory(&mut self, cluster: usize) {
-        let Cluster { ctas, warps, .. } = &mut self.resident[cluster];
-        let mut found = Vec::new();
-        for cta in ctas.iter_mut() {
-            found.extend(cta.tensor.left_over());
-        }
-        for warp in warps.iter().flatten() {
-            let pending = warp.pending.iter().map(Pending::origin);
-            found.extend(
-                pending.map(|origin| (origin, "is accessed by what nobody waited for".into())),
-            );
-        }
-        for (origin, reason) in found {
-            self.report_late(cluster, origin, FindingKind::TensorMemory { reason });
-        }
-    }
-
-    /// Lets strands look again whose mbarrier's phase has ended, or for whom there is tensor memory.
-    fn wake(&mut self, cluster: usize) {
-        let Cluster { ctas, warps, .. } = &mut self.resident[cluster];
-        let strands = warps.iter_mut().enumerate().flat_map(|(rank, warps)| {
-            let strands = warps.iter_mut().flat_map(|warp| &mut warp.strands);
-            strands.map(move |strand| (rank, strand))
-        });
-        for (rank, strand) in strands {
-            if let State::AtAllocation { columns } = strand.state
-                && ctas[rank].tensor.memory.has_room(columns)
-            {
-                strand.state = State::Ready;
-                self.timeouts = 0;
-            }
-            if let State::AtMbarrier { rank, place, phase } = strand.state {
-                let object = ctas[rank as usize].mbarriers.get(&place);
-                if object.is_none_or(|object| object.phase() != phase) {
-                    strand.state = State::Ready;
-                    self.timeouts = 0;
-                }
             }
         }
     }
 
-    /// Tells all who wait for mbarriers that their phases have not ended; whether there are any.
-    fn time_out(&mut self) -> bool {
-        let mut any = false;
-        for warp in self
-            .resident
-            .iter_mut()
-            .flat_map(|cluster| &mut cluster.warps)
-            .flatten()
-        {
-            for strand in 0..warp.strands.len() {
-                if matches!(warp.strands[strand].state, State::AtMbarrier { .. }) {
-                    not_yet(self.program, warp, strand);
-                    any = true;
-                }
-            }
-        }
-        any
-    }
-
-    fn report_late(&mut self, cluster: usize, origin: Origin, kind: FindingKind) {
-        let found = Finding {
-            kind,
-            function: self.program.functions[origin.function].name.clone(),
-            place: origin.place,
-            cta: self.resident[cluster].ctas[origin.rank as usize].id,
-            warp: origin.warp,
-            lane: origin.lane,
-        };
-        self.report.add(found);
-    }
-
-    /// The warps that can go on: cluster, CTA, warp.
-    fn ready(&self) -> Vec<(usize, usize, usize)> {
-        let mut ready = Vec::new();
-        for (c, cluster) in self.resident.iter().enumerate() {
-            for (b, warps) in cluster.warps.iter().enumerate() {
-                for (w, warp) in warps.iter().enumerate() {
-                    if warp
-                        .strands
-                        .iter()
-                        .any(|strand| strand.state == State::Ready)
-                    {
-                        ready.push((c, b, w));
-                    }
-                }
-            }
-        }
-        ready
-    }
-
-    /// A warp goes on for some steps. Whether the grid does.
-    fn turn(&mut self, cluster: usize, cta: usize, warp: usize) -> bool {
-        let steps = 1 + self.random.below(TURN);
-        let Cluster {
-            ctas,
-            warps,
-            queue,
-            order,
-        } = &mut self.resident[cluster];
-        let id = ctas[cta].id;
-        let ids: Vec<[u32; 3]> = ctas.iter().map(|cta| cta.id).collect();
-        let mut context = Context {
-            program: self.program,
-            launch: self.launch,
-            variables: &self.variables,
-            arguments: &self.arguments,
-            memory: self.memory,
-            ctas,
-            rank: cta,
-            warp: &mut warps[cta][warp],
-            queue,
-            order,
-            shadow: self.shadow.as_mut(),
-            random: &mut self.random,
-            clock: self.report.instructions,
-            place: Default::default(),
-            found: Vec::new(),
-            early: Default::default(),
-            late: Vec::new(),
-        };
-        for _ in 0..steps {
-            // One time of eight a strand that is not the furthest behind: none may need that it waits.
-            let draw = context.random.next();
-            let any = draw.is_multiple_of(8).then_some((draw >> 8) as usize);
-            let Some(strand) = context.warp.next(any) else {
-                break;
-            };
-            let at = context.warp.strands[strand];
-            let function = &self.program.functions[context.warp.frame(at.frame).function];
-            let place = function
-                .steps
-                .get(at.step)
-                .map_or_else(Default::default, |step| step.place);
-            let name = &function.name;
-            let outcome = context.step(strand);
-            context.clock += 1;
-            self.report.instructions += 1;
-            let index = context.warp.index;
-            let report = |to: &mut Report, fault: Fault| {
-                let found = Finding {
-                    kind: fault.kind,
-                    function: name.clone(),
-                    place,
-                    cta: id,
-                    warp: index,
-                    lane: fault.lane,
+    /// Executes waves on memory as it is, which stays so, across threads.
+    fn ahead(&self, waves: &[(u32, &[[u32; 3]])], threads: usize) -> Vec<Option<Ahead>> {
+        let next = AtomicUsize::new(0);
+        let done: Vec<Mutex<Option<Ahead>>> = waves.iter().map(|_| Mutex::default()).collect();
+        let limit = self.limit();
+        let work = || {
+            loop {
+                let own = next.fetch_add(1, Ordering::Relaxed);
+                let (Some(&wave), Some(done)) = (waves.get(own), done.get(own)) else {
+                    return;
                 };
-                to.add(found);
-            };
-            for fault in context.found.drain(..) {
-                report(&mut self.report, fault);
-            }
-            for (origin, kind) in context.late.drain(..) {
-                self.report.add(Finding {
-                    kind,
-                    function: self.program.functions[origin.function].name.clone(),
-                    place: origin.place,
-                    cta: ids[origin.rank as usize],
-                    warp: origin.warp,
-                    lane: origin.lane,
-                });
-            }
-            match outcome {
-                Ok(lanes) => self.report.lane_instructions += u64::from(lanes),
-                Err(fault) => {
-                    report(&mut self.report, fault);
-                    return false;
-                }
-            }
-            if self.report.instructions > self.launch.step_limit {
-                let fault = Fault {
-                    kind: FindingKind::StepLimit,
-                    lane: at.lanes.trailing_zeros(),
+                let mut view = View::ahead(Arc::clone(&self.memory));
+                let mut shadow = Shadow::default();
+                let report =
+                    Wave::new(&self.setting, &mut view, Some(&mut shadow), wave, limit).run();
+                let ahead = Ahead {
+                    report,
+                    shadow,
+                    written: view.written(),
                 };
-                report(&mut self.report, fault);
-                return false;
-            }
-            if context.warp.strands.len() > 1 {
-                context.warp.merge();
-            }
-        }
-        for cta in context.ctas {
-            self.report.counts.add(&std::mem::take(&mut cta.counts));
-        }
-        true
-    }
-
-    /// Lets warps go on whose barriers are full.
-    fn release(&mut self, cluster: usize) {
-        let program = self.program;
-        let Cluster {
-            ctas, warps, order, ..
-        } = &mut self.resident[cluster];
-        let each = warps.first().map_or(0, Vec::len) as u32;
-        for (rank, (cta, warps)) in ctas.iter_mut().zip(warps.iter_mut()).enumerate() {
-            let live: u32 = warps.iter().map(|warp| warp.live().count_ones()).sum();
-            cta.has_ended = live == 0;
-            for (number, barrier) in cta.barriers.iter_mut().enumerate() {
-                if barrier.arrived == 0 || barrier.arrived < barrier.expected.unwrap_or(live) {
-                    continue;
-                }
-                self.timeouts = 0;
-                let votes = std::mem::take(barrier).votes;
-                let barrier = number as u32;
-                let known = order.at_barrier(rank as u32, barrier);
-                for warp in warps.iter_mut() {
-                    for strand in 0..warp.strands.len() {
-                        if warp.strands[strand].state == (State::AtBarrier { barrier }) {
-                            order.goes_on(rank as u32 * each + warp.index, &known);
-                            pass(program, warp, strand, votes);
-                        }
-                    }
+                if let Ok(mut done) = done.lock() {
+                    *done = Some(ahead);
                 }
             }
-        }
-        let missing = |warp: &Warp| warp.live() & !warp.at_cluster != 0;
-        let came = warps.iter().flatten().any(|warp| warp.at_cluster != 0);
-        if !came || warps.iter().flatten().any(missing) {
-            return;
-        }
-        // All have come: those that wait go on, and who comes to wait later has nothing to wait for.
-        self.timeouts = 0;
-        let known = order.at_cluster();
-        for (number, warp) in warps.iter_mut().flatten().enumerate() {
-            warp.at_cluster = 0;
-            order.goes_on(number as u32, &known);
-            for strand in &mut warp.strands {
-                if strand.state == State::AtCluster {
-                    strand.state = State::Ready;
-                    strand.step += 1;
-                }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..threads.min(waves.len()) {
+                scope.spawn(work);
             }
-        }
-    }
-
-    /// Every warp waits: what the first one waits for; one that waits for an mbarrier, if one does, since others mostly wait
-    /// for it.
-    fn deadlock(&mut self) {
-        let all = self.resident.iter().flat_map(|cluster| {
-            let ctas = cluster.ctas.iter().zip(&cluster.warps);
-            ctas.flat_map(|(cta, warps)| warps.iter().map(move |warp| (cta, warp)))
+            work();
         });
-        let strands = all.flat_map(|(cta, warp)| warp.strands.iter().map(move |s| (cta, warp, s)));
-        let is_first = |(_, _, strand): &(&Cta, &Warp, &super::Strand)| {
-            !matches!(strand.state, State::AtMbarrier { .. })
-        };
-        let Some((cta, warp, strand)) = strands.min_by_key(is_first) else {
-            return;
-        };
-        let what = |what| FindingKind::Deadlock { what };
-        let kind = match strand.state {
-            State::AtBarrier { .. } => what("a barrier"),
-            State::AtCluster => what("the cluster's barrier"),
-            State::AtMbarrier { .. } => what("an mbarrier's phase"),
-            State::AtAllocation { .. } => what("columns of tensor memory"),
-            State::Gathering { needed } => FindingKind::Divergence {
-                found: strand.lanes,
-                expected: needed,
-            },
-            State::Ready => what("nothing"),
-        };
-        let function = &self.program.functions[warp.frame(strand.frame).function];
-        let step = function.steps.get(strand.step);
-        let found = Finding {
-            kind,
-            function: function.name.clone(),
-            place: step.map_or_else(Default::default, |step| step.place),
-            cta: cta.id,
-            warp: warp.index,
-            lane: strand.lanes.trailing_zeros(),
-        };
-        self.report.findings.push(found);
+        let done = done.into_iter().map(|one| one.into_inner().ok().flatten());
+        done.collect()
     }
 
-    /// The cluster whose first CTA is at a place.
-    fn cluster(&self, first: [u32; 3]) -> Cluster {
-        let [x, y, z] = self.launch.cluster;
-        let ids = (0..z).flat_map(|k| (0..y).flat_map(move |j| (0..x).map(move |i| [i, j, k])));
-        let shared = self.program.dynamic_shared + self.launch.dynamic_shared;
-        let ctas: Vec<Cta> = ids
-            .map(|own| Cta {
-                id: std::array::from_fn(|i| first[i] + own[i]),
-                shared: Bytes::unwritten(shared as usize),
-                counts: Counts::default(),
-                barriers: [Barrier::default(); 16],
-                mbarriers: BTreeMap::new(),
-                shadow: Shadow::default(),
-                tensor: Tensor {
-                    memory: TensorMemory::new(self.launch.seed & 1 == 1),
-                    ..Tensor::default()
-                },
-                has_ended: false,
-            })
-            .collect();
-        let warps: Vec<Vec<Warp>> = ctas.iter().map(|_| self.warps()).collect();
-        let count = warps.iter().map(Vec::len).sum::<usize>() as u32;
-        Cluster {
-            ctas,
-            warps,
-            queue: Queue::default(),
-            order: Order::new(self.launched, count),
+    /// Instructions that are left of the launch's limit.
+    fn limit(&self) -> u64 {
+        self.setting
+            .launch
+            .step_limit
+            .saturating_sub(self.report.instructions)
+    }
+
+    /// Whether a wave would have done the same in its turn.
+    fn is_kept(&self, ahead: &Ahead) -> bool {
+        let earlier = self.shadow.as_ref();
+        ahead.report.instructions <= self.limit()
+            && earlier.is_some_and(|earlier| ahead.shadow.is_apart_from(earlier))
+    }
+
+    fn keep(&mut self, ahead: Ahead) {
+        Arc::make_mut(&mut self.memory).put_dirty(&ahead.written);
+        if let Some(shadow) = &mut self.shadow {
+            shadow.take_in(ahead.shadow);
+        }
+        self.report.append(ahead.report);
+    }
+
+    /// Executes a wave on memory itself.
+    fn in_turn(&mut self, wave: (u32, &[[u32; 3]])) {
+        let limit = self.limit();
+        let mut view = View::of(std::mem::take(Arc::make_mut(&mut self.memory)));
+        let report = Wave::new(&self.setting, &mut view, self.shadow.as_mut(), wave, limit).run();
+        self.report.append(report);
+        if let Some(memory) = view.ends() {
+            self.memory = Arc::new(memory);
         }
     }
-
-    fn warps(&self) -> Vec<Warp> {
-        let threads: u32 = self.launch.block.iter().product();
-        let function = &self.program.functions[self.kernel];
-        (0..threads.div_ceil(32))
-            .map(|index| {
-                let lanes = u32::MAX >> (32 - (threads - index * 32).min(32));
-                let mut warp = Warp::new(
-                    index,
-                    lanes,
-                    Frame::new(self.kernel, function, None, lanes, 0),
-                );
-                for local in &mut warp.local {
-                    local.grow(function.local_bytes as usize);
-                }
-                warp
-            })
-            .collect()
-    }
-}
-
-/// A strand goes on behind a barrier; of one that reduces, with its result.
-fn pass(program: &Program, warp: &mut Warp, strand: usize, votes: (u32, u32)) {
-    let at = warp.strands[strand];
-    let step = &program.functions[warp.frame(at.frame).function].steps[at.step];
-    if let Action::Synchronise(Synchronise::Barrier {
-        reduction: Some(reduction),
-        ..
-    }) = &step.action
-        && let Some(destination) = reduction.destination
-    {
-        let value = reduction.function.of(votes);
-        warp.frame_mut(at.frame)
-            .set(destination, at.lanes, &super::Lanes::splat(value));
-    }
-    warp.strands[strand].state = State::Ready;
-    warp.strands[strand].step += 1;
-}
-
-/// A strand that waits for an mbarrier's phase goes on with the answer that it has not ended.
-fn not_yet(program: &Program, warp: &mut Warp, strand: usize) {
-    let at = warp.strands[strand];
-    let step = &program.functions[warp.frame(at.frame).function].steps[at.step];
-    if let Action::Mbarrier(mbarrier) = &step.action
-        && let Mbarrier::Test(test) = &**mbarrier
-        && let Some(destination) = test.destination
-    {
-        let lanes = match step.guard {
-            Some((guard, negated)) => {
-                let mask = warp.frame(at.frame).register(guard).mask();
-                at.lanes & if negated { !mask } else { mask }
-            }
-            None => at.lanes,
-        };
-        warp.frame_mut(at.frame)
-            .set(destination, lanes, &Lanes::splat(0));
-    }
-    warp.strands[strand].state = State::Ready;
-    warp.strands[strand].step += 1;
 }

@@ -139,6 +139,8 @@ pub(crate) enum Channel {
 /// The order of a cluster's warps.
 pub(crate) struct Order {
     cluster: u32,
+    /// Whether anybody asks: else nothing is kept.
+    is_kept: bool,
     warps: Vec<Warp>,
     channels: HashMap<Channel, u32>,
     next: u32,
@@ -159,8 +161,8 @@ struct Warp {
 }
 
 impl Order {
-    /// Of a cluster of so many warps.
-    pub fn new(cluster: u32, warps: u32) -> Self {
+    /// Of a cluster of so many warps; kept, if anybody is to ask for it.
+    pub fn new(cluster: u32, warps: u32, is_kept: bool) -> Self {
         let empty = Knowledge {
             cluster,
             ..Knowledge::default()
@@ -177,6 +179,7 @@ impl Order {
         let warps: Vec<Warp> = warps.collect();
         Self {
             cluster,
+            is_kept,
             next: warps.len() as u32,
             warps,
             channels: HashMap::new(),
@@ -229,6 +232,9 @@ impl Order {
 
     /// What a warp knows at the moment, for asynchronous work that begins.
     pub fn snapshot(&mut self, warp: u32) -> Knowledge {
+        if !self.is_kept {
+            return self.empty();
+        }
         let knows = self.warps[warp as usize].knows.clone();
         self.tick(warp);
         knows
@@ -236,12 +242,18 @@ impl Order {
 
     /// A warp has seen that a channel's work is done up to a clock.
     pub fn learn(&mut self, warp: u32, channel: Channel, clock: u32) {
+        if !self.is_kept {
+            return;
+        }
         let agent = self.channel(channel);
         self.warps[warp as usize].knows.learn(agent, clock);
     }
 
     /// A fence between the generic and the asynchronous proxy.
     pub fn fence_proxy(&mut self, warp: u32) {
+        if !self.is_kept {
+            return;
+        }
         let own = &mut self.warps[warp as usize].knows;
         own.fenced = own.all.clone();
         self.tick(warp);
@@ -250,6 +262,9 @@ impl Order {
     /// A fence of the generic proxy: what was done before it is told by later relaxed writes, and what earlier relaxed reads
     /// were told is known.
     pub fn fence(&mut self, warp: u32) {
+        if !self.is_kept {
+            return;
+        }
         let own = &mut self.warps[warp as usize];
         let seen = std::mem::take(&mut own.seen);
         own.knows.join(&seen);
@@ -260,6 +275,9 @@ impl Order {
 
     /// What a strong write of a warp tells who reads it: of a release all that the warp knows.
     pub fn told(&mut self, warp: u32, releases: bool) -> Knowledge {
+        if !self.is_kept {
+            return self.empty();
+        }
         if !releases {
             return self.warps[warp as usize].released.clone();
         }
@@ -278,6 +296,9 @@ impl Order {
 
     /// A warp comes to a CTA's barrier.
     pub fn comes_to_barrier(&mut self, warp: u32, rank: u32, barrier: u32) {
+        if !self.is_kept {
+            return;
+        }
         let empty = self.empty();
         let all = self.barriers.entry((rank, barrier)).or_insert(empty);
         all.join(&self.warps[warp as usize].knows);
@@ -286,29 +307,44 @@ impl Order {
 
     /// A CTA's barrier is full: what all know that came.
     pub fn at_barrier(&mut self, rank: u32, barrier: u32) -> Knowledge {
+        if !self.is_kept {
+            return self.empty();
+        }
         let empty = self.empty();
         self.barriers.remove(&(rank, barrier)).unwrap_or(empty)
     }
 
     /// A warp comes to the cluster's barrier.
     pub fn comes_to_cluster(&mut self, warp: u32, releases: bool) {
+        if !self.is_kept {
+            return;
+        }
         let told = self.told(warp, releases);
         self.clustered.join(&told);
     }
 
     /// The cluster's barrier is full.
     pub fn at_cluster(&mut self) -> Knowledge {
+        if !self.is_kept {
+            return self.empty();
+        }
         let empty = self.empty();
         std::mem::replace(&mut self.clustered, empty)
     }
 
     /// A warp goes on behind a barrier.
     pub fn goes_on(&mut self, warp: u32, knowledge: &Knowledge) {
+        if !self.is_kept {
+            return;
+        }
         self.warps[warp as usize].knows.join(knowledge);
     }
 
     /// An arrival at an mbarrier tells something to who waits for its phase.
     pub fn comes_to_mbarrier(&mut self, rank: u32, place: u64, told: &Knowledge) {
+        if !self.is_kept {
+            return;
+        }
         let empty = self.empty();
         let [open, _] = self
             .mbarriers
@@ -327,6 +363,9 @@ impl Order {
 
     /// A phase of an mbarrier has ended.
     pub fn ends_phase(&mut self, rank: u32, place: u64, phase: u64) {
+        if !self.is_kept {
+            return;
+        }
         let agent = self.channel(Channel::Mbarrier(rank, place));
         let empty = self.empty();
         let [open, ended] = self
@@ -352,7 +391,7 @@ mod tests {
 
     #[test]
     fn a_barrier_orders_what_was_before_it() {
-        let mut order = Order::new(0, 2);
+        let mut order = Order::new(0, 2, true);
         let (first, clock) = order.warp(0);
         assert!(!order.knows(1).covers(first, clock));
         order.comes_to_barrier(0, 0, 1);
@@ -366,7 +405,7 @@ mod tests {
     #[test]
     fn the_asynchronous_proxy_sees_what_a_fence_stands_behind_on_either_side_of_a_barrier() {
         for fence_first in [true, false] {
-            let mut order = Order::new(0, 2);
+            let mut order = Order::new(0, 2, true);
             let (first, clock) = order.warp(0);
             if fence_first {
                 order.fence_proxy(0);
@@ -384,7 +423,7 @@ mod tests {
 
     #[test]
     fn a_relaxed_write_tells_what_was_before_the_last_fence() {
-        let mut order = Order::new(0, 2);
+        let mut order = Order::new(0, 2, true);
         let (first, before) = order.warp(0);
         order.fence(0);
         let (_, between) = order.warp(0);
@@ -398,7 +437,7 @@ mod tests {
 
     #[test]
     fn a_wait_sees_the_phases_that_have_ended_and_no_other() {
-        let mut order = Order::new(0, 2);
+        let mut order = Order::new(0, 2, true);
         let (agent, first) = order.at_phase(0, 64, 0);
         let (_, second) = order.at_phase(0, 64, 1);
         order.ends_phase(0, 64, 0);
@@ -409,7 +448,7 @@ mod tests {
 
     #[test]
     fn clusters_learn_of_each_other_by_what_they_are_told() {
-        let (mut here, mut there) = (Order::new(0, 1), Order::new(1, 1));
+        let (mut here, mut there) = (Order::new(0, 1, true), Order::new(1, 1, true));
         let (agent, clock) = here.warp(0);
         let told = here.told(0, true);
         there.hears(0, &told, true);

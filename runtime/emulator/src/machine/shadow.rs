@@ -5,7 +5,7 @@
 
 use super::order::{self, Agent, Knowledge};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// When and where an access was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,6 +147,62 @@ impl Cell {
     }
 }
 
+/// What is known of a byte.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Nothing,
+    Read,
+    Written,
+}
+
+impl Use {
+    fn goes_with(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Nothing, _) | (_, Self::Nothing) => true,
+            (own, other) => own == Self::Read && other == Self::Read,
+        }
+    }
+}
+
+impl Cell {
+    fn used(&self) -> Use {
+        if self.write.clock != 0 {
+            Use::Written
+        } else if self.read.clock != 0 || self.read.agent == MANY {
+            Use::Read
+        } else {
+            Use::Nothing
+        }
+    }
+
+    /// Knows what another one knows, whose lists of reads are in `lists`; not both know a write.
+    fn joins(&mut self, other: &Self, lists: &Reads, reads: &mut Reads) {
+        if other.write.clock != 0 {
+            self.write = other.write;
+        }
+        let theirs = match other.read {
+            Stamp {
+                agent: MANY, clock, ..
+            } => lists.list(clock),
+            Stamp { clock: 0, .. } => &[],
+            _ => std::slice::from_ref(&other.read),
+        };
+        for &read in theirs {
+            if self.read.agent == MANY {
+                reads.add(self.read.clock, read);
+            } else if self.read.clock == 0 {
+                self.read = read;
+            } else {
+                self.read = Stamp {
+                    agent: MANY,
+                    clock: reads.new_list(self.read, read),
+                    line: 0,
+                };
+            }
+        }
+    }
+}
+
 /// Reads of cells that several agents read.
 #[derive(Default)]
 struct Reads {
@@ -195,7 +251,7 @@ pub(crate) struct Shadow {
     parts: HashMap<u64, [Cell; 4]>,
     reads: Reads,
     /// What strong writes of a place have told to who reads it strongly.
-    told: HashMap<u64, Rc<Knowledge>>,
+    told: HashMap<u64, Arc<Knowledge>>,
 }
 
 impl Shadow {
@@ -215,8 +271,8 @@ impl Shadow {
     }
 
     /// What strong writes of a place have told.
-    pub fn told(&self, place: u64) -> Option<Rc<Knowledge>> {
-        self.told.get(&place).map(Rc::clone)
+    pub fn told(&self, place: u64) -> Option<Arc<Knowledge>> {
+        self.told.get(&place).map(Arc::clone)
     }
 
     /// A strong write of a place tells something. It does not make untold what was told before: it may be an atomic, whose
@@ -227,10 +283,10 @@ impl Shadow {
         }
         match self.told.entry(place) {
             std::collections::hash_map::Entry::Occupied(mut known) => {
-                Rc::make_mut(known.get_mut()).join(&told);
+                Arc::make_mut(known.get_mut()).join(&told);
             }
             std::collections::hash_map::Entry::Vacant(free) => {
-                free.insert(Rc::new(told));
+                free.insert(Arc::new(told));
             }
         }
     }
@@ -300,6 +356,68 @@ impl Shadow {
             conflict = conflict.or(found.map(|found| (first + 4 * number, found)));
         }
         (words, conflict)
+    }
+
+    /// Whether nothing that it knows to be written is accessed in the other, and nothing that is written there is accessed in it.
+    pub fn is_apart_from(&self, other: &Self) -> bool {
+        self.numbers.iter().all(|(number, &index)| {
+            let Some(&theirs) = other.numbers.get(number) else {
+                return true;
+            };
+            let cells = self.pages[index].iter().zip(&other.pages[theirs]);
+            cells.enumerate().all(|(place, (own, their))| {
+                let word = number * PAGE + 4 * place as u64;
+                let (own, their) = (self.uses(word, own), other.uses(word, their));
+                own.iter()
+                    .zip(their)
+                    .all(|(own, their)| own.goes_with(their))
+            })
+        })
+    }
+
+    /// What is known of each byte of a word.
+    fn uses(&self, word: u64, cell: &Cell) -> [Use; 4] {
+        match self.parts.get(&word) {
+            Some(parts) if cell.write.agent == MANY => parts.each_ref().map(Cell::used),
+            _ => [cell.used(); 4],
+        }
+    }
+
+    /// Takes in what another one knows, from which it is apart.
+    pub fn take_in(&mut self, other: Self) {
+        let Self {
+            numbers,
+            pages,
+            parts,
+            reads,
+            told,
+            ..
+        } = other;
+        let mut pages: Vec<Option<Box<[Cell]>>> = pages.into_iter().map(Some).collect();
+        for (number, index) in numbers {
+            let Some(cells) = pages[index].take() else {
+                continue;
+            };
+            let own = self.page(number);
+            for (place, cell) in cells.into_iter().enumerate() {
+                let word = number * PAGE + 4 * place as u64;
+                if cell.write.agent != MANY && self.pages[own][place].write.agent != MANY {
+                    self.pages[own][place].joins(&cell, &reads, &mut self.reads);
+                    continue;
+                }
+                // Bytes by themselves, here or there.
+                let theirs = parts.get(&word).copied().unwrap_or([cell; 4]);
+                if self.pages[own][place].write.agent != MANY {
+                    self.split(word, own);
+                }
+                if let Some(parts) = self.parts.get_mut(&word) {
+                    for (part, their) in parts.iter_mut().zip(&theirs) {
+                        part.joins(their, &reads, &mut self.reads);
+                    }
+                }
+            }
+        }
+        self.told.extend(told);
     }
 
     #[inline]
@@ -383,7 +501,7 @@ mod tests {
 
     #[test]
     fn a_write_and_a_read_that_nothing_orders() {
-        let (mut shadow, mut order) = (Shadow::default(), Order::new(0, 2));
+        let (mut shadow, mut order) = (Shadow::default(), Order::new(0, 2, true));
         assert_eq!(access(&mut shadow, &order, 0, 8, 4, true), None);
         assert_eq!(access(&mut shadow, &order, 0, 8, 4, false), None);
         let found = access(&mut shadow, &order, 1, 8, 4, false).unwrap();
@@ -399,7 +517,7 @@ mod tests {
 
     #[test]
     fn a_write_behind_reads_of_several() {
-        let (mut shadow, order) = (Shadow::default(), Order::new(0, 3));
+        let (mut shadow, order) = (Shadow::default(), Order::new(0, 3, true));
         for warp in [0, 1] {
             assert_eq!(access(&mut shadow, &order, warp, 0, 16, false), None);
         }
@@ -412,7 +530,7 @@ mod tests {
 
     #[test]
     fn neighbours_in_one_word_do_not_meet() {
-        let (mut shadow, order) = (Shadow::default(), Order::new(0, 2));
+        let (mut shadow, order) = (Shadow::default(), Order::new(0, 2, true));
         assert_eq!(access(&mut shadow, &order, 0, 4096, 2, true), None);
         assert_eq!(access(&mut shadow, &order, 1, 4098, 2, true), None);
         assert!(access(&mut shadow, &order, 1, 4096, 4, false).is_some());
@@ -420,7 +538,7 @@ mod tests {
 
     #[test]
     fn parts_remember_what_happened_to_the_whole() {
-        let (mut shadow, order) = (Shadow::default(), Order::new(0, 3));
+        let (mut shadow, order) = (Shadow::default(), Order::new(0, 3, true));
         assert_eq!(access(&mut shadow, &order, 0, 0, 4, false), None);
         assert_eq!(access(&mut shadow, &order, 1, 0, 4, false), None);
         let found = access(&mut shadow, &order, 2, 1, 1, true).unwrap();

@@ -111,6 +111,23 @@ impl Global {
         end.is_some_and(|end| end <= allocation.bytes.len() as u64)
     }
 
+    /// So many bytes from an address on, of whatever allocation lies there; what is of none was never written.
+    pub(crate) fn page(&self, address: u64, size: usize) -> Bytes {
+        let mut page = Bytes::unwritten(size);
+        let end = address + size as u64;
+        for allocation in &self.allocations {
+            let last = allocation.begin + allocation.bytes.len() as u64;
+            let (from, to) = (address.max(allocation.begin), end.min(last));
+            if from < to
+                && let Some(part) = self.part(from, (to - from) as usize)
+            {
+                // Within the page by construction.
+                let _ = page.put((from - address) as usize, &part);
+            }
+        }
+        page
+    }
+
     /// A stretch of an allocation.
     pub(crate) fn stretch(&self, address: u64, size: u64) -> Option<(&[u8], &[bool])> {
         let allocation = &self.allocations[self.find(address)?];

@@ -1,0 +1,208 @@
+//! What strands of a wave wait for, and how they go on: barriers, phases of mbarriers, columns of tensor memory.
+
+use super::super::context::Cta;
+use super::super::{Lanes, State, Strand, Warp};
+use super::{Cluster, Wave};
+use crate::finding::{Finding, FindingKind};
+use crate::instruction::{Action, Mbarrier, Synchronise};
+use crate::program::Program;
+
+impl Wave<'_> {
+    /// Does one work that somebody sleeps for; whether there was one.
+    pub(super) fn advance(&mut self) -> bool {
+        let mut needed = Vec::new();
+        for (c, cluster) in self.resident.iter().enumerate() {
+            if cluster.queue.is_empty() {
+                continue;
+            }
+            for strand in cluster
+                .warps
+                .iter()
+                .flatten()
+                .flat_map(|warp| &warp.strands)
+            {
+                if let State::AtMbarrier { rank, place, .. } = strand.state {
+                    let works = cluster.queue.at_barrier(rank, place);
+                    needed.extend(works.into_iter().map(|work| (c, work)));
+                }
+            }
+        }
+        if needed.is_empty() {
+            return false;
+        }
+        let (cluster, work) = needed[self.random.below(needed.len())];
+        self.finish(cluster, vec![work]);
+        self.wake(cluster);
+        true
+    }
+
+    /// Lets strands look again whose mbarrier's phase has ended, or for whom there is tensor memory.
+    pub(super) fn wake(&mut self, cluster: usize) {
+        let Cluster { ctas, warps, .. } = &mut self.resident[cluster];
+        let strands = warps.iter_mut().enumerate().flat_map(|(rank, warps)| {
+            let strands = warps.iter_mut().flat_map(|warp| &mut warp.strands);
+            strands.map(move |strand| (rank, strand))
+        });
+        for (rank, strand) in strands {
+            if let State::AtAllocation { columns } = strand.state
+                && ctas[rank].tensor.memory.has_room(columns)
+            {
+                strand.state = State::Ready;
+                self.timeouts = 0;
+            }
+            if let State::AtMbarrier { rank, place, phase } = strand.state {
+                let object = ctas[rank as usize].mbarriers.get(&place);
+                if object.is_none_or(|object| object.phase() != phase) {
+                    strand.state = State::Ready;
+                    self.timeouts = 0;
+                }
+            }
+        }
+    }
+
+    /// Tells all who wait for mbarriers that their phases have not ended; whether there are any.
+    pub(super) fn time_out(&mut self) -> bool {
+        let mut any = false;
+        for warp in self
+            .resident
+            .iter_mut()
+            .flat_map(|cluster| &mut cluster.warps)
+            .flatten()
+        {
+            for strand in 0..warp.strands.len() {
+                if matches!(warp.strands[strand].state, State::AtMbarrier { .. }) {
+                    not_yet(self.setting.program, warp, strand);
+                    any = true;
+                }
+            }
+        }
+        any
+    }
+
+    /// Lets warps go on whose barriers are full.
+    pub(super) fn release(&mut self, cluster: usize) {
+        let program = self.setting.program;
+        let Cluster {
+            ctas, warps, order, ..
+        } = &mut self.resident[cluster];
+        let each = warps.first().map_or(0, Vec::len) as u32;
+        for (rank, (cta, warps)) in ctas.iter_mut().zip(warps.iter_mut()).enumerate() {
+            let live: u32 = warps.iter().map(|warp| warp.live().count_ones()).sum();
+            cta.has_ended = live == 0;
+            for (number, barrier) in cta.barriers.iter_mut().enumerate() {
+                if barrier.arrived == 0 || barrier.arrived < barrier.expected.unwrap_or(live) {
+                    continue;
+                }
+                self.timeouts = 0;
+                let votes = std::mem::take(barrier).votes;
+                let barrier = number as u32;
+                let known = order.at_barrier(rank as u32, barrier);
+                for warp in warps.iter_mut() {
+                    for strand in 0..warp.strands.len() {
+                        if warp.strands[strand].state == (State::AtBarrier { barrier }) {
+                            order.goes_on(rank as u32 * each + warp.index, &known);
+                            pass(program, warp, strand, votes);
+                        }
+                    }
+                }
+            }
+        }
+        let missing = |warp: &Warp| warp.live() & !warp.at_cluster != 0;
+        let came = warps.iter().flatten().any(|warp| warp.at_cluster != 0);
+        if !came || warps.iter().flatten().any(missing) {
+            return;
+        }
+        // All have come: those that wait go on, and who comes to wait later has nothing to wait for.
+        self.timeouts = 0;
+        let known = order.at_cluster();
+        for (number, warp) in warps.iter_mut().flatten().enumerate() {
+            warp.at_cluster = 0;
+            order.goes_on(number as u32, &known);
+            for strand in &mut warp.strands {
+                if strand.state == State::AtCluster {
+                    strand.state = State::Ready;
+                    strand.step += 1;
+                }
+            }
+        }
+    }
+
+    /// Every warp waits: what the first one waits for; one that waits for an mbarrier, if one does, since others mostly wait
+    /// for it.
+    pub(super) fn deadlock(&mut self) {
+        let all = self.resident.iter().flat_map(|cluster| {
+            let ctas = cluster.ctas.iter().zip(&cluster.warps);
+            ctas.flat_map(|(cta, warps)| warps.iter().map(move |warp| (cta, warp)))
+        });
+        let strands = all.flat_map(|(cta, warp)| warp.strands.iter().map(move |s| (cta, warp, s)));
+        let is_first = |(_, _, strand): &(&Cta, &Warp, &Strand)| {
+            !matches!(strand.state, State::AtMbarrier { .. })
+        };
+        let Some((cta, warp, strand)) = strands.min_by_key(is_first) else {
+            return;
+        };
+        let what = |what| FindingKind::Deadlock { what };
+        let kind = match strand.state {
+            State::AtBarrier { .. } => what("a barrier"),
+            State::AtCluster => what("the cluster's barrier"),
+            State::AtMbarrier { .. } => what("an mbarrier's phase"),
+            State::AtAllocation { .. } => what("columns of tensor memory"),
+            State::Gathering { needed } => FindingKind::Divergence {
+                found: strand.lanes,
+                expected: needed,
+            },
+            State::Ready => what("nothing"),
+        };
+        let function = &self.setting.program.functions[warp.frame(strand.frame).function];
+        let step = function.steps.get(strand.step);
+        let found = Finding {
+            kind,
+            function: function.name.clone(),
+            place: step.map_or_else(Default::default, |step| step.place),
+            cta: cta.id,
+            warp: warp.index,
+            lane: strand.lanes.trailing_zeros(),
+        };
+        self.report.findings.push(found);
+    }
+}
+
+/// A strand goes on behind a barrier; of one that reduces, with its result.
+fn pass(program: &Program, warp: &mut Warp, strand: usize, votes: (u32, u32)) {
+    let at = warp.strands[strand];
+    let step = &program.functions[warp.frame(at.frame).function].steps[at.step];
+    if let Action::Synchronise(Synchronise::Barrier {
+        reduction: Some(reduction),
+        ..
+    }) = &step.action
+        && let Some(destination) = reduction.destination
+    {
+        let value = reduction.function.of(votes);
+        warp.frame_mut(at.frame)
+            .set(destination, at.lanes, &Lanes::splat(value));
+    }
+    warp.strands[strand].state = State::Ready;
+    warp.strands[strand].step += 1;
+}
+
+/// A strand that waits for an mbarrier's phase goes on with the answer that it has not ended.
+fn not_yet(program: &Program, warp: &mut Warp, strand: usize) {
+    let at = warp.strands[strand];
+    let step = &program.functions[warp.frame(at.frame).function].steps[at.step];
+    if let Action::Mbarrier(mbarrier) = &step.action
+        && let Mbarrier::Test(test) = &**mbarrier
+        && let Some(destination) = test.destination
+    {
+        let lanes = match step.guard {
+            Some((guard, negated)) => {
+                let mask = warp.frame(at.frame).register(guard).mask();
+                at.lanes & if negated { !mask } else { mask }
+            }
+            None => at.lanes,
+        };
+        warp.frame_mut(at.frame)
+            .set(destination, lanes, &Lanes::splat(0));
+    }
+    warp.strands[strand].state = State::Ready;
+    warp.strands[strand].step += 1;
+}
