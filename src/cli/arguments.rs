@@ -421,6 +421,9 @@ pub struct EmulateArguments {
     /// Launches under so many seeds, one after the other, each on memory of its own; outputs are the first one's.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub schedules: u64,
+    /// Threads that execute CTAs, which change nothing that comes of it [default: those of the host].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
     /// Writes what was counted and found for a program to read.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,

@@ -90,6 +90,9 @@ fn execute(
     what.cluster = arguments.cluster.0;
     what.dynamic_shared = arguments.shared;
     what.seed = seed;
+    let threads = arguments.threads.map(usize::from);
+    what.threads =
+        threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     what.arguments = placed.iter().map(|placed| placed.bytes.clone()).collect();
     let report = launch(program, &mut memory, &what).map_err(Failure::error)?;
     let outputs = placed.iter().filter_map(|placed| placed.output(&memory));

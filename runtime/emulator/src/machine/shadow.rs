@@ -4,6 +4,7 @@
 //! another one (C. Flanagan, S. Freund, "FastTrack", PLDI 2009). A word that is accessed in parts has a cell for each byte.
 
 use super::order::{self, Agent, Knowledge};
+use crate::memory::{PAGE, Pages};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -238,13 +239,10 @@ impl Reads {
     }
 }
 
-/// Bytes of a page.
-const PAGE: u64 = 4096;
-
 /// The cells of a memory, made as they are needed.
 #[derive(Default)]
 pub(crate) struct Shadow {
-    numbers: HashMap<u64, usize>,
+    numbers: Pages<usize>,
     pages: Vec<Box<[Cell]>>,
     /// The page that was looked for last.
     last: Option<(u64, usize)>,

@@ -79,14 +79,6 @@ impl Global {
         after.checked_sub(1)
     }
 
-    /// Up to eight bytes as a number, and whether all are written; `None` outside of an allocation.
-    pub(crate) fn read(&self, address: u64, size: usize) -> Option<(u64, bool)> {
-        let allocation = &self.allocations[self.find(address)?];
-        allocation
-            .bytes
-            .read((address - allocation.begin) as usize, size)
-    }
-
     pub(crate) fn write(
         &mut self,
         address: u64,

@@ -1,23 +1,19 @@
 //! Global memory as a wave of clusters sees it: itself, or as it was at a time, with what the wave wrote since over it.
 
-use super::{Bytes, Global};
-use std::collections::HashMap;
+use super::{Bytes, Global, PAGE, Pages};
 use std::sync::Arc;
 
 /// Global memory that a wave reads and writes.
 pub(crate) struct View {
     base: Base,
     /// Pages that were written, by their number: the memory beneath does not change.
-    pages: HashMap<u64, Page>,
+    pages: Pages<Page>,
 }
 
 enum Base {
     Own(Global),
     Shared(Arc<Global>),
 }
-
-/// Bytes of a page. No two allocations are as near to each other as that.
-const PAGE: u64 = 4096;
 
 struct Page {
     bytes: Bytes,
@@ -26,14 +22,14 @@ struct Page {
 }
 
 /// What a view has written that did not change the memory beneath it.
-pub(crate) struct Dirty(HashMap<u64, Page>);
+pub(crate) struct Dirty(Pages<Page>);
 
 impl View {
     /// Memory itself, until [`ends`](Self::ends).
     pub fn of(memory: Global) -> Self {
         Self {
             base: Base::Own(memory),
-            pages: HashMap::new(),
+            pages: Pages::default(),
         }
     }
 
@@ -41,7 +37,7 @@ impl View {
     pub fn ahead(memory: Arc<Global>) -> Self {
         Self {
             base: Base::Shared(memory),
-            pages: HashMap::new(),
+            pages: Pages::default(),
         }
     }
 
@@ -200,13 +196,17 @@ fn pieces(address: u64, size: u64) -> impl Iterator<Item = (u64, u64)> {
 mod tests {
     use super::*;
 
+    fn read(memory: &Global, address: u64, size: usize) -> Option<(u64, bool)> {
+        memory.part(address, size)?.read(0, size)
+    }
+
     #[test]
     fn what_is_written_ahead_is_seen_there_and_nowhere_else_before_it_is_put() {
         let mut memory = Global::new();
         let x = memory.allocate_with((0..=255).cycle().take(10_000).collect());
         let before = memory.clone();
         let mut view = View::ahead(Arc::new(before));
-        // Over the end of a page: allocations begin at multiples of 256, pages at those of 4096.
+        // Over the end of a page: allocations begin at multiples of 256, pages at those of 1024.
         let at = (x + 5000) / PAGE * PAGE - 2;
         view.write(at, 4, 0xaabb_ccdd, true).unwrap();
         assert_eq!(view.read(at, 4), Some((0xaabb_ccdd, true)));
@@ -217,12 +217,12 @@ mod tests {
         assert!(view.stretch(at, 4).is_none());
         assert_eq!(view.read(x + 10_000, 1), None);
         assert_eq!(view.write(x + 9_998, 4, 0, true), None);
-        assert_ne!(memory.read(at, 4).unwrap().0, 0xaabb_ccdd);
+        assert_ne!(read(&memory, at, 4).unwrap().0, 0xaabb_ccdd);
         view.write(at, 4, 0xaabb_ccdd, false).unwrap();
         let dirty = view.written();
         memory.write(at + 4, 1, 7, true);
         memory.put_dirty(&dirty);
-        assert_eq!(memory.read(at, 4), Some((0xaabb_ccdd, false)));
-        assert_eq!(memory.read(at + 4, 1), Some((7, true)));
+        assert_eq!(read(&memory, at, 4), Some((0xaabb_ccdd, false)));
+        assert_eq!(read(&memory, at + 4, 1), Some((7, true)));
     }
 }
