@@ -13,13 +13,18 @@
 //! - State that has a wgrad is a parameter. Moments never meet the batch in a product, and a product of an optimizer's
 //!   own matrices is no wgrad, for what it multiplies is not what the forward multiplied.
 //!
+//! - A matrix that the step takes and does not update is *frozen*. It has a forward and a dgrad, found by where results and
+//!   gradients flow, and no wgrad.
+//!
 //! Values are followed through loops and branches, and are told to be the same through transposes, reshapes,
 //! conversions, stacks that one loop writes and another reads, and computation that is done again in the backward.
 //! Calls are not followed: the pass [`inline`](crate::inline) comes before.
 
+mod adapters;
 mod congruence;
 mod explain;
 mod flow;
+mod frozen;
 mod gradient;
 mod matching;
 mod products;
@@ -72,10 +77,15 @@ pub struct Linear {
     /// The parameters' names joined by ` + `, the index in brackets where it is known, and from the second use of the
     /// same on `#2`, `#3`, …
     pub name: String,
-    /// The parameters that W is made of, in the order of the inputs: one, unless the step computes W of several.
+    /// The parameters that W is made of, in the order of the inputs: one, unless the step computes W of several. Of a frozen
+    /// one the inputs that it is made of.
     pub parameters: Vec<Parameter>,
     /// The part of a stacked parameter, where W is that and the step says which: a loop's rounds use one after another.
     pub index: Option<usize>,
+    /// Whether the step does not update W: it has no wgrad.
+    pub is_frozen: bool,
+    /// The frozen linear whose result its own, or that of another adapter which is applied to it, is added to.
+    pub adapts: Option<LinearId>,
     /// Whether it is a router, whose results decide about experts.
     pub routing: Option<Routing>,
     /// Where the forward product comes from.
@@ -84,7 +94,7 @@ pub struct Linear {
     pub products: Vec<usize>,
 }
 
-/// A donated input that is trained through a linear.
+/// An input that a linear's weight is made of: donated and trained through the linear, or frozen.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Parameter {
     /// The number among the step's inputs.

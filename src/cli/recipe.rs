@@ -121,10 +121,16 @@ fn dequantised(expansion: &Expansion) -> String {
     }
 }
 
-fn linear(row: &Row) -> &str {
+/// The linear's name, and whether its weight is frozen.
+fn linear(row: &Row) -> String {
     match &row.row.subject {
-        Subject::Linear { name, .. } => name,
-        Subject::Other { .. } => "",
+        Subject::Linear {
+            name,
+            is_frozen: true,
+            ..
+        } => format!("{name} (frozen)"),
+        Subject::Linear { name, .. } => name.clone(),
+        Subject::Other { .. } => String::new(),
     }
 }
 

@@ -36,6 +36,8 @@ pub enum Subject {
         role: Role,
         /// Whether an op before it computes the same.
         is_recomputed: bool,
+        /// Whether the step does not update the weight.
+        is_frozen: bool,
     },
     /// No linear's.
     Other {
@@ -57,10 +59,16 @@ impl fmt::Display for Row {
                 name,
                 role,
                 is_recomputed,
+                is_frozen,
                 ..
             } => {
                 let again = if *is_recomputed { " again" } else { "" };
-                write!(f, "{name}: {role}{again} {}{count}", self.dimensions)
+                let frozen = if *is_frozen { " (frozen)" } else { "" };
+                write!(
+                    f,
+                    "{name}{frozen}: {role}{again} {}{count}",
+                    self.dimensions
+                )
             }
             Subject::Other { reason } => write!(f, "—: {}{count}: {reason}", self.dimensions),
         }
@@ -82,6 +90,7 @@ pub fn explain(module: &Module, linears: &Linears) -> Vec<Row> {
                 name: linear.name.clone(),
                 role: product.role,
                 is_recomputed: product.is_recomputed,
+                is_frozen: linear.is_frozen,
             };
             rows.extend(row(module, &product.place, subject, product.dimensions));
         }

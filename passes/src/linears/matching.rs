@@ -2,6 +2,7 @@
 
 use super::congruence::{Congruence, Key};
 use super::flow::{Flow, Node, NodeSet};
+use super::frozen;
 use super::gradient::Walk;
 use super::products::{Application, Dot, Origins, dots, place};
 use super::roles::Gradients;
@@ -75,8 +76,10 @@ pub(super) enum Evidence {
 impl<'a> Step<'a> {
     /// What is known of the step with that flow.
     pub(super) fn new(mut flow: Flow<'a>) -> Self {
-        let states = states(&mut flow);
+        let mut states = states(&mut flow);
         let dots = dots(&flow);
+        let undonated = frozen::undonated(&flow, &states, &dots);
+        states.extend(undonated);
         let congruence = Congruence::of(&flow);
         let origins = Origins::new(&flow, &states, &dots);
         let applications = dots.iter().enumerate();

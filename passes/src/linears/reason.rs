@@ -20,7 +20,11 @@ impl Step<'_> {
             let (weight, _) = self.keys(uses[0]);
             let matches = wgrads.values().flatten();
             let matches = matches.filter(|found| uses.contains(&found.forward));
-            let states: BTreeSet<usize> = matches.map(|found| found.state).collect();
+            let mut states: BTreeSet<usize> = matches.map(|found| found.state).collect();
+            let is_frozen = states.is_empty();
+            if is_frozen {
+                states.extend(&found.applications[0].states);
+            }
             let parameters: Vec<Parameter> = states.iter().map(|&s| self.parameter(s)).collect();
             let shown = self.congruence.shown(weight);
             let is_shown = |state: &usize| Some(self.states[*state].before) == shown;
@@ -41,12 +45,16 @@ impl Step<'_> {
                 name,
                 parameters,
                 index,
+                is_frozen,
+                adapts: None,
                 routing,
                 location: first.location.clone(),
                 products: Vec::new(),
             }
         });
-        linears.collect()
+        let mut linears: Vec<Linear> = linears.collect();
+        self.find_adapters(&mut linears, forwards);
+        linears
     }
 
     fn parameter(&self, state: usize) -> Parameter {

@@ -11,7 +11,10 @@ impl Step<'_> {
     pub(super) fn linears(&self) -> Linears {
         let wgrads = self.wgrads();
         let gradients = Gradients::new(self, &wgrads);
-        let forwards = self.forwards(&wgrads, &gradients);
+        let trained = self.forwards(&wgrads, &gradients);
+        let frozen = self.frozen_forwards(&wgrads, &trained, &gradients);
+        let mut forwards = [trained, frozen].concat();
+        forwards.sort();
         let mut roles = Roles::new(self);
         for (id, uses) in (0..).map(LinearId).zip(&forwards) {
             let applications = self.presumed_dgrad(uses, &wgrads, &forwards, &gradients);

@@ -4,7 +4,7 @@ use super::flow::{Flow, Node};
 use super::gradient::Walk;
 use tessera_ir::OpKind;
 
-/// A donated input whose new value comes of the old one.
+/// A donated input whose new value comes of the old one, or a frozen one, whose new value is the old one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct State {
     /// The number among the step's inputs.
@@ -13,6 +13,13 @@ pub(super) struct State {
     pub(super) before: Node,
     /// The value after.
     pub(super) after: Node,
+}
+
+impl State {
+    /// Whether a step leaves it as it is.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.before == self.after
+    }
 }
 
 /// The state of a step, in the order of its inputs.

@@ -19,6 +19,8 @@ pub struct LinearProduct<'a> {
     pub block_count: usize,
     /// Whether its activation is a one-hot, so that it looks up rows of its weight: an embedding.
     pub is_lookup: bool,
+    /// Whether the step does not update its weight.
+    pub is_frozen: bool,
     /// Whether its results decide about experts: a router.
     pub routing: Option<Routing>,
     /// Which of the linear's products.
@@ -49,6 +51,8 @@ pub struct Keep {
     pub last: Depth,
     /// Whether shares are of blocks of layers where names tell blocks.
     pub whole_blocks: bool,
+    /// Those whose weight the step does not update.
+    pub frozen: bool,
     /// Those one of whose three sizes is smaller: there a block is mostly padding.
     pub smallest_dimension: usize,
 }
@@ -143,9 +147,11 @@ impl Keep {
             let (smallest, least) = (l.min(m).min(n), self.smallest_dimension);
             (smallest < least).then_some(KeptReason::Size { smallest, least })
         };
+        let by_frozen = (self.frozen && linear.is_frozen).then_some(KeptReason::Frozen);
         let by_lookup = linear.is_lookup.then_some(KeptReason::Lookup);
         by_name()
             .or(by_lookup)
+            .or(by_frozen)
             .or(linear.routing.map(KeptReason::Router))
             .or_else(|| self.first.reaches(End::First, self.whole_blocks, linear))
             .or_else(|| self.last.reaches(End::Last, self.whole_blocks, linear))
@@ -167,6 +173,8 @@ pub enum KeptReason {
     Name(Pattern),
     /// Its activation is a one-hot.
     Lookup,
+    /// The step does not update its weight.
+    Frozen,
     /// Its results decide about experts.
     Router(Routing),
     /// The linear's name fits this pattern of an override that keeps its linears.
@@ -218,6 +226,7 @@ impl fmt::Display for KeptReason {
             Self::Lookup => f.write_str(
                 "its activation is a one-hot: an embedding, which looks up rows of the weight",
             ),
+            Self::Frozen => f.write_str("the step does not update its weight"),
             Self::Router(routing) => write!(f, "a router: {routing}"),
             Self::Override(pattern) => write!(f, "the override for '{pattern}' keeps it"),
             Self::Linears {

@@ -101,6 +101,7 @@ fn keep(f: &mut Formatter<'_>, keep: &Keep) -> fmt::Result {
         first,
         last,
         whole_blocks,
+        frozen,
         smallest_dimension,
     } = keep;
     writeln!(f, "\n[keep]\nprecision = \"{precision}\"")?;
@@ -116,6 +117,7 @@ fn keep(f: &mut Formatter<'_>, keep: &Keep) -> fmt::Result {
         writeln!(f, "{end}_fraction = {}", share(*fraction))?;
     }
     writeln!(f, "whole_blocks = {whole_blocks}")?;
+    writeln!(f, "frozen = {frozen}")?;
     writeln!(f, "smallest_dimension = {smallest_dimension}")
 }
 

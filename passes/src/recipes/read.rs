@@ -336,6 +336,7 @@ impl Table<'_> {
             first_fraction: table.fraction("first_fraction")?,
             last_fraction: table.fraction("last_fraction")?,
             whole_blocks: table.value("whole_blocks", "true or false", |value| value.as_bool())?,
+            frozen: table.value("frozen", "true or false", |value| value.as_bool())?,
             smallest_dimension: table.number("smallest_dimension", count)?,
         };
         table.finish()?;

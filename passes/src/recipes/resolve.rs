@@ -99,6 +99,7 @@ fn keep(settings: KeepSettings) -> Keep {
             fraction: share(settings.last_fraction),
         },
         whole_blocks: settings.whole_blocks.is_some_and(|own| own.value),
+        frozen: settings.frozen.is_some_and(|own| own.value),
         smallest_dimension: count(settings.smallest_dimension),
     }
 }

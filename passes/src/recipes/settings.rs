@@ -149,6 +149,7 @@ pub(super) struct KeepSettings {
     pub first_fraction: Option<Setting<Fraction>>,
     pub last_fraction: Option<Setting<Fraction>>,
     pub whole_blocks: Option<Setting<bool>>,
+    pub frozen: Option<Setting<bool>>,
     pub smallest_dimension: Option<Setting<usize>>,
 }
 
@@ -290,6 +291,7 @@ impl KeepSettings {
             first_fraction,
             last_fraction,
             whole_blocks,
+            frozen,
             smallest_dimension,
         } = later;
         put(&mut self.precision, precision);
@@ -301,6 +303,7 @@ impl KeepSettings {
         put(&mut self.first_fraction, first_fraction);
         put(&mut self.last_fraction, last_fraction);
         put(&mut self.whole_blocks, whole_blocks);
+        put(&mut self.frozen, frozen);
         put(&mut self.smallest_dimension, smallest_dimension);
     }
 }

@@ -20,9 +20,11 @@ const STEPS: [&str; 6] = [
 ];
 
 /// The small steps, made by `make_fixtures.py` beside them.
-const SMALL_STEPS: [&str; 30] = [
+const SMALL_STEPS: [&str; 32] = [
     "accumulation",
     "adapter",
+    "adapter_of_frozen_state",
+    "adapters_of_frozen_layers",
     "bf16_compute",
     "branches",
     "centred_operands",
@@ -223,18 +225,27 @@ fn calls_are_inlined_first() {
 }
 
 #[test]
-fn a_step_without_state_has_no_linears() {
+fn of_two_inputs_that_meet_the_second_is_the_weight() {
     let module = module(
         "func.func public @main(%arg0: t<2x3xf32>, %arg1: t<3x4xf32>) -> t<2x4xf32> {
            %0 = tsr.dot_general %arg0, %arg1 {lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [0], accumulator = f32} : (t<2x3xf32>, t<3x4xf32>) -> t<2x4xf32>
            return %0 : t<2x4xf32>
          }",
     );
-    let (module, linears) = analysed(&module);
-    assert!(linears.linears.is_empty());
+    assert_eq!(table(&module), "arg1 (frozen): forward 2×3×4");
+}
+
+#[test]
+fn matrices_that_go_along_a_batch_are_data() {
+    let module = module(
+        "func.func public @main(%arg0: t<5x2x3xf32>, %arg1: t<5x3x4xf32>) -> t<5x2x4xf32> {
+           %0 = tsr.dot_general %arg0, %arg1 {lhs_batching_dimensions = [0], rhs_batching_dimensions = [0], lhs_contracting_dimensions = [2], rhs_contracting_dimensions = [1], accumulator = f32} : (t<5x2x3xf32>, t<5x3x4xf32>) -> t<5x2x4xf32>
+           return %0 : t<5x2x4xf32>
+         }",
+    );
     assert_eq!(
-        lines(&explain(&module, &linears)),
-        "—: 2×3×4: no parameter is multiplied: arg0 is an input that the step does not update"
+        table(&module),
+        "—: 5·2×3×4: no parameter is multiplied: arg0 is an input that the step does not update"
     );
 }
 
@@ -374,4 +385,45 @@ fn the_routers_of_whole_models() {
         let routings: Vec<Routing> = found.iter().map(|(_, routing)| *routing).collect();
         assert_eq!(routings, [Routing::Selects], "{step}: {found:?}");
     }
+}
+
+/// Of a step's linears the name, the roles that are not computed again, and the name of what each adapts.
+fn adapters(name: &str) -> Vec<(String, Vec<Role>, Option<String>)> {
+    let (_, linears) = analysed(&small_step(name));
+    let of = |number: usize| {
+        let linear = &linears.linears[number];
+        let adapted = linear.adapts.map(|id| linears.linear(id).name.clone());
+        let own = roles(&linears, LinearId(number));
+        assert_eq!(linear.is_frozen, !own.contains(&Role::Wgrad), "{linear:?}");
+        (linear.name.clone(), own, adapted)
+    };
+    (0..linears.linears.len()).map(of).collect()
+}
+
+#[test]
+fn frozen_weights_have_a_forward_and_where_gradients_go_on_a_dgrad() {
+    use Role::{Dgrad, Forward, Wgrad};
+    let own = |name: &str, roles: &[Role], adapted: Option<&str>| {
+        (name.to_owned(), roles.to_vec(), adapted.map(str::to_owned))
+    };
+    let layers = Some("base['layers']");
+    assert_eq!(
+        adapters("adapters_of_frozen_layers"),
+        [
+            own("base['in']", &[Forward], None),
+            own("base['layers']", &[Forward, Dgrad], None),
+            own("state['a']", &ALL_ROLES, layers),
+            own("state['b']", &ALL_ROLES, layers),
+            own("base['out']", &[Forward, Dgrad], None),
+        ]
+    );
+    let frozen = Some("state['frozen']");
+    assert_eq!(
+        adapters("adapter_of_frozen_state"),
+        [
+            own("state['frozen']", &[Forward], None),
+            own("state['a']", &[Forward, Wgrad], frozen),
+            own("state['b']", &ALL_ROLES, frozen),
+        ]
+    );
 }

@@ -128,11 +128,13 @@ impl Decisions {
                 block: blocks[product.linear.0],
                 block_count: block_count.unwrap_or(0),
                 is_lookup: lookups[product.linear.0],
+                is_frozen: linear.is_frozen,
                 routing: linear.routing,
                 role: product.role,
                 sizes: product.dimensions,
             };
-            let outcome = decisions.decide(module, &asked, (product, number), recipe);
+            let weight = positions[product.linear.0].weight;
+            let outcome = decisions.decide(module, &asked, (product, number, weight), recipe);
             outcomes.insert(&product.place, outcome);
         }
         for row in crate::linears::explain(module, linears) {
@@ -194,7 +196,7 @@ impl Decisions {
         &mut self,
         module: &Module,
         asked: &LinearProduct<'_>,
-        (product, number): (&Product, usize),
+        (product, number, weight): (&Product, usize, usize),
         recipe: &Recipe,
     ) -> Outcome {
         let place = &product.place;
@@ -219,7 +221,14 @@ impl Decisions {
                             true => super::grouped::left_out(own),
                             false => Vec::new(),
                         };
-                        match self.scaled(module, graph, asked, (product, number), own, element) {
+                        match self.scaled(
+                            module,
+                            graph,
+                            asked,
+                            (product, number, weight),
+                            own,
+                            element,
+                        ) {
                             Ok(scaled) => {
                                 let expanded = Expanded::of(&scaled.recipe, left_out);
                                 let decision = Decision::Scaled(Box::new(scaled));
@@ -240,7 +249,7 @@ impl Decisions {
         module: &Module,
         graph: &Graph,
         asked: &LinearProduct<'_>,
-        (product, number): (&Product, usize),
+        (product, number, weight): (&Product, usize, usize),
         recipe: &ProductRecipe,
         element: ElementType,
     ) -> Result<ScaledProduct, StayReason> {
@@ -280,7 +289,7 @@ impl Decisions {
             let shape = layout.shape(graph.value_type(layout.tensor).shape());
             let met = around.as_ref().map(|around| {
                 let subject = match sides[number] {
-                    Side::Weight => Subject::Weight(asked.index),
+                    Side::Weight => Subject::Weight(weight),
                     Side::Activation | Side::Gradient => {
                         let own = product.values[number];
                         Subject::Value(*self.same.get(&own).unwrap_or(&own))

@@ -54,7 +54,7 @@ impl fmt::Display for Note {
                 "[keep] whole_blocks: no linear's name tells its block, so single linears are kept; {unnamed}"
             ),
             Self::Nothing { products: 0 } => f.write_str(
-                "nothing is quantised: the step has no linear, a product of activations by a parameter that it updates",
+                "nothing is quantised: the step has no linear, a product of activations by a weight",
             ),
             Self::Nothing { products } => write!(
                 f,

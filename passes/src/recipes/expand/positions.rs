@@ -2,7 +2,7 @@
 //! microbatches, one after another, has several linears of one parameter, and they stand at one position.
 
 use crate::linears::{Linear, Linears};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Which linear of a model it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,13 +11,16 @@ pub(super) struct Position {
     pub index: usize,
     /// How many there are.
     pub count: usize,
+    /// The number of the weight: equal in all microbatches, and an adapter's own.
+    pub weight: usize,
 }
 
 /// The position of each linear.
 ///
 /// A step of k microbatches uses every parameter k times as often as one microbatch does: k is the greatest number that
 /// divides how often each is used. Within a microbatch each use of a tied parameter has its own position, in the order of
-/// the uses: an autoencoder's matrix is its first linear as encoder and its last as decoder.
+/// the uses: an autoencoder's matrix is its first linear as encoder and its last as decoder. An adapter stands where the
+/// frozen linear stands that it is added to, so that the head is the last also where adapters come after it.
 pub(super) fn positions(linears: &Linears) -> Vec<Position> {
     let mut uses: HashMap<_, usize> = HashMap::new();
     for linear in &linears.linears {
@@ -34,10 +37,22 @@ pub(super) fn positions(linears: &Linears) -> Vec<Position> {
         let next = known.len();
         *known.entry((part, within)).or_insert(next)
     });
-    let indices: Vec<usize> = indices.collect();
-    let count = known.len();
-    let position = |index| Position { index, count };
-    indices.into_iter().map(position).collect()
+    let weights: Vec<usize> = indices.collect();
+    let is_adapter: BTreeSet<usize> = (linears.linears.iter().zip(&weights))
+        .filter(|(linear, _)| linear.adapts.is_some())
+        .map(|(_, &weight)| weight)
+        .collect();
+    let count = known.len() - is_adapter.len();
+    let position = |number: usize| {
+        let base = linears.linears[number].adapts.map_or(number, |base| base.0);
+        let weight = weights[base];
+        Position {
+            index: weight - is_adapter.range(..weight).count(),
+            count,
+            weight: weights[number],
+        }
+    };
+    (0..weights.len()).map(position).collect()
 }
 
 /// What W is made of: the parameters, and the part of a stacked one.
@@ -68,6 +83,8 @@ mod tests {
                 name: format!("arg{input}"),
             }],
             index: None,
+            is_frozen: false,
+            adapts: None,
             routing: None,
             location: Location::Unknown,
             products: Vec::new(),

@@ -157,16 +157,14 @@ fn a_recipe_that_quantises_nothing_is_noted() {
         ]
     );
     let untrained = crate::common::module(
-        "func.func public @main(%arg0: t<2x3xf32>, %arg1: t<3x4xf32>) -> t<2x4xf32> {
-           %0 = tsr.dot_general %arg0, %arg1 {lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [0], accumulator = f32} : (t<2x3xf32>, t<3x4xf32>) -> t<2x4xf32>
-           return %0 : t<2x4xf32>
+        "func.func public @main(%arg0: t<2x3xf32>) -> t<2x2xf32> {
+           %0 = tsr.dot_general %arg0, %arg0 {lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [1], accumulator = f32} : (t<2x3xf32>, t<2x3xf32>) -> t<2x2xf32>
+           return %0 : t<2x2xf32>
          }",
     );
     assert_eq!(
         notes(&untrained, "extends = \"nvfp4\"\n"),
-        [
-            "nothing is quantised: the step has no linear, a product of activations by a parameter that it updates"
-        ]
+        ["nothing is quantised: the step has no linear, a product of activations by a weight"]
     );
     // What quantises nothing anywhere has nothing to say.
     assert!(notes(&untrained, "extends = \"bf16\"\n").is_empty());

@@ -14,6 +14,7 @@ fn linear(name: &str, index: usize) -> LinearProduct<'_> {
         block: None,
         block_count: 0,
         is_lookup: false,
+        is_frozen: false,
         routing: None,
         role: Role::Forward,
         sizes: sizes(512, 256, 256),
@@ -123,6 +124,21 @@ fn an_embedding_written_as_a_product_is_kept() {
         outcome(&preset("nvfp4").unwrap(), &lookup),
         "bf16: its activation is a one-hot: an embedding, which looks up rows of the weight"
     );
+}
+
+#[test]
+fn frozen_weights_are_quantised_but_where_keep_names_them() {
+    let frozen = LinearProduct {
+        is_frozen: true,
+        ..linear("w", 3)
+    };
+    assert_eq!(outcome(&preset("nvfp4").unwrap(), &frozen), "nvfp4");
+    let kept = recipe("extends = \"nvfp4\"\n[keep]\nfrozen = true");
+    assert_eq!(
+        outcome(&kept, &frozen),
+        "bf16: the step does not update its weight"
+    );
+    assert_eq!(outcome(&kept, &linear("w", 3)), "nvfp4");
 }
 
 #[test]
