@@ -11,8 +11,8 @@ use tessera_numerics::QuantizerError;
 pub struct Operand<'a> {
     /// The tensor.
     pub matrix: &'a Matrix,
-    /// The dimension that the product sums over, and that blocks run along. The left operand's is its last one; the right
-    /// operand has two dimensions.
+    /// The dimension that the product sums over, and that blocks run along. The left operand's is its last one, or the first
+    /// of two; the right operand has two dimensions.
     pub axis: usize,
 }
 
@@ -44,7 +44,7 @@ pub struct Errors {
 /// Rows of the left operand that a thread multiplies at a time.
 const ROWS: usize = 64;
 
-/// The cost of each method for the product of an activation and the weight of that name; nothing where the exact product
+/// The cost of each method for a product of the linear of that name; nothing where the exact product
 /// is zero or not finite. `seed` is what the search for singular directions starts from.
 ///
 /// # Errors
@@ -98,12 +98,16 @@ pub fn analyze_product(
 /// The product of numbers that stand for the operands', summed in f32 as steps sum it.
 fn multiply(lhs: &[f32], rhs: &[f32], operands: [Operand<'_>; 2]) -> Vec<f32> {
     let [left, right] = operands;
-    let contracted = left.matrix.columns();
     let rhs = View::new(rhs, right.matrix.rows(), right.matrix.columns());
     let rhs = match right.axis {
         0 => rhs,
         _ => rhs.transposed(),
     };
+    let contracted = left.matrix.columns();
+    if left.axis == 0 && left.matrix.shape().len() == 2 {
+        let lhs = View::new(lhs, left.matrix.rows(), contracted);
+        return product(lhs.transposed(), rhs);
+    }
     let stretches = lhs.par_chunks(ROWS * contracted);
     let parts: Vec<Vec<f32>> = stretches
         .map(|rows| product(View::new(rows, rows.len() / contracted, contracted), rhs))
@@ -114,6 +118,7 @@ fn multiply(lhs: &[f32], rhs: &[f32], operands: [Operand<'_>; 2]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tessera_passes::linears::{Role, Side};
 
     fn matrix(shape: [usize; 2], of: impl Fn(usize, usize) -> f32) -> Matrix {
         let places = 0..shape[0] * shape[1];
@@ -169,14 +174,34 @@ mod tests {
     }
 
     #[test]
+    fn wgrad_sums_over_tokens() {
+        // X = 1 (1, 2, 3)ᵀ and D of ones: XᵀD has rows of 4, 8 and 12, which every plain method holds.
+        let x = matrix([4, 3], |_, column| (column + 1) as f32);
+        let d = matrix([4, 5], |_, _| 1.0);
+        let operands = [&x, &d].map(|matrix| Operand { matrix, axis: 0 });
+        assert_eq!(
+            multiply(x.values(), d.values(), operands),
+            [[4.0; 5], [8.0; 5], [12.0; 5]].concat()
+        );
+        let recipe = tessera_passes::recipes::preset("nvfp4").unwrap();
+        let columns = [Column::Recipe(Box::new(recipe), Side::Weight, Role::Wgrad)];
+        let all = analyze_product("w", operands, &columns, 0).unwrap();
+        // Three columns are fewer than a block has.
+        assert!(all.unwrap()[0].kept.is_some());
+    }
+
+    #[test]
     fn a_recipe_treats_both_operands() {
         let lhs = matrix([64, 32], |row, column| {
             5.0 + ((row * 5 + column * 9) as f32).sin()
         });
         let rhs = matrix([32, 16], |row, column| ((row * 3 + column) as f32).cos());
         let recipe = tessera_passes::recipes::preset("averis").unwrap();
-        let side = tessera_passes::linears::Side::Weight;
-        let columns = [Column::Recipe(Box::new(recipe), side)];
+        let columns = [Column::Recipe(
+            Box::new(recipe),
+            Side::Weight,
+            Role::Forward,
+        )];
         let operands = [(&lhs, 1), (&rhs, 0)].map(|(matrix, axis)| Operand { matrix, axis });
         let all = analyze_product("w", operands, &columns, 0)
             .unwrap()

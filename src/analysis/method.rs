@@ -25,8 +25,8 @@ pub enum Column {
         /// Of a product's right operand.
         weight: Box<Method>,
     },
-    /// What a recipe does with this operand of the linear whose name the tensor has.
-    Recipe(Box<Recipe>, Side),
+    /// What a recipe does with this operand of this product of the linear whose name the tensor has.
+    Recipe(Box<Recipe>, Side, Role),
 }
 
 /// A way of quantising an operand.
@@ -92,7 +92,7 @@ impl Column {
     pub fn name(&self) -> &str {
         match self {
             Self::Method { own, .. } => &own.name,
-            Self::Recipe(recipe, _) => recipe.name(),
+            Self::Recipe(recipe, ..) => recipe.name(),
         }
     }
 
@@ -100,21 +100,17 @@ impl Column {
     pub(super) fn method_for(&self, name: &str, matrix: &Matrix) -> Result<Method, String> {
         match self {
             Self::Method { own, .. } => Ok(own.as_ref().clone()),
-            Self::Recipe(recipe, side) => {
-                let role = match side {
-                    Side::Activation | Side::Weight => Role::Forward,
-                    Side::Gradient => Role::Dgrad,
-                };
+            Self::Recipe(recipe, side, role) => {
                 let smallest = matrix.rows().min(matrix.columns());
-                let product = product_for(recipe, name, smallest, role);
+                let product = product_for(recipe, name, smallest, *role);
                 let product = product.map_err(|reason| reason.to_string())?;
                 Method::of_recipe(recipe, product, *side, matrix)
             }
         }
     }
 
-    /// The methods for the two operands of the forward product of the linear of that name, or why the recipe keeps it in
-    /// high precision.
+    /// The methods for the two operands of a product of the linear of that name, the recipe's in the order of the role's
+    /// formula, or why it keeps the product in high precision.
     pub(super) fn methods_for_product(
         &self,
         name: &str,
@@ -122,13 +118,15 @@ impl Column {
     ) -> Result<[Method; 2], String> {
         match self {
             Self::Method { own, weight } => Ok([own.as_ref().clone(), weight.as_ref().clone()]),
-            Self::Recipe(recipe, _) => {
-                let smallest = left.rows().min(right.rows()).min(right.columns());
-                let product = product_for(recipe, name, smallest, Role::Forward);
+            Self::Recipe(recipe, _, role) => {
+                let sizes = [left.rows(), left.columns(), right.rows(), right.columns()];
+                let smallest = sizes.into_iter().min().unwrap_or(0);
+                let product = product_for(recipe, name, smallest, *role);
                 let product = product.map_err(|reason| reason.to_string())?;
+                let [lhs, rhs] = Side::of(*role);
                 Ok([
-                    Method::of_recipe(recipe, product, Side::Activation, left)?,
-                    Method::of_recipe(recipe, product, Side::Weight, right)?,
+                    Method::of_recipe(recipe, product, lhs, left)?,
+                    Method::of_recipe(recipe, product, rhs, right)?,
                 ])
             }
         }
@@ -576,13 +574,18 @@ mod tests {
     fn a_recipe_treats_each_operand_as_it_says() {
         let recipe = tessera_passes::recipes::preset("averis").unwrap();
         let matrix = Matrix::new(&[16, 32], noise(512)).unwrap();
-        let method = |side| {
-            let column = Column::Recipe(Box::new(recipe.clone()), side);
+        let method = |side, role| {
+            let column = Column::Recipe(Box::new(recipe.clone()), side, role);
             column.method_for("x", &matrix).unwrap()
         };
-        assert!(method(Side::Activation).operand.mean().is_some());
-        assert!(method(Side::Weight).operand.mean().is_none());
-        let gradient = method(Side::Gradient).operand.precision();
+        assert!(
+            method(Side::Activation, Role::Forward)
+                .operand
+                .mean()
+                .is_some()
+        );
+        assert!(method(Side::Weight, Role::Forward).operand.mean().is_none());
+        let gradient = method(Side::Gradient, Role::Wgrad).operand.precision();
         let rounding = gradient.scaling().map(Scaling::rounding);
         assert_eq!(rounding, Some(Rounding::Stochastic));
     }

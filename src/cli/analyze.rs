@@ -11,12 +11,15 @@ use crate::checkpoint::{Checkpoint, Entry, Selection, axis_of, element_of};
 use crate::{Failure, words};
 use serde::Serialize;
 use std::path::Path;
-use tessera_passes::linears::Side;
+use tessera_passes::linears::{Role, Side};
 
 pub(super) fn analyze(arguments: &AnalyzeArguments) -> Result<(), Failure> {
-    let methods = methods(arguments)?;
+    let side = words::find("operand", &arguments.operand, &Side::ALL, Side::name);
+    let side = side.map_err(Failure::error)?;
+    let role = role(arguments, side)?;
+    let methods = methods(arguments, side, role)?;
     if let [lhs, rhs] = arguments.matmul.as_slice() {
-        return matmul::matmul(arguments, [lhs, rhs], &methods);
+        return matmul::matmul(arguments, role, [lhs, rhs], &methods);
     }
     // Clap asks for a file where no product is asked for.
     let input = arguments.input.as_deref().unwrap_or(Path::new("-"));
@@ -29,7 +32,7 @@ pub(super) fn analyze(arguments: &AnalyzeArguments) -> Result<(), Failure> {
     for entry in &entries {
         bar.set_message(entry.name.to_owned());
         let is_named = selection.names(entry.name);
-        match report(entry, arguments, &methods) {
+        match report(entry, (arguments, role), &methods) {
             Ok(report) => reports.push(report),
             Err(Obstacle::Skipped(reason)) if !is_named => skipped.push((entry.name, reason)),
             Err(Obstacle::Skipped(reason)) => {
@@ -64,16 +67,33 @@ fn write_json<T: Serialize>(arguments: &AnalyzeArguments, figures: &T) -> Result
     output::write_file(path, format!("{json}\n").as_bytes())
 }
 
+/// The product that the tensors are operands of.
+fn role(arguments: &AnalyzeArguments, side: Side) -> Result<Role, Failure> {
+    let Some(role) = &arguments.role else {
+        return Ok(match side {
+            Side::Activation | Side::Weight => Role::Forward,
+            Side::Gradient => Role::Dgrad,
+        });
+    };
+    let role = words::find("role", role, &Role::ALL, Role::name).map_err(Failure::error)?;
+    let [first, second] = Side::of(role);
+    // Of a product of two tensors these are both.
+    if arguments.matmul.is_empty() && side != first && side != second {
+        return Err(Failure::error(format!(
+            "{role} multiplies {first} and {second}, not {side}: --operand says which the tensors are"
+        )));
+    }
+    Ok(role)
+}
+
 /// The methods that the flags ask for.
-fn methods(arguments: &AnalyzeArguments) -> Result<Vec<Column>, Failure> {
+fn methods(arguments: &AnalyzeArguments, side: Side, role: Role) -> Result<Vec<Column>, Failure> {
     if arguments.recipe.is_empty() {
         return Column::usual().map_err(Failure::error);
     }
-    let side = words::find("operand", &arguments.operand, &Side::ALL, Side::name);
-    let side = side.map_err(Failure::error)?;
     let recipes = arguments.recipe.iter();
     recipes
-        .map(|name| Ok(Column::Recipe(Box::new(recipe::find(name)?), side)))
+        .map(|name| Ok(Column::Recipe(Box::new(recipe::find(name)?), side, role)))
         .collect()
 }
 
@@ -87,13 +107,22 @@ enum Obstacle {
 
 fn report(
     entry: &Entry<'_>,
-    arguments: &AnalyzeArguments,
+    (arguments, role): (&AnalyzeArguments, Role),
     methods: &[Column],
 ) -> Result<Report, Obstacle> {
     let matrix = matrix(entry).map_err(Obstacle::Skipped)?;
-    let axis = axis_of(entry, arguments.axis).map_err(Obstacle::Refused)?;
+    let axis =
+        axis_of(entry, arguments.axis.unwrap_or(usual_axis(role))).map_err(Obstacle::Refused)?;
     figures(entry.name, &matrix, axis, methods, arguments.seed)
         .map_err(|error| Obstacle::Refused(error.to_string()))
+}
+
+/// The dimension that a product sums over, counted from the end: features last, tokens before them.
+fn usual_axis(role: Role) -> isize {
+    match role {
+        Role::Forward | Role::Dgrad => -1,
+        Role::Wgrad => -2,
+    }
 }
 
 /// The tensor as a matrix, or why it is none that has figures.

@@ -329,8 +329,9 @@ pub struct AnalyzeArguments {
     /// The tensors, weights or recorded activations and gradients: a safetensors file.
     #[arg(required_unless_present = "matmul")]
     pub input: Option<PathBuf>,
-    /// Tells instead what the methods cost the product of two tensors, each FILE#TENSOR: an activation, summed over its
-    /// last dimension, and a weight of two dimensions, summed over --axis.
+    /// Tells instead what the methods cost the product of two tensors, each FILE#TENSOR: an activation (for dgrad, a
+    /// gradient), summed over its last dimension, and a weight of two dimensions, summed over --axis; or, for wgrad, an
+    /// activation and a gradient of two dimensions, both summed over the first.
     #[arg(long, num_args = 2, value_names = ["LHS", "RHS"], conflicts_with_all = ["input", "tensors", "operand", "svg"])]
     pub matmul: Vec<String>,
     /// The tensors to analyse, by name; '*' stands for any characters; may be repeated [default: all that can be].
@@ -339,12 +340,17 @@ pub struct AnalyzeArguments {
     /// A recipe, a preset or a TOML file, to tell the error of; may be repeated [default: formats, rules and splits].
     #[arg(long, value_name = "NAME")]
     pub recipe: Vec<String>,
-    /// Which of a recipe's operands the tensors are: weight or activation, of the forward product, or gradient, of dgrad.
+    /// Which of a recipe's operands the tensors are: weight, activation or gradient.
     #[arg(long, default_value = "weight", requires = "recipe")]
     pub operand: String,
-    /// The dimension along which blocks run, the one that a product sums over; negative ones count from the end.
-    #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
-    pub axis: isize,
+    /// Which of a linear's products the tensors are operands of: forward, dgrad or wgrad [default: dgrad for a gradient,
+    /// forward for the others].
+    #[arg(long, requires = "recipe")]
+    pub role: Option<String>,
+    /// The dimension along which blocks run, the one that a product sums over; negative ones count from the end
+    /// [default: the last, and for wgrad, which sums over tokens, the last but one].
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub axis: Option<isize>,
     /// What the search for singular directions starts from.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,

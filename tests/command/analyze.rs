@@ -71,6 +71,42 @@ fn recipes_are_told_by_the_operand_they_treat() {
     assert_snapshot!(errors);
 }
 
+/// The errors of recipes' methods for the activation.
+fn errors(role: &str) -> Vec<String> {
+    let flags = ["--recipe", "averis", "--recipe", "averis-hadamard"];
+    let flags = [&flags[..], &["--operand", "activation", "--role", role]].concat();
+    let outcome = File::new().run(&flags);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let (_, errors) = outcome.stdout.split_once("\n\n").unwrap();
+    let line = errors.lines().find(|line| line.contains("activation"));
+    let cells = line.unwrap().split_whitespace().skip(1);
+    cells
+        .filter(|cell| *cell != "%")
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn a_transform_of_wgrad_is_seen_in_wgrad() {
+    let forward = errors("forward");
+    assert_eq!(forward[0], forward[1]);
+    let wgrad = errors("wgrad");
+    assert_ne!(wgrad[0], wgrad[1]);
+    assert_ne!(wgrad[0], forward[0], "blocks run over the tokens");
+}
+
+#[test]
+fn the_product_of_wgrad_is_of_an_activation_and_a_gradient() {
+    let file = File::new();
+    let own = |name: &str| format!("{}#{name}", file.path("file.safetensors").display());
+    let [lhs, rhs] = ["activation", "weight"].map(own);
+    let wgrad = ["--recipe", "averis", "--role", "wgrad"];
+    let outcome = tessera(["analyze", "--matmul", &lhs, &rhs].into_iter().chain(wgrad));
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    // Both operands' errors and the product's.
+    assert_eq!(outcome.stdout.matches('%').count(), 3, "{}", outcome.stdout);
+}
+
 #[test]
 fn figure_and_json_hold_every_tensor() {
     let file = File::new();
@@ -113,6 +149,15 @@ fn what_cannot_be_is_refused() {
         &["--axis", "-3"],
         &["--recipe", "nvfp"],
         &["--recipe", "nvfp4", "--operand", "weights"],
+        &[
+            "--recipe",
+            "nvfp4",
+            "--operand",
+            "weight",
+            "--role",
+            "wgrad",
+        ],
+        &["--recipe", "nvfp4", "--role", "wgrads"],
     ]
     .iter()
     .map(|flags| {

@@ -9,27 +9,46 @@ use crate::cli::columns::columns;
 use crate::cli::print;
 use crate::cli::quantize::{percent, shape};
 use std::path::Path;
+use tessera_passes::linears::{Role, Side};
 
 pub(super) fn matmul(
     arguments: &AnalyzeArguments,
+    role: Role,
     [lhs, rhs]: [&str; 2],
     methods: &[Column],
 ) -> Result<(), Failure> {
-    // The left operand is summed over its last dimension, however many it has.
-    let (_, lhs, lhs_axis) = operand(lhs, -1)?;
-    let (name, rhs, rhs_axis) = operand(rhs, arguments.axis)?;
+    let [left, right] = Side::of(role);
+    // Tokens are summed over in wgrad; else the left operand's last dimension is, however many it has.
+    let axes = match role {
+        Role::Forward | Role::Dgrad => [-1, arguments.axis.unwrap_or(-1)],
+        Role::Wgrad => [0, 0],
+    };
+    let (lhs_name, lhs, lhs_axis) = operand(lhs, axes[0])?;
+    let (name, rhs, rhs_axis) = operand(rhs, axes[1])?;
+    let has_more = |side: Side, name: &str, matrix: &Matrix| {
+        Failure::error(format!(
+            "the {side} '{name}' of shape {} has more than two dimensions",
+            shape(matrix.shape())
+        ))
+    };
     if rhs.shape().len() != 2 {
-        return Err(Failure::error(format!(
-            "the weight '{name}' of shape {} has more than two dimensions",
-            shape(rhs.shape())
-        )));
+        return Err(has_more(right, &name, &rhs));
     }
-    let (found, expected) = (rhs.shape()[rhs_axis], lhs.columns());
+    if role == Role::Wgrad && lhs.shape().len() != 2 {
+        return Err(has_more(left, &lhs_name, &lhs));
+    }
+    let (found, expected) = (rhs.shape()[rhs_axis], lhs.shape()[lhs_axis]);
     if found != expected {
-        return Err(Failure::error(format!(
-            "the activation's last dimension is {expected}, the weight's axis {rhs_axis} is {found}: a product sums over \
-             equal ones; --axis chooses the weight's"
-        )));
+        let message = match role {
+            Role::Forward | Role::Dgrad => format!(
+                "the {left}'s last dimension is {expected}, the {right}'s axis {rhs_axis} is {found}: a product sums \
+                 over equal ones; --axis chooses the {right}'s"
+            ),
+            Role::Wgrad => format!(
+                "the {left} has {expected} rows, the {right} {found}: wgrad sums over equal ones"
+            ),
+        };
+        return Err(Failure::error(message));
     }
     let operands = [(&lhs, lhs_axis), (&rhs, rhs_axis)];
     let operands = operands.map(|(matrix, axis)| Operand { matrix, axis });
