@@ -2,11 +2,12 @@
 
 use super::arguments::RecipeCommand;
 use super::print;
+use super::quantize::percent;
 use crate::{Failure, Source};
 use std::fmt::Write;
 use std::path::Path;
 use tessera_passes::Pipeline;
-use tessera_passes::linears::Subject;
+use tessera_passes::linears::{self, Dimensions, Subject};
 use tessera_passes::manager::Silent;
 use tessera_passes::recipes::expand::{Expansion, Form, Outcome, Row, State, expand};
 use tessera_passes::recipes::{self, Recipe};
@@ -97,7 +98,44 @@ fn explanation(recipe: &Recipe, expansion: &Expansion) -> String {
             let _ = writeln!(text, "{name}: {tensor_type}, begins as {initialiser}");
         }
     }
+    let _ = writeln!(text, "\n{}", total(expansion));
     text
+}
+
+/// How many of the linears' products are quantised, and which share of the multiply-adds of all products that is.
+fn total(expansion: &Expansion) -> String {
+    let is_scaled = |row: &&Row| matches!(row.outcome, Outcome::Scaled(_));
+    let scaled = expansion.rows.iter().filter(is_scaled);
+    let others = expansion.others.iter().map(multiply_adds);
+    let all = expansion.rows.iter().map(|row| multiply_adds(&row.row));
+    let all: f64 = all.chain(others).sum();
+    let (count, products) = (scaled.clone().count(), expansion.rows.len());
+    let own: f64 = scaled.map(|row| multiply_adds(&row.row)).sum();
+    let share = if all > 0.0 { own / all } else { 0.0 };
+    format!(
+        "{count} of {products} products of linears are quantised: {} of the multiply-adds of all products",
+        percent(share)
+    )
+}
+
+/// The multiply-adds of a product in one run of the step; of one in a loop that runs an unknown number of times, of one
+/// round.
+fn multiply_adds(row: &linears::Row) -> f64 {
+    let Dimensions {
+        batch,
+        l,
+        m,
+        n,
+        is_grouped,
+    } = row.dimensions;
+    // Groups share out the rows.
+    let batch = if is_grouped { 1 } else { batch };
+    let rounds = row.count.unwrap_or(1) as f64;
+    [batch, l, m, n]
+        .map(|size| size as f64)
+        .iter()
+        .product::<f64>()
+        * rounds
 }
 
 /// What there is to say of products that have no kernel of 4 bits.
