@@ -238,7 +238,11 @@ pub(super) fn saturated(
         );
         report.remark(&graph.location, message);
     }
-    report_savings((graph, &rebuilt), (&rules, &made), model, report);
+    let is_cheaper = report_savings((graph, &rebuilt), (&rules, &made), model, report);
+    // Graphs of loops and branches have no names, and are spoken of where something was found.
+    if !is_cheaper && !graph.name.is_empty() {
+        report_vain(graph, settings, model, report);
+    }
     Ok(rebuilt)
 }
 
@@ -287,18 +291,35 @@ fn report_limits(saturation: &Saturation, graph: &Graph, report: &mut Report) {
     report.remark(&graph.location, message);
 }
 
-/// Says what the rules saved, where they made something of the result.
+/// Says that no cheaper program was found, and how far was looked.
+fn report_vain(graph: &Graph, settings: &Settings, model: &dyn CostModel, report: &mut Report) {
+    let Settings {
+        max_iterations,
+        max_nodes,
+        numerics,
+        ..
+    } = settings;
+    let message = format!(
+        "nothing cheaper was found by rules of class '{numerics}', in at most {max_iterations} iterations and {max_nodes} \
+         nodes: {} ops, estimated time {} us",
+        graph.operations().len(),
+        model.time(&model.graph(graph)) / 1_000_000
+    );
+    report.remark(&graph.location, message);
+}
+
+/// Says what the rules saved, where they made something of the result, and whether they did.
 fn report_savings(
     (before, after): (&Graph, &Graph),
     (rules, made): (&[Rule], &[usize]),
     model: &dyn CostModel,
     report: &mut Report,
-) {
+) -> bool {
     let (old, new) = (model.graph(before), model.graph(after));
     report.count("ops before", before.operations().len());
     report.count("ops after", after.operations().len());
     if model.time(&new) >= model.time(&old) {
-        return;
+        return false;
     }
     let used: Vec<String> = (rules.iter().zip(made))
         .filter(|&(_, &count)| count > 0)
@@ -339,6 +360,7 @@ fn report_savings(
         changes.join(", ")
     );
     report.remark(&before.location, message);
+    true
 }
 
 fn ops(graph: &Graph, counts: fn(&OpKind) -> bool) -> usize {

@@ -7,7 +7,7 @@
 //! wgrad    dW = Q(X − 1 μ)ᵀ Q(D − 1 ν) + X̂ᵀ (1 ν) + (1 μ)ᵀ D̂ + (1 μ)ᵀ (1 ν)
 //! ```
 
-use super::count_named;
+use super::{count_named, launches};
 use crate::common::{interpret, run};
 use std::fmt::Write;
 use tessera_ir::{
@@ -17,8 +17,6 @@ use tessera_ir::{
 use tessera_numerics::{
     BlockShape, Format, Quantization, Rounding, ScaleLayout, ScaleRule, ScaledType,
 };
-use tessera_passes::Pipeline;
-use tessera_passes::manager::{Observer, PassRun};
 use tessera_passes::rewrites::{CostModel, CpuCosts};
 
 const F32: ElementType = ElementType::F32;
@@ -314,25 +312,6 @@ fn all_rules_keep_results_within_the_rounding_of_the_corrections() {
             assert!((a - b).abs() <= bound, "{a}, expected {b}");
         }
     }
-}
-
-/// How many kernels the rest of the default pipeline makes a module start.
-fn launches(module: &Module) -> usize {
-    #[derive(Default)]
-    struct Launches(usize);
-
-    impl Observer for Launches {
-        fn after_pass(&mut self, run: &PassRun<'_>) {
-            let launches = run.report.statistics().iter();
-            let launches = launches.filter(|(name, _)| *name == "launches");
-            self.0 += launches.map(|(_, count)| count).sum::<usize>();
-        }
-    }
-
-    let mut launches = Launches::default();
-    let rest = "decompose,fold-unit-dimensions,canonicalise,fuse".parse::<Pipeline>();
-    rest.unwrap().run(module, &mut launches).unwrap();
-    launches.0
 }
 
 /// Ops, the kernels they become, and what the CPU's cost model says of them, before and after saturation and with exact rules only.

@@ -1,6 +1,6 @@
 //! Saturation of a whole step that the pass `recipe` has expanded with every formula written out.
 
-use super::{count, count_named};
+use super::{count, count_named, launches};
 use crate::common::{assert_same, import_step, interpret, run, step_inputs};
 use std::fmt::Write;
 use tessera_ir::{Module, OpKind, Tensor};
@@ -66,11 +66,12 @@ fn what_it_saves_of_a_step() {
             let module = run(pipeline, &expanded(recipe, form));
             let cost = CpuCosts.graph(module.entry().unwrap());
             let ops = count(&module, |_| true);
+            let launches = launches(&module);
             let [means, quantisations, products] =
                 ["column_mean", "quantize", "dot_general"].map(|name| count_named(&module, name));
             writeln!(
                 table,
-                "  {name}: {ops} ops, {means} means, {quantisations} quantisations, {products} dense products; estimated: {cost}, {} us",
+                "  {name}: {ops} ops, {launches} kernels started, {means} means, {quantisations} quantisations, {products} dense products; estimated: {cost}, {} us",
                 CpuCosts.time(&cost) / 1_000_000
             )
             .unwrap();

@@ -67,7 +67,12 @@ fn what_is_cheapest_already_stays_as_it_is() {
         return %2 : t<4x8xf32>
       }";
     assert_eq!(body(&saturated("", source)), body(&program(source)));
-    assert_eq!(remarks("saturate", source), [""; 0]);
+    assert_eq!(
+        remarks("saturate", source),
+        [
+            "nothing cheaper was found by rules of class 'reassociating', in at most 12 iterations and 60000 nodes: 3 ops, estimated time 0 us"
+        ]
+    );
 }
 
 #[test]
@@ -106,7 +111,8 @@ fn a_limit_that_is_reached_is_reported() {
     assert_eq!(
         found,
         [
-            "stopped after 0 iterations, before the rules had found everything; what they had found was used"
+            "stopped after 0 iterations, before the rules had found everything; what they had found was used",
+            "nothing cheaper was found by rules of class 'reassociating', in at most 0 iterations and 60000 nodes: 2 ops, estimated time 11 us"
         ]
     );
 }
@@ -116,7 +122,10 @@ fn a_graph_of_more_ops_than_allowed_is_taken_in_parts_and_says_so() {
     let found = remarks("saturate{max-ops=1}", &bias_row());
     assert_eq!(
         found,
-        ["2 ops were saturated in 2 parts of at most 1; nothing is shared across them"]
+        [
+            "2 ops were saturated in 2 parts of at most 1; nothing is shared across them",
+            "nothing cheaper was found by rules of class 'reassociating', in at most 12 iterations and 60000 nodes: 2 ops, estimated time 11 us"
+        ]
     );
 }
 
