@@ -34,6 +34,7 @@ mod loops;
 mod matrix;
 mod notes;
 mod outcome;
+mod parts;
 mod positions;
 mod product;
 mod rewrite;
@@ -86,9 +87,12 @@ pub struct Expansion {
 /// Writes a step by a recipe.
 ///
 /// # Errors
-/// The module has no entry or still has calls.
+/// The module has no entry or still has calls, or the recipe names a part of a linear that is one product for all parts.
 pub fn expand(module: &Module, recipe: &Recipe, form: Form) -> Result<Expansion, PassFailure> {
     let found = linears::find(module).map_err(|error| PassFailure::refused(error.to_string()))?;
+    if let Some(part) = parts::named(module, &found, recipe) {
+        return Err(PassFailure::refused(part.to_string()));
+    }
     let decisions = Decisions::new(module, &found, recipe);
     let others = linears::explain(module, &found).into_iter();
     let others = others.filter(|row| matches!(row.subject, Subject::Other { .. }));

@@ -1,8 +1,8 @@
 //! What a recipe asks of a step in vain.
 
-use super::loops::Surroundings;
 use super::outcome::{Outcome, Row};
-use crate::linears::{LinearId, Linears, Role, Side};
+use super::parts::layers;
+use crate::linears::{LinearId, Linears, Role};
 use crate::recipes::{Block, Fraction, Pattern, Recipe, names, preset};
 use std::fmt;
 use tessera_ir::Module;
@@ -126,12 +126,7 @@ fn looped(module: &Module, linears: &Linears) -> Option<Note> {
     let rounds = ids.filter_map(|id| {
         let mut products = linears.products_of(id);
         let forward = products.find(|product| product.role == Role::Forward)?;
-        let number = usize::from(forward.rhs == Side::Weight);
-        let weight = forward.place.find(module)?.op.operands[number];
-        let around = Surroundings::of(module, &forward.place)?;
-        let loops = around.loops.iter().enumerate();
-        let varying = loops.filter(|&(number, _)| around.varies(weight, number));
-        varying.map(|(_, own)| own.rounds).max()
+        layers(module, forward)
     });
     let rounds: Vec<usize> = rounds.filter(|&rounds| rounds > 1).collect();
     let longest = rounds.iter().copied().max()?;

@@ -145,6 +145,45 @@ fn patterns_that_fit_no_linear_are_noted() {
     assert!(notes(&step(), "extends = \"nvfp4\"\n").is_empty());
 }
 
+/// Why a recipe is refused for a step of the fixtures.
+fn refused(step: &str, text: &str) -> String {
+    let module = run("inline,canonicalise", &crate::common::import_step(step));
+    match expand(&module, &recipe(text), Form::Factored) {
+        Ok(_) => panic!("expected a refusal"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn a_part_of_what_is_multiplied_as_one_cannot_be_named() {
+    let override_of = |name: &str| {
+        format!("extends = \"nvfp4\"\n[[override]]\nnames = [\"{name}\"]\nkeep = \"bf16\"\n")
+    };
+    let module = run(
+        "inline,canonicalise",
+        &crate::common::import_step("moe_ragged_tiny"),
+    );
+    let linears = tessera_passes::linears::find(&module).unwrap();
+    let grouped = linears
+        .products
+        .iter()
+        .find(|own| own.dimensions.is_grouped);
+    let name = &linears.linear(grouped.unwrap().linear).name;
+    assert_eq!(
+        refused("moe_ragged_tiny", &override_of(&format!("{name}[1][3]"))),
+        format!(
+            "[[override]] names: '{name}[1][3]' names expert 3 of 4 in layer 1 of 2 of {name}, which the step multiplies as \
+             one: all of it is treated alike; layers and experts that are written out, each with a product of its own, \
+             can be named one by one"
+        )
+    );
+    let error = refused("moe_ragged_tiny", &override_of(&format!("{name}[1]")));
+    assert!(error.contains("names layer 1 of 2 of"), "{error}");
+    // There is no layer 2 of 2, and no expert 4 of 4: nothing fits, which is a note.
+    let none = override_of(&format!("{name}[2][4]"));
+    assert_eq!(notes(&module, &none).len(), 1);
+}
+
 #[test]
 fn a_recipe_that_quantises_nothing_is_noted() {
     assert_eq!(
