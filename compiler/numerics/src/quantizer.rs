@@ -31,8 +31,10 @@ use crate::simd::SimdLevel;
 use crate::{BlockShape, Quantization, RandomStream, Rounding, ScaleLayout, ScaleRule};
 use kernel::{Direction, Encoding, Scratch, quantize_tile};
 use scales::ScaleMaker;
-use sink::Sink;
-use source::{Ahead, Place, Source, TILE_COLUMNS, TILE_ROWS, patch_rows, run};
+use sink::{Sink, fence};
+use source::{
+    Ahead, PATCH_COLUMNS, Place, Source, TILE_COLUMNS, TILE_ROWS, is_near, patch_rows, run,
+};
 use std::ops::Range;
 use vector::LANES;
 
@@ -189,6 +191,7 @@ impl Quantizer {
     ) -> Result<QuantizerJob<'a>, QuantizerError> {
         self.check(input, outputs)?;
         let (mut fast, mut plain) = (Vec::new(), Vec::new());
+        let is_large = !is_near(input.values);
         let each = self.quantizations.iter().zip(&self.directions);
         for (((quantization, direction), &draw), bytes) in each.zip(input.draws).zip(outputs) {
             match *direction {
@@ -197,7 +200,7 @@ impl Quantizer {
                     clear_gaps(quantization, scale.decode, bytes);
                     // SAFETY: the job borrows the bytes for as long as it lives and hands the sink to its parts alone,
                     // which are disjoint.
-                    let sink = unsafe { Sink::new(quantization.scaled_type(), bytes) };
+                    let sink = unsafe { Sink::new(quantization.scaled_type(), bytes, is_large) };
                     fast.push((encoding(quantization, direction, scale, draw), sink));
                 }
                 None => plain.push(PlainOutput {
@@ -472,7 +475,7 @@ impl View {
         let mean: Option<Vec<f32>> = input
             .mean
             .map(|mean| mean.iter().copied().cycle().take(self.columns).collect());
-        let mut scratch = Scratch::new(outputs);
+        let mut scratch = Scratch::new(outputs, self.columns);
         let per_matrix = self.rows.div_ceil(self.tile_rows);
         for stripe in stripes {
             let (matrix, row) = (stripe / per_matrix, stripe % per_matrix * self.tile_rows);
@@ -483,26 +486,38 @@ impl View {
                 rows_before: matrix * self.rows,
                 columns_before: matrix * self.columns,
             };
-            for column in (0..self.columns).step_by(TILE_COLUMNS) {
+            let mut column = 0;
+            while column < self.columns {
+                let columns = tile_columns(self.columns - column);
                 let place = Place {
                     row,
                     column,
                     rows: self.tile_rows.min(self.rows - row),
-                    columns: TILE_COLUMNS.min(self.columns - column),
+                    columns,
                 };
+                column += columns;
                 let ahead = self.ahead(source.matrix, row, column);
                 quantize_tile(level, source, place, ahead, outputs, &mut scratch);
             }
         }
+        fence();
     }
 
-    /// What is fetched during a tile: the next one of the stripe, or the next stripe's first.
-    fn ahead(self, matrix: &[f32], row: usize, column: usize) -> Ahead<'_> {
-        let next = column + TILE_COLUMNS;
+    /// What is fetched during a tile: the stripe's next from a column on, or the next stripe's first.
+    fn ahead(self, matrix: &[f32], row: usize, next: usize) -> Ahead<'_> {
         if next < self.columns {
             Ahead::new(matrix, self.columns, row, next)
         } else {
             Ahead::new(matrix, self.columns, row + self.tile_rows, 0)
         }
+    }
+}
+
+/// The columns of a tile where so many are left: whole patches, or what is less than one.
+fn tile_columns(left: usize) -> usize {
+    if left < PATCH_COLUMNS {
+        left
+    } else {
+        left.min(TILE_COLUMNS) / PATCH_COLUMNS * PATCH_COLUMNS
     }
 }

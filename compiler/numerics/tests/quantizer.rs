@@ -15,7 +15,7 @@ enum Kind {
     Plain,
     /// Every other stretch of 16 is zero, some with negative zeros.
     Zeros,
-    /// Multiples of 1/8 up to 8, so that many lie on ties once scaled by powers of two.
+    /// Multiples of 1/8 up to 8, so that many lie on ties once scaled by powers of two, and their neighbours.
     Ties,
     /// Any bits but NaN and ∞, subnormal numbers among them.
     Bits,
@@ -43,7 +43,10 @@ fn numbers(count: usize, kind: Kind) -> Vec<f32> {
             Kind::Plain => uniform,
             Kind::Zeros if (index / 16).is_multiple_of(2) => [0.0, -0.0][b as usize % 2],
             Kind::Zeros => uniform,
-            Kind::Ties => (uniform * 64.0).round() / 8.0,
+            Kind::Ties => {
+                let tie = (uniform * 64.0).round() / 8.0;
+                [tie, tie.next_up(), tie.next_down()][b as usize % 3]
+            }
             Kind::Bits => Some(f32::from_bits(a))
                 .filter(|value| value.is_finite())
                 .unwrap_or(1.0),
@@ -115,19 +118,26 @@ fn draws(quantizations: &[Quantization], amax: f32) -> Vec<QuantizerDraw> {
         .collect()
 }
 
-/// The scaled tensors' bytes by the quantiser, on memory that holds something else before.
+/// The scaled tensors' bytes by the quantiser, on memory that holds something else before and begins with a cache line, as
+/// an executor's does.
 fn fast(quantizer: &Quantizer, input: QuantizerInput<'_>, parts: usize) -> Vec<Vec<u8>> {
     let mut outputs: Vec<Vec<u8>> = quantizer
         .quantizations()
         .iter()
-        .map(|one| vec![0xa5; one.scaled_type().byte_size()])
+        .map(|one| vec![0xa5; one.scaled_type().byte_size() + 63])
         .collect();
-    let mut slices: Vec<&mut [u8]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+    let each = outputs.iter_mut().zip(quantizer.quantizations());
+    let mut slices: Vec<&mut [u8]> = each
+        .map(|(bytes, one)| {
+            let start = bytes.as_ptr().align_offset(64);
+            &mut bytes[start..][..one.scaled_type().byte_size()]
+        })
+        .collect();
     let mut job = quantizer.job(input, &mut slices).unwrap();
     for part in job.parts(parts) {
         part.run().unwrap();
     }
-    outputs
+    slices.into_iter().map(|bytes| bytes.to_vec()).collect()
 }
 
 /// Compares every output with the definition's.
@@ -243,12 +253,20 @@ fn less_the_mean_of_whole_tiles() {
     compare(both.collect(), &values, Some(&mean), 1);
 }
 
-/// A matrix of 8.5 MB, of which patches are copied.
+/// Matrices of more than 8 MiB, of which patches are copied: ragged ones, ones of more columns than a tile has, and ones
+/// whose codes are whole lines, which are written past the caches.
 #[test]
-fn a_matrix_that_is_larger_than_the_caches() {
-    let shape = [8200, 260];
-    let values = numbers(8200 * 260, Kind::Plain);
-    let mean: Vec<f32> = (0..260).map(|column| column as f32 * 0.25 - 3.0).collect();
+fn matrices_that_are_larger_than_the_caches() {
+    for shape in [[8200, 260], [8320, 384], [512, 4480]] {
+        larger_than_the_caches(shape);
+    }
+}
+
+fn larger_than_the_caches(shape: [usize; 2]) {
+    let values = numbers(shape[0] * shape[1], Kind::Plain);
+    let mean: Vec<f32> = (0..shape[1])
+        .map(|column| column as f32 * 0.25 - 3.0)
+        .collect();
     let nvfp4 = |axis| {
         let scaled_type = ScaledType::new(
             shape,

@@ -1,11 +1,40 @@
 //! Sixteen lanes in one register of AVX-512.
 
+use super::elements::Element;
 use super::vector::{Floats, LANES, MAGNITUDE, Vector, Words};
+use crate::ElementFormat;
 use crate::simd::SimdLevel;
 use std::arch::x86_64::*;
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(__m512i);
+
+/// 1.5 · 2^22: added to a number it rounds it to halves, which the sum's low bits count in two's complement.
+const HALVES: f32 = (3 << 21) as f32;
+
+/// By the number of halves of an E2M1 number, modulo 32, of which 18 and up are negative: what is added to it so that it is
+/// rounded to its binade's steps, and the sum's lowest three bits are the code of its magnitude. 2^22 makes steps of 1/2 from
+/// the code 0 on, 2^23 + 2 steps of 1 from the code 2 on, 2^24 + 8 steps of 2 from the code 4 on: even, so that ties stay ties.
+/// Where binades meet, either of both will do.
+const CENTRES: [[f32; LANES]; 2] = {
+    let mut centres = [[0.0; LANES]; 2];
+    let mut halves = 0;
+    while halves < LANES {
+        let centre = match halves {
+            // Of either sign: also what is a little less stays in its binade.
+            0 => HALVES,
+            1..4 => (1 << 22) as f32,
+            4..8 => ((1 << 23) + 2) as f32,
+            _ => ((1 << 24) + 8) as f32,
+        };
+        centres[0][halves] = centre;
+        if halves > 0 {
+            centres[1][LANES - halves] = -centre;
+        }
+        halves += 1;
+    }
+    centres
+};
 
 /// Calls intrinsics in a method of [`Avx512`].
 macro_rules! avx512 {
@@ -80,6 +109,55 @@ unsafe impl Vector for Avx512 {
             _mm512_storeu_si512(place.add(3), _mm512_unpackhi_epi64(high0, high1));
         }
         words
+    }
+
+    #[inline(always)]
+    fn transpose(vectors: &[Self; LANES]) -> [Self; LANES] {
+        let mut transposed = *vectors;
+        avx512! {
+            // By four vectors: the words of four lanes, 4 apart, in 128 bits each.
+            let mut fours = [[_mm512_setzero_si512(); 4]; 4];
+            for (number, four) in fours.iter_mut().enumerate() {
+                let first = 4 * number;
+                let (a, b) = (vectors[first].0, vectors[first + 1].0);
+                let (c, d) = (vectors[first + 2].0, vectors[first + 3].0);
+                let (low0, high0) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+                let (low1, high1) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+                *four = [
+                    _mm512_unpacklo_epi64(low0, low1),
+                    _mm512_unpackhi_epi64(low0, low1),
+                    _mm512_unpacklo_epi64(high0, high1),
+                    _mm512_unpackhi_epi64(high0, high1),
+                ];
+            }
+            // Then each lane's 128 bits of all.
+            const FIRST: i32 = 0b01_00_01_00;
+            const LAST: i32 = 0b11_10_11_10;
+            const EVEN: i32 = 0b10_00_10_00;
+            const ODD: i32 = 0b11_01_11_01;
+            for lane in 0..4 {
+                let (a, b, c, d) = (fours[0][lane], fours[1][lane], fours[2][lane], fours[3][lane]);
+                let (low0, low1) = (
+                    _mm512_shuffle_i32x4::<FIRST>(a, b),
+                    _mm512_shuffle_i32x4::<FIRST>(c, d),
+                );
+                let (high0, high1) = (
+                    _mm512_shuffle_i32x4::<LAST>(a, b),
+                    _mm512_shuffle_i32x4::<LAST>(c, d),
+                );
+                transposed[lane].0 = _mm512_shuffle_i32x4::<EVEN>(low0, low1);
+                transposed[lane + 4].0 = _mm512_shuffle_i32x4::<ODD>(low0, low1);
+                transposed[lane + 8].0 = _mm512_shuffle_i32x4::<EVEN>(high0, high1);
+                transposed[lane + 12].0 = _mm512_shuffle_i32x4::<ODD>(high0, high1);
+            }
+        }
+        transposed
+    }
+
+    #[inline(always)]
+    unsafe fn stream(self, place: *mut u8) {
+        // SAFETY: the caller's promises; the processor has AVX-512 F.
+        unsafe { _mm512_stream_si512(place.cast(), self.0) };
     }
 
     #[inline(always)]
@@ -232,6 +310,37 @@ unsafe impl Vector for Avx512 {
         const ODD: u16 = 0xaaaa;
         Self(avx512! {
             _mm512_mask_blend_epi32(ODD, self.0, _mm512_slli_epi64::<32>(odd.0))
+        })
+    }
+
+    #[inline(always)]
+    fn are_small<E: Element>(self) -> bool {
+        // What is less is rounded to 6 at most; NaN is less than nothing.
+        const LIMIT: f32 = 7.0;
+        let less = avx512!(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(
+            self.floats(),
+            _mm512_set1_ps(LIMIT)
+        ));
+        E::FORMAT == ElementFormat::E2m1 && less == u16::MAX
+    }
+
+    #[inline(always)]
+    fn encode_small<E: Element>(self) -> Self {
+        /// The bits of the first operand where the third has ones, else the second's.
+        const SELECT: i32 = 0xe4;
+        if E::FORMAT != ElementFormat::E2m1 {
+            return self.encode_nearest::<E>();
+        }
+        Self(avx512! {
+            let halves = _mm512_add_ps(self.floats(), _mm512_set1_ps(HALVES));
+            let centres = _mm512_permutex2var_ps(
+                _mm512_loadu_ps(CENTRES[0].as_ptr()),
+                _mm512_castps_si512(halves),
+                _mm512_loadu_ps(CENTRES[1].as_ptr()),
+            );
+            let sums = _mm512_castps_si512(_mm512_add_ps(self.floats(), centres));
+            let signs = _mm512_srli_epi32::<28>(self.0);
+            _mm512_ternarylogic_epi32::<SELECT>(sums, signs, _mm512_set1_epi32(7))
         })
     }
 

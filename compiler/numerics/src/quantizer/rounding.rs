@@ -33,10 +33,18 @@ pub(super) trait Round: Copy {
     type Drawn<V: Vector>;
     /// Draws for sixteen groups.
     fn draw<V: Vector>(&self, numbers: Numbers) -> Self::Drawn<V>;
-    /// The codes of the elements of one group.
-    fn along<V: Vector, E: Element>(drawn: &Self::Drawn<V>, group: usize, scaled: V) -> V;
+    /// The codes of the elements of one group; whether they are [small](Vector::are_small) is known.
+    fn along<V: Vector, E: Element, const SMALL: bool>(
+        drawn: &Self::Drawn<V>,
+        group: usize,
+        scaled: V,
+    ) -> V;
     /// The codes of one element of every group.
-    fn across<V: Vector, E: Element>(drawn: &Self::Drawn<V>, element: usize, scaled: V) -> V;
+    fn across<V: Vector, E: Element, const SMALL: bool>(
+        drawn: &Self::Drawn<V>,
+        element: usize,
+        scaled: V,
+    ) -> V;
 }
 
 #[derive(Clone, Copy)]
@@ -49,13 +57,21 @@ impl Round for Nearest {
     fn draw<V: Vector>(&self, _numbers: Numbers) {}
 
     #[inline(always)]
-    fn along<V: Vector, E: Element>((): &(), _group: usize, scaled: V) -> V {
-        scaled.encode_nearest::<E>()
+    fn along<V: Vector, E: Element, const SMALL: bool>((): &(), _group: usize, scaled: V) -> V {
+        if SMALL {
+            scaled.encode_small::<E>()
+        } else {
+            scaled.encode_nearest::<E>()
+        }
     }
 
     #[inline(always)]
-    fn across<V: Vector, E: Element>((): &(), _element: usize, scaled: V) -> V {
-        scaled.encode_nearest::<E>()
+    fn across<V: Vector, E: Element, const SMALL: bool>((): &(), _element: usize, scaled: V) -> V {
+        if SMALL {
+            scaled.encode_small::<E>()
+        } else {
+            scaled.encode_nearest::<E>()
+        }
     }
 }
 
@@ -89,12 +105,20 @@ impl Round for Stochastic {
     }
 
     #[inline(always)]
-    fn along<V: Vector, E: Element>(drawn: &Drawn<V>, group: usize, scaled: V) -> V {
+    fn along<V: Vector, E: Element, const SMALL: bool>(
+        drawn: &Drawn<V>,
+        group: usize,
+        scaled: V,
+    ) -> V {
         scaled.encode_stochastic::<E>(V::of_bytes(&drawn.groups[interleaved(group)]))
     }
 
     #[inline(always)]
-    fn across<V: Vector, E: Element>(drawn: &Drawn<V>, element: usize, scaled: V) -> V {
+    fn across<V: Vector, E: Element, const SMALL: bool>(
+        drawn: &Drawn<V>,
+        element: usize,
+        scaled: V,
+    ) -> V {
         let words = drawn.words[element / 4];
         let moved = match element % 4 {
             0 => words,

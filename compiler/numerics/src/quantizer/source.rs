@@ -2,14 +2,16 @@
 
 use super::vector::{Floats, LANES, Vector};
 
-/// The columns of a tile: sixteen groups, whose codes are two cache lines.
-pub(super) const TILE_COLUMNS: usize = LANES * LANES;
+/// The columns of a patch: sixteen groups, whose codes are two cache lines.
+pub(super) const PATCH_COLUMNS: usize = LANES * LANES;
+/// The columns of a tile at most: what is staged of as many is a part of the cache next to a core.
+pub(super) const TILE_COLUMNS: usize = 16 * PATCH_COLUMNS;
 /// The rows of a tile at most: eight groups, whose codes along the columns are a cache line.
 pub(super) const TILE_ROWS: usize = 8 * LANES;
 /// The rows of a patch are a multiple of these: the longest block.
 pub(super) const PATCH_ROWS: usize = 2 * LANES;
 /// The numbers of a patch: as much of a near cache as leaves room for what is made of it.
-const PATCH_NUMBERS: usize = PATCH_ROWS * TILE_COLUMNS;
+const PATCH_NUMBERS: usize = PATCH_ROWS * PATCH_COLUMNS;
 
 /// The bytes of a matrix that is read as it lies, without a copy.
 const NEAR_BYTES: usize = 8 << 20;
@@ -36,30 +38,29 @@ pub(super) struct Place {
     pub columns: usize,
 }
 
-impl Source<'_> {
-    /// Sixteen groups along a row, centred.
+impl<'a> Source<'a> {
+    /// Sixteen groups along a row, centred; in `centred`, where there is a mean.
     #[inline(always)]
-    pub fn along<V: Vector>(&self, row: usize, column: usize) -> [V; LANES] {
-        let mut values = [V::splat(0); LANES];
-        let (groups, _) = self.matrix[row * self.pitch + column..][..TILE_COLUMNS].as_chunks();
-        match self.mean {
-            None => {
-                for (value, group) in values.iter_mut().zip(groups) {
-                    *value = V::load(group);
-                }
-            }
-            Some(mean) => {
-                let (means, _) = mean[column..][..TILE_COLUMNS].as_chunks();
-                for (value, (group, mean)) in values.iter_mut().zip(groups.iter().zip(means)) {
-                    *value = V::load(group).sub(V::load(mean));
-                }
-            }
+    pub fn along<'b, V: Vector>(
+        &self,
+        row: usize,
+        column: usize,
+        centred: &'b mut [Floats; LANES],
+    ) -> &'b [Floats; LANES]
+    where
+        'a: 'b,
+    {
+        let values = groups(&self.matrix[row * self.pitch + column..]);
+        let Some(mean) = self.mean else {
+            return values;
+        };
+        let means = groups(&mean[column..]);
+        for (centred, (group, mean)) in centred.iter_mut().zip(values.iter().zip(means)) {
+            V::load(group).sub(V::load(mean)).store(centred);
         }
-        values
+        centred
     }
-}
 
-impl Source<'_> {
     /// Sixteen rows of sixteen columns, centred.
     #[inline(always)]
     pub fn across<V: Vector>(&self, row: usize, column: usize) -> [V; LANES] {
@@ -81,8 +82,13 @@ impl Source<'_> {
 
     /// Whether the matrix is as small as the caches next to a core, which hold it from one output to the next.
     pub fn is_near(&self) -> bool {
-        size_of_val(self.matrix) <= NEAR_BYTES
+        is_near(self.matrix)
     }
+}
+
+/// Whether the caches next to a core hold these numbers.
+pub(super) fn is_near(values: &[f32]) -> bool {
+    size_of_val(values) <= NEAR_BYTES
 }
 
 /// How many groups a row of a patch takes for a matrix of that many columns: a power of two that holds the longest block.
@@ -126,13 +132,8 @@ impl Patch {
 
     /// Sixteen groups along the rows, from the first of a row on.
     #[inline(always)]
-    pub fn along<V: Vector>(&self, row: usize) -> [V; LANES] {
-        let mut values = [V::splat(0); LANES];
-        let (groups, _) = self.numbers[row * self.run * LANES..][..TILE_COLUMNS].as_chunks();
-        for (value, group) in values.iter_mut().zip(groups) {
-            *value = V::load(group);
-        }
-        values
+    pub fn along(&self, row: usize) -> &[Floats; LANES] {
+        groups(&self.numbers[row * self.run * LANES..])
     }
 
     /// Sixteen rows of sixteen columns.
@@ -233,7 +234,7 @@ impl<'a> Ahead<'a> {
         {
             use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
             let start = row * self.pitch;
-            let Some(stretch) = self.values.get(start..start + TILE_COLUMNS) else {
+            let Some(stretch) = self.values.get(start..start + PATCH_COLUMNS) else {
                 return;
             };
             let (lines, _) = stretch.as_chunks::<LANES>();
@@ -245,6 +246,15 @@ impl<'a> Ahead<'a> {
         #[cfg(not(target_arch = "x86_64"))]
         let _ = row;
     }
+}
+
+/// The first sixteen groups of numbers that have as many.
+#[inline(always)]
+fn groups(values: &[f32]) -> &[Floats; LANES] {
+    let (groups, _) = values[..LANES * LANES].as_chunks();
+    groups
+        .first_chunk()
+        .expect("that many numbers are as many groups")
 }
 
 /// The first group of numbers that have as many.

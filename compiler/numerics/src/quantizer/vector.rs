@@ -32,6 +32,34 @@ pub(super) unsafe trait Vector: Copy {
     fn words(self) -> Words;
     /// The bytes of four words, least significant first, each as a lane.
     fn of_bytes(words: &[u32; 4]) -> Self;
+    /// The first lanes of all vectors, the second lanes …
+    #[inline(always)]
+    fn transpose(vectors: &[Self; LANES]) -> [Self; LANES] {
+        let mut transposed = [[0; LANES]; LANES];
+        let (fours, _) = vectors.as_chunks::<4>();
+        for (index, four) in fours.iter().enumerate() {
+            let four = Self::interleave(four);
+            for (lane, words) in transposed.iter_mut().enumerate() {
+                words[4 * index..][..4].copy_from_slice(&four[interleaved(lane)]);
+            }
+        }
+        let mut vectors = *vectors;
+        for (vector, words) in vectors.iter_mut().zip(&transposed) {
+            *vector = Self::of_words(words);
+        }
+        vectors
+    }
+    /// Writes 64 bytes, past the caches if there is a way.
+    ///
+    /// # Safety
+    /// The place is 64 bytes that may be written, from a multiple of 64 on. Other threads see them after a
+    /// [`fence`](super::sink::fence).
+    #[inline(always)]
+    unsafe fn stream(self, place: *mut u8) {
+        let words = self.words();
+        // SAFETY: the caller's promises.
+        unsafe { place.copy_from_nonoverlapping(words.as_ptr().cast(), size_of::<Words>()) };
+    }
     /// The four words that vectors have in each lane; those of lane i at [`interleaved`]`(i)`.
     fn interleave(vectors: &[Self; 4]) -> [[u32; 4]; LANES];
 
@@ -79,6 +107,16 @@ pub(super) unsafe trait Vector: Copy {
     #[inline(always)]
     fn encode_nearest<E: Element>(self) -> Self {
         elements::encode_nearest::<Self, E>(self)
+    }
+    /// Whether [`encode_small`](Self::encode_small) knows a shorter way for numbers that are no larger than these.
+    #[inline(always)]
+    fn are_small<E: Element>(self) -> bool {
+        false
+    }
+    /// [`elements::encode_nearest`] of numbers that are small.
+    #[inline(always)]
+    fn encode_small<E: Element>(self) -> Self {
+        self.encode_nearest::<E>()
     }
     /// [`elements::encode_stochastic`].
     #[inline(always)]
