@@ -430,6 +430,10 @@ pub struct EmulateArguments {
     /// Threads that execute CTAs, which change nothing that comes of it [default: those of the host].
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,
+    /// Takes floats as integers mod 2^k: any order of sums gives the same bits, wrong data flow others. Outputs are compared with
+    /// those of another kernel under --ring, and mean nothing else.
+    #[arg(long)]
+    pub ring: bool,
     /// Writes what was counted and found for a program to read.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,

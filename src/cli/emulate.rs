@@ -18,7 +18,12 @@ pub(super) fn emulate(arguments: &EmulateArguments) -> Result<(), Failure> {
     let Source { name: file, text } = Source::read(&arguments.input)?;
     let at = |error: &dyn std::fmt::Display| Failure::Diagnosed(format!("{file}:{error}"));
     let module = Module::parse(&text).map_err(|error| at(&error))?;
-    let program = Program::new(&module).map_err(|error| at(&error))?;
+    let program = if arguments.ring {
+        Program::in_ring(&module)
+    } else {
+        Program::new(&module)
+    };
+    let program = program.map_err(|error| at(&error))?;
     let entry = entry(&program, arguments, &file)?;
     let given = arguments.arg.iter().map(|text| Argument::read(text));
     let given: Vec<Argument> = given.collect::<Result<_, _>>()?;

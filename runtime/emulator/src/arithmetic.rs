@@ -7,6 +7,7 @@ pub(crate) mod dot;
 pub(crate) mod exact;
 pub(crate) mod float;
 pub(crate) mod integer;
+pub(crate) mod ring;
 pub(crate) mod rounding;
 
 pub(crate) use rounding::{Float, Rounding};

@@ -14,6 +14,7 @@ mod memory;
 mod movement;
 mod number;
 mod operands;
+mod ring;
 mod synchronise;
 mod tcgen05;
 mod warpgroup;

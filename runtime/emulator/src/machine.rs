@@ -22,6 +22,7 @@ mod tensor_memory;
 mod warp;
 mod wave;
 
+pub(crate) use execute::ring_sum;
 pub(crate) use frame::{Frame, Lanes, lanes_of};
 pub use grid::launch;
 pub(crate) use warp::{State, Strand, Warp};

@@ -23,6 +23,8 @@ pub struct Program {
     pub(crate) target: Vec<String>,
     /// Where shared memory that is given at launch begins.
     pub(crate) dynamic_shared: u64,
+    /// Whether floating-point numbers are the integers of the ring mode.
+    pub(crate) is_ring: bool,
 }
 
 /// A variable of module scope in global or constant memory.
@@ -78,7 +80,21 @@ pub(crate) struct Step {
 impl Program {
     /// Decodes a module. An instruction that is not known is an error when it is reached, not here.
     pub fn new(module: &Module) -> Result<Self, DecodeError> {
-        decode::program(module)
+        decode::program(module, false)
+    }
+
+    /// As [`new`](Self::new), in the *ring mode*: floating-point numbers are taken as integers mod 2^k, k the bits of their format,
+    /// so that any order and grouping of sums and products gives the same bits, and wrong data flow gives others.
+    ///
+    /// 0, 1 and −1 are those of the ring, sums, differences, products and products of matrices too; `ex2` makes products of
+    /// sums, `rcp` inverts odd numbers; other functions are arbitrary one-to-one ones. Inputs need no encoding: their bit
+    /// patterns are read as integers. Outputs are bit patterns, to be compared with those of another kernel in this mode and
+    /// with nothing else.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn in_ring(module: &Module) -> Result<Self, DecodeError> {
+        decode::program(module, true)
     }
 
     /// The names of the kernels, in their order.

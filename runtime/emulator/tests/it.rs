@@ -14,6 +14,8 @@ mod findings;
 mod instructions;
 #[path = "it/malformed.rs"]
 mod malformed;
+#[path = "it/ring.rs"]
+mod ring;
 #[path = "it/tcgen05.rs"]
 mod tcgen05;
 #[path = "it/tcgen05_kernels.rs"]

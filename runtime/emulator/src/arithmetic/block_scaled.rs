@@ -13,6 +13,7 @@
 //! All three agree on every sum of numbers that were quantised together; where they do not the number is *model-dependent*.
 
 use super::exact::Exact;
+use super::ring::Ring;
 use super::{Float, Rounding};
 use tessera_numerics::ScaleFormat;
 
@@ -39,6 +40,8 @@ pub struct Dot<'d> {
 pub struct Scale {
     significand: i64,
     exponent: i32,
+    format: ScaleFormat,
+    code: u8,
 }
 
 impl Scale {
@@ -56,6 +59,11 @@ impl Scale {
         Some(Self {
             significand: i64::from(significand),
             exponent,
+            format,
+            code: match format {
+                ScaleFormat::E8m0 => code,
+                ScaleFormat::E4m3 => code & 0x7f,
+            },
         })
     }
 
@@ -80,6 +88,14 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// The product in the ring mode.
+    pub fn payload(self) -> i64 {
+        let [a, b] = self
+            .parts
+            .map(|scale| Ring::of_scale(scale.format, scale.code));
+        a.wrapping_mul(b)
+    }
+
     /// The exponent, which is all there is of powers of two.
     pub fn exponent(self) -> i32 {
         self.exponent

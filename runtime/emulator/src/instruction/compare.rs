@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 /// What is asked of two numbers: the orders that it holds for, and whether it does where one is NaN.
 #[derive(Clone, Copy)]
-struct Comparison {
+pub(super) struct Comparison {
     less: bool,
     equal: bool,
     greater: bool,
@@ -62,7 +62,7 @@ impl Comparison {
         }
     }
 
-    fn of(self, number: Number, flush: bool, a: u64, b: u64) -> bool {
+    pub(super) fn of(self, number: Number, flush: bool, a: u64, b: u64) -> bool {
         let order = match number {
             Number::Integer(integer) if self.unsigned => {
                 (a & integer.mask()).cmp(&(b & integer.mask())).into()
@@ -129,6 +129,9 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
             let result = words.number()?;
             let control = words.number()?;
             let flush = words.has("ftz");
+            if words.scope.is_ring() && matches!(control, Number::Float(_)) {
+                return Err(words.refuse("is not modelled in the ring mode"));
+            }
             let at_least_zero =
                 Comparison::from_name("ge").ok_or_else(|| words.refuse("is not modelled"))?;
             let format = if let Number::Float(format) = result {
@@ -153,6 +156,7 @@ fn compare(words: &mut Words<'_>) -> Result<Action, Refusal> {
     let join = words.choice(Join::from_name);
     let flush = words.has("ftz");
     let sets = words.opcode() == "set";
+    let is_ring = words.scope.is_ring();
     let result = if sets { Some(words.number()?) } else { None };
     let number = words.number()?;
     let arguments = if join.is_some() { 3 } else { 2 };
@@ -168,11 +172,14 @@ fn compare(words: &mut Words<'_>) -> Result<Action, Refusal> {
     let joined = move |holds: bool, predicate: u64| {
         join.map_or(holds, |join| join.of(holds, predicate & 1 == 1))
     };
+    let compare = move |number: Number, a: u64, b: u64| match number {
+        Number::Float(format) if is_ring => super::ring::holds(comparison, format, a, b),
+        _ => comparison.of(number, flush, a, b),
+    };
     if let Number::Two(format) = number {
         return two(
-            comparison,
+            compare,
             format,
-            flush,
             join.is_some(),
             sources,
             destinations,
@@ -189,7 +196,7 @@ fn compare(words: &mut Words<'_>) -> Result<Action, Refusal> {
     Ok(Action::Compute(Compute {
         parts: 0,
         function: super::of_each_lane(move |&[a, b, predicate, _]| {
-            let holds = comparison.of(number, flush, a, b);
+            let holds = compare(number, a, b);
             // The second result is of the opposite, joined with the same predicate.
             let [first, second] = [joined(holds, predicate), joined(!holds, predicate)];
             [if first { yes } else { 0 }, u64::from(second), 0, 0]
@@ -201,9 +208,8 @@ fn compare(words: &mut Words<'_>) -> Result<Action, Refusal> {
 
 /// Two comparisons of halves, each with a predicate of its own, or with a half of the result.
 fn two(
-    comparison: Comparison,
+    compare: impl Fn(Number, u64, u64) -> bool + Copy + Send + Sync + 'static,
     format: Float,
-    flush: bool,
     joins: bool,
     sources: Vec<Source>,
     destinations: Vec<Option<crate::program::Register>>,
@@ -217,8 +223,8 @@ fn two(
     let number = Number::Float(format);
     let halves = move |a: u64, b: u64| {
         [
-            comparison.of(number, flush, a & mask, b & mask),
-            comparison.of(number, flush, a >> bits, b >> bits),
+            compare(number, a & mask, b & mask),
+            compare(number, a >> bits, b >> bits),
         ]
     };
     let yes = match result {

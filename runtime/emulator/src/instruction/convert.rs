@@ -38,6 +38,11 @@ impl Type {
 pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
     let to = words.needed("result type", Type::from_name)?;
     let from = words.needed("operand type", Type::from_name)?;
+    if words.scope.is_ring()
+        && let Some(action) = in_ring(words, to, from)
+    {
+        return action;
+    }
     match (to, from) {
         (Type::Plain(Number::Integer(to)), Type::Plain(Number::Integer(from))) => {
             integers(words, to, from)
@@ -68,6 +73,35 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
         (Type::Exponents(2), Type::Plain(source)) => to_exponents(words, source),
         (Type::Plain(Number::Two(Float::Bf16)), Type::Exponents(2)) => from_exponents(words),
         _ => Err(words.refuse("is between types that are not modelled")),
+    }
+}
+
+/// The conversion in the ring mode; none of integers alone.
+fn in_ring(words: &mut Words<'_>, to: Type, from: Type) -> Option<Result<Action, Refusal>> {
+    use super::ring::{self, Kind};
+    let kind = |own: Type| {
+        Some(match own {
+            Type::Plain(Number::Float(format)) => (Kind::Float(format), false),
+            Type::Plain(Number::Two(format)) => (Kind::Float(format), true),
+            Type::Tf32 => (Kind::Float(Float::F32), false),
+            Type::Elements(format, 2) => (Kind::Element(format), true),
+            Type::Exponents(2) => (Kind::Scale, true),
+            _ => return None,
+        })
+    };
+    match (to, from) {
+        (Type::Plain(Number::Integer(_)), Type::Plain(Number::Integer(_))) => None,
+        (Type::Plain(Number::Float(to)), Type::Plain(Number::Integer(from))) => {
+            Some(ring::from_integer(words, to, from))
+        }
+        (Type::Plain(Number::Integer(to)), Type::Plain(Number::Float(from))) => {
+            let extend = extended(words, to);
+            Some(extend.and_then(|extend| ring::to_integer(words, from, extend)))
+        }
+        _ => Some(match (kind(to), kind(from)) {
+            (Some((to, packed)), Some((from, _))) => ring::convert(words, to, from, packed),
+            _ => Err(words.refuse("is between types that are not modelled")),
+        }),
     }
 }
 

@@ -383,7 +383,11 @@ fn tensor(words: &mut Words<'_>, rank: usize, goes: Goes, hinted: usize) -> Resu
 }
 
 /// What an operation makes of memory of a tensor's type.
-pub(crate) fn tensor_reduction(operation: &str, element: TensorElement) -> Option<AtomicFunction> {
+pub(crate) fn tensor_reduction(
+    operation: &str,
+    element: TensorElement,
+    is_ring: bool,
+) -> Option<AtomicFunction> {
     let number = match element {
         TensorElement::U8 | TensorElement::U16 => return None,
         TensorElement::U32 => "u32",
@@ -398,5 +402,9 @@ pub(crate) fn tensor_reduction(operation: &str, element: TensorElement) -> Optio
             return None;
         }
     };
-    atomic_function(operation, super::number::Number::from_name(number)?)
+    atomic_function(
+        operation,
+        super::number::Number::from_name(number)?,
+        is_ring,
+    )
 }

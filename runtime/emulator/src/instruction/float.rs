@@ -15,6 +15,9 @@ pub(super) fn arithmetic(
     format: Float,
     two: bool,
 ) -> Result<Action, Refusal> {
+    if words.scope.is_ring() {
+        return super::ring::arithmetic(words, format, two);
+    }
     let mode = words.mode(format);
     let opcode = words.opcode();
     if mode.is_single() {
@@ -72,7 +75,7 @@ pub(super) fn arithmetic(
 }
 
 /// A function of one number, or of each of two.
-fn each<const N: usize>(
+pub(super) fn each<const N: usize>(
     words: &Words<'_>,
     format: Float,
     two: bool,
@@ -108,6 +111,9 @@ fn divide(words: &mut Words<'_>, mode: Mode) -> Result<Action, Refusal> {
 /// Functions of one number, and those of its sign and class.
 pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
     let opcode = words.opcode();
+    if words.scope.is_ring() {
+        return super::ring::function(words);
+    }
     if opcode == "testp" {
         return test(words);
     }

@@ -125,6 +125,29 @@ impl Element {
         }
     }
 
+    /// The integer that bits are in the ring mode. Bits of TF32 that hardware does not look at are looked at.
+    pub fn payload(self, bits: u64) -> i64 {
+        use crate::arithmetic::Float;
+        use crate::arithmetic::ring::Ring;
+        let ring = match self {
+            Self::F16 => Ring::of(Float::F16),
+            Self::Bf16 => Ring::of(Float::Bf16),
+            Self::Tf32 => Ring::of(Float::F32),
+            Self::F64 => Ring::of(Float::F64),
+            Self::Low { format, .. } => Ring::of_element(format),
+            Self::Integer { .. } => return self.value(bits) as i64,
+        };
+        let code = match self {
+            Self::Low {
+                format: ElementFormat::E2m1,
+                in_bytes: true,
+            } => bits >> 2 & 0xf,
+            Self::Low { format, .. } => bits & ((1 << format.bits()) - 1),
+            _ => bits,
+        };
+        ring.payload(code)
+    }
+
     /// The number that bits are.
     pub fn value(self, bits: u64) -> f64 {
         match self {

@@ -249,12 +249,19 @@ pub(super) fn function(
     operation: &str,
     number: Number,
 ) -> Result<AtomicFunction, Refusal> {
-    atomic_function(operation, number)
+    atomic_function(operation, number, words.scope.is_ring())
         .ok_or_else(|| words.refuse("is an operation that is not modelled for its type"))
 }
 
-/// What memory becomes of what it is and two operands.
-pub(super) fn atomic_function(operation: &str, number: Number) -> Option<AtomicFunction> {
+/// What memory becomes of what it is and two operands, of floats in the ring mode too.
+pub(super) fn atomic_function(
+    operation: &str,
+    number: Number,
+    is_ring: bool,
+) -> Option<AtomicFunction> {
+    if is_ring && let Some(function) = super::ring::atomic(operation, number) {
+        return Some(function);
+    }
     Some(match (operation, number) {
         ("exch", _) => Box::new(|_, a, _| a),
         ("cas", _) => Box::new(|old, expected, new| if old == expected { new } else { old }),

@@ -337,6 +337,9 @@ fn multiply(words: &mut Words<'_>) -> Result<Tcgen05, Refusal> {
         } else {
             0
         };
+        if shift != 0 && words.scope.is_ring() {
+            return Err(words.refuse("divides D, which the ring mode does not model"));
+        }
         if shift > 15 || (shift != 0 && !matches!(kind, Kind::F16 | Kind::Tf32)) {
             return Err(words.refuse(format!("cannot divide D by 2^{shift}")));
         }

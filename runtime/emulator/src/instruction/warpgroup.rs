@@ -37,6 +37,19 @@ pub(crate) struct Product {
     pub negated: [bool; 2],
     /// `.satfinite` of integers.
     pub saturates: bool,
+    /// Whether the elements are those of the ring mode.
+    pub is_ring: bool,
+}
+
+impl Product {
+    /// The number that an element of A or B is: in the ring mode an integer of 32 bits at most.
+    pub fn value(&self, element: Element, bits: u64) -> f64 {
+        if self.is_ring {
+            element.payload(bits) as f64
+        } else {
+            element.value(bits)
+        }
+    }
 }
 
 /// Where A is.
@@ -140,6 +153,7 @@ fn product(words: &mut Words<'_>) -> Result<Product, Refusal> {
             [sign(4)?, sign(5)?]
         },
         saturates,
+        is_ring: words.scope.is_ring(),
     })
 }
 

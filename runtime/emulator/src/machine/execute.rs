@@ -11,6 +11,8 @@ mod tcgen05;
 mod tensor;
 mod warpgroup;
 
+pub(crate) use matrix::ring_sum;
+
 use super::context::{Context, Fault};
 use super::{Lanes, State};
 use crate::counts::Class;

@@ -43,7 +43,7 @@ struct Outside {
     open: Vec<String>,
 }
 
-pub(super) fn program(module: &Module) -> Result<Program, DecodeError> {
+pub(super) fn program(module: &Module, is_ring: bool) -> Result<Program, DecodeError> {
     if module.address_size != 64 {
         return Err(DecodeError::AddressSize);
     }
@@ -110,6 +110,7 @@ pub(super) fn program(module: &Module) -> Result<Program, DecodeError> {
                 &declared.widths,
                 CONDITION_CODE,
                 target,
+                is_ring,
             );
             let mut steps = Vec::new();
             emit(
@@ -147,6 +148,7 @@ pub(super) fn program(module: &Module) -> Result<Program, DecodeError> {
         globals: outside.globals,
         target: module.target.clone(),
         dynamic_shared: dynamic,
+        is_ring,
     })
 }
 
@@ -415,6 +417,7 @@ fn emit(
         widths,
         CONDITION_CODE,
         around.target(),
+        around.is_ring(),
     );
     let mut blocks = block.blocks.iter();
     for statement in body {

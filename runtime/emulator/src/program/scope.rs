@@ -35,6 +35,8 @@ pub(crate) struct Scope<'p> {
     condition_code: Register,
     /// Of `.target`, the architecture.
     target: &'p str,
+    /// Whether floats are the ring's.
+    is_ring: bool,
 }
 
 impl<'p> Scope<'p> {
@@ -44,6 +46,7 @@ impl<'p> Scope<'p> {
         widths: &'p [u8],
         condition_code: Register,
         target: &'p str,
+        is_ring: bool,
     ) -> Self {
         Self {
             around,
@@ -51,6 +54,7 @@ impl<'p> Scope<'p> {
             widths,
             condition_code,
             target,
+            is_ring,
         }
     }
 
@@ -77,6 +81,11 @@ impl<'p> Scope<'p> {
     /// The architecture that the module is for.
     pub fn target(&self) -> &'p str {
         self.target
+    }
+
+    /// Whether floating-point numbers are the integers of the ring mode.
+    pub fn is_ring(&self) -> bool {
+        self.is_ring
     }
 
     /// Whether the architecture has tensor memory: of Blackwell's families that of data centres, and that not in general code.

@@ -8,6 +8,7 @@ use crate::arithmetic::dot::{Accumulation, fused};
 use crate::arithmetic::integer::Integer;
 use crate::arithmetic::{Float, block_scaled::Sum};
 use crate::instruction::{Accumulator, Element};
+use crate::machine::ring_sum;
 use tessera_numerics::ScaleFormat;
 
 /// Bytes of a row of A or column of B that one instruction reads.
@@ -90,6 +91,38 @@ pub(crate) fn scales(
 }
 
 impl InstructionDescriptor {
+    /// As [`number`](Self::number), in the ring mode.
+    pub fn ring_number(
+        &self,
+        (a, a_scales): (&[u32], &[Option<Scale>]),
+        (b, b_scales): (&[u32], &[Option<Scale>]),
+        d: u32,
+    ) -> Sum {
+        let scales: Vec<Option<Pair>> = a_scales
+            .iter()
+            .zip(b_scales)
+            .map(|(a, b)| Some((*a)?.times((*b)?)))
+            .collect();
+        let sign = self.a.is_negated != self.b.is_negated;
+        let products = a.iter().zip(b).map(|(&a, &b)| {
+            let a = self.a.element.payload(u64::from(a));
+            let product = a.wrapping_mul(self.b.element.payload(u64::from(b)));
+            if sign {
+                product.wrapping_neg()
+            } else {
+                product
+            }
+        });
+        let d = match self.result {
+            Accumulator::F16 => d & 0xffff,
+            _ => d,
+        };
+        Sum {
+            bits: ring_sum(products, &scales, u64::from(d), self.result) as u32,
+            is_decided: true,
+        }
+    }
+
     /// One number of D: of a row of A and a column of B with their scales, and what D was, divided by 2^shift.
     pub fn number(
         &self,

@@ -170,10 +170,21 @@ impl Context<'_> {
         let accumulation =
             Accumulation::of(self.program.architecture(), is_fp8(multiply.a_type), false);
         let mut undecided = 0;
+        let is_ring = self.program.is_ring && multiply.result != Accumulator::S32;
         let results: Vec<[u64; 8]> = (0..multiply.shape.m)
             .map(|row| {
                 std::array::from_fn(|column| {
                     let addend = c_element(multiply, &c, row, column);
+                    if is_ring {
+                        let products = (0..multiply.shape.k).map(|k| {
+                            let a = multiply.a_type.payload(a_bits(multiply, &a, row, k));
+                            let b = multiply.b_type.payload(b_bits(multiply, &b, k, column));
+                            a.wrapping_mul(b)
+                        });
+                        let pairs = scales.as_ref().map(|own| own.pairs((row, column)));
+                        let scales = pairs.as_deref().unwrap_or_default();
+                        return ring_sum(products, scales, addend, multiply.result);
+                    }
                     if let Some(scales) = scales.as_ref().filter(|_| multiply.shape.k == 64) {
                         let sum = scales.sum(multiply, (&a, &b), (row, column), addend as u32);
                         undecided += u64::from(!sum.is_decided);
@@ -297,6 +308,32 @@ impl BlockScales {
         }
         .sum()
     }
+}
+
+/// One number of D in the ring mode: the products, their blocks' scales, and what is added, as its bits are.
+pub(crate) fn ring_sum(
+    products: impl ExactSizeIterator<Item = i64>,
+    scales: &[Option<Pair>],
+    addend: u64,
+    result: Accumulator,
+) -> u64 {
+    use crate::arithmetic::{Float, ring::Ring};
+    let ring = Ring::of(match result {
+        Accumulator::F16 => Float::F16,
+        Accumulator::F64 => Float::F64,
+        Accumulator::F32 | Accumulator::S32 => Float::F32,
+    });
+    let block = products.len() / scales.len().max(1);
+    let sum = products.enumerate().fold(0i64, |sum, (k, product)| {
+        let scale = match scales.get(k / block.max(1)) {
+            Some(Some(pair)) => pair.payload(),
+            // A NaN, which is a number like others.
+            Some(None) => 0x7f,
+            None => 1,
+        };
+        sum.wrapping_add(product.wrapping_mul(scale))
+    });
+    ring.pattern(sum.wrapping_add(ring.payload(addend)))
 }
 
 /// One number of D.

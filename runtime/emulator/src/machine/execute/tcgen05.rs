@@ -476,6 +476,7 @@ impl Context<'_> {
                 disabled: disabled.iter().map(|mask| mask.values[i] as u32).collect(),
                 adds: adds.values[i] & 1 == 1,
                 shift: multiply.shift,
+                is_ring: self.program.is_ring,
             };
             self.begin(frame, lane, What::Multiply(Box::new(product)));
         }

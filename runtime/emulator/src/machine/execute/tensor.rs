@@ -54,13 +54,15 @@ impl Context<'_> {
             };
             let combine = match tensor.reduction {
                 None => None,
-                Some(operation) => Some(combine(operation, &map).ok_or_else(|| {
-                    let element = map.element;
-                    refuse(
-                        format!("a reduction .{operation} of {element:?} is not modelled"),
-                        lane,
-                    )
-                })?),
+                Some(operation) => Some(
+                    combine(operation, &map, self.program.is_ring).ok_or_else(|| {
+                        let element = map.element;
+                        refuse(
+                            format!("a reduction .{operation} of {element:?} is not modelled"),
+                            lane,
+                        )
+                    })?,
+                ),
             };
             let make = |shared: Spot| -> Box<dyn Operation> {
                 let moves = boxes::moves(&map, &at, shared, tensor.loads);
@@ -135,9 +137,9 @@ fn check(map: &TensorMap, at: &[i64], tensor: &Tensor) -> Result<(), String> {
     Ok(())
 }
 
-fn combine(operation: &str, map: &TensorMap) -> Option<Combine> {
+fn combine(operation: &str, map: &TensorMap, is_ring: bool) -> Option<Combine> {
     Some(Combine {
-        function: Arc::new(tensor_reduction(operation, map.element)?),
+        function: Arc::new(tensor_reduction(operation, map.element, is_ring)?),
         bytes: map.element.bits() as u32 / 8,
     })
 }

@@ -160,7 +160,7 @@ impl Operation for Multiplication {
                 };
                 let lanes: Vec<&Lanes> = registers.iter().map(|&r| frame.register(r)).collect();
                 is_written &= lanes.iter().all(|lanes| lanes.written == u32::MAX);
-                fragment(&lanes, product.a_type, shape.k)
+                fragment(&product, &lanes, shape.k)
             }
             (WarpgroupOperand::Shared(_), Some(matrix)) => {
                 let rows = (self.row, self.row + 16);
@@ -264,7 +264,7 @@ impl Multiplication {
                 let (value, written) = read.unwrap_or((0, false));
                 is_written &= written;
                 let (row, column) = place(i);
-                rows[row][column] = element.value(value);
+                rows[row][column] = self.product.value(element, value);
             }
         }
         (rows, is_written)
@@ -281,13 +281,15 @@ fn lines(rows: Vec<Vec<f64>>, sign: f64, element: Element) -> Vec<Line> {
 }
 
 /// A's rows from registers: those of `mma`.
-fn fragment(registers: &[&Lanes], element: Element, k: usize) -> Vec<Vec<f64>> {
+fn fragment(product: &Product, registers: &[&Lanes], k: usize) -> Vec<Vec<f64>> {
+    let element = product.a_type;
     let bits = element.bits();
     let each = 32 / bits;
     let number = |row: usize, k: usize| {
         let register = registers[2 * (k / (4 * each)) + row / 8];
         let lane = 4 * (row % 8) + k / each % 4;
-        element.value(register.values[lane] >> (k % each * bits) & (u64::MAX >> (64 - bits)))
+        let code = register.values[lane] >> (k % each * bits) & (u64::MAX >> (64 - bits));
+        product.value(element, code)
     };
     (0..16)
         .map(|row| (0..k).map(|k| number(row, k)).collect())
@@ -310,6 +312,11 @@ fn element(product: &Product, a: &Line, b: &Line, c: u64) -> u64 {
         } else {
             s32.wrap(sum)
         };
+    }
+    if product.is_ring {
+        let pairs = a.values().iter().zip(b.values());
+        let products = pairs.map(|(&a, &b)| (a as i64).wrapping_mul(b as i64));
+        return super::ring_sum(products, &[], c, product.result);
     }
     let half = product.result == Accumulator::F16;
     let c = if half {

@@ -27,6 +27,8 @@ pub(crate) struct Multiplying {
     pub adds: bool,
     /// What D is divided by before, as an exponent.
     pub shift: u32,
+    /// Whether floating-point numbers are the integers of the ring mode.
+    pub is_ring: bool,
 }
 
 /// Where A is.
@@ -106,12 +108,15 @@ impl Multiplying {
                     (0, WHOLE)
                 };
                 let other_scales = b_scales[cta as usize].get(column).unwrap_or(&none);
-                let sum = self.descriptor.number(
-                    (a_codes, &own_scales.0),
-                    (b_codes, &other_scales.0),
-                    d,
-                    self.shift,
+                let lines = (
+                    (&a_codes[..], &own_scales.0[..]),
+                    (&b_codes[..], &other_scales.0[..]),
                 );
+                let sum = if self.is_ring && self.descriptor.result != Accumulator::S32 {
+                    self.descriptor.ring_number(lines.0, lines.1, d)
+                } else {
+                    self.descriptor.number(lines.0, lines.1, d, self.shift)
+                };
                 undecided += u64::from(!sum.is_decided);
                 let is_written = *a_written
                     && *b_written
