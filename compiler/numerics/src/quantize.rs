@@ -15,7 +15,8 @@ mod ms_eden;
 mod scale;
 
 pub(crate) use four_over_six::RANGE as FOUR_OVER_SIX_RANGE;
-pub(crate) use scale::{TORCHAO_SCALE_LEAST, TensorScale};
+pub(crate) use ms_eden::GROUP as MS_EDEN_GROUP;
+pub(crate) use scale::{MS_EDEN_ELEMENT_LARGEST, TORCHAO_SCALE_LEAST, TensorScale};
 
 use crate::{
     BlockShape, ElementFormat, Quantization, RandomStream, Rounding, ScaleRule, ScaledTensor,

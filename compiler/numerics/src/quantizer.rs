@@ -5,14 +5,15 @@
 //! the way. A [`QuantizerJob`] is one execution, divided into parts that threads may run at once.
 //!
 //! The input is seen as matrices whose rows or columns the blocks run along, and [`kernel`] makes every format by every
-//! rule of them tile by tile. By definition are computed: MS-EDEN; square blocks by `four_over_six`; stochastic rounding of
-//! rows without padding that are no whole number of groups of sixteen; and blocks along an axis that is neither the rows'
-//! nor the columns'.
+//! rule of them tile by tile, [`eden`] those by MS-EDEN. By definition are computed: square blocks by `four_over_six`;
+//! stochastic rounding of rows without padding that are no whole number of groups of sixteen; and blocks along an axis that
+//! is neither the rows' nor the columns'.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod eden;
 mod elements;
 mod kernel;
 mod largest;
@@ -29,6 +30,7 @@ pub use rotation::HadamardTransform;
 use crate::quantize::{QuantizeError, TensorScale, check, quantize};
 use crate::simd::SimdLevel;
 use crate::{BlockShape, Quantization, RandomStream, Rounding, ScaleLayout, ScaleRule};
+use eden::{Eden, eden_tile};
 use kernel::{Direction, Encoding, Scratch, quantize_tile};
 use scales::ScaleMaker;
 use sink::{Sink, fence};
@@ -190,7 +192,8 @@ impl Quantizer {
         outputs: &'a mut [&mut [u8]],
     ) -> Result<QuantizerJob<'a>, QuantizerError> {
         self.check(input, outputs)?;
-        let (mut fast, mut plain) = (Vec::new(), Vec::new());
+        let mut made = Made::default();
+        let mut plain = Vec::new();
         let is_large = !is_near(input.values);
         let each = self.quantizations.iter().zip(&self.directions);
         for (((quantization, direction), &draw), bytes) in each.zip(input.draws).zip(outputs) {
@@ -201,7 +204,21 @@ impl Quantizer {
                     // SAFETY: the job borrows the bytes for as long as it lives and hands the sink to its parts alone,
                     // which are disjoint.
                     let sink = unsafe { Sink::new(quantization.scaled_type(), bytes, is_large) };
-                    fast.push((encoding(quantization, direction, scale, draw), sink));
+                    match (quantization.rounding(), draw.stream) {
+                        (Rounding::MsEden, Some(stream)) => {
+                            let decode = scale.decode;
+                            let eden = Eden {
+                                decode,
+                                stream,
+                                direction,
+                            };
+                            made.edens.push((eden, sink));
+                        }
+                        _ => {
+                            let encoding = encoding(quantization, direction, scale, draw);
+                            made.encodings.push((encoding, sink));
+                        }
+                    }
                 }
                 None => plain.push(PlainOutput {
                     quantization,
@@ -213,7 +230,7 @@ impl Quantizer {
         Ok(QuantizerJob {
             quantizer: self,
             input,
-            fast,
+            made,
             plain,
         })
     }
@@ -310,12 +327,11 @@ fn view(shape: &[usize], quantizations: &[Quantization]) -> (View, Vec<Option<Di
 fn is_fast(quantization: &Quantization) -> bool {
     let scaled_type = quantization.scaled_type();
     match quantization.rounding() {
-        Rounding::MsEden => return false,
         // Random words are those of whole groups.
         Rounding::Stochastic if !scaled_type.padded_columns().is_multiple_of(LANES) => {
             return false;
         }
-        Rounding::Stochastic | Rounding::NearestEven => {}
+        Rounding::MsEden | Rounding::Stochastic | Rounding::NearestEven => {}
     }
     // The errors of a square block are added in the order of their size.
     scaled_type.blocks() == BlockShape::Vector || quantization.rule() != ScaleRule::FourOverSix
@@ -355,8 +371,21 @@ fn clear_gaps(quantization: &Quantization, tensor_scale: f32, bytes: &mut [u8]) 
 pub struct QuantizerJob<'a> {
     quantizer: &'a Quantizer,
     input: QuantizerInput<'a>,
-    fast: Vec<(Encoding, Sink)>,
+    made: Made,
     plain: Vec<PlainOutput<'a>>,
+}
+
+/// The outputs that are made tile by tile.
+#[derive(Default)]
+struct Made {
+    encodings: Vec<(Encoding, Sink)>,
+    edens: Vec<(Eden, Sink)>,
+}
+
+impl Made {
+    fn is_empty(&self) -> bool {
+        self.encodings.is_empty() && self.edens.is_empty()
+    }
 }
 
 /// An output that is computed by definition.
@@ -369,7 +398,7 @@ struct PlainOutput<'a> {
 impl QuantizerJob<'_> {
     /// The work in about `count` parts of equal size, and one more for each output that is computed by definition.
     pub fn parts(&mut self, count: usize) -> Vec<QuantizerPart<'_>> {
-        let stripes = if self.fast.is_empty() {
+        let stripes = if self.made.is_empty() {
             0
         } else {
             self.quantizer.view.stripes()
@@ -382,7 +411,7 @@ impl QuantizerJob<'_> {
                 parts.push(QuantizerPart(PartKind::Stripes {
                     quantizer: self.quantizer,
                     input: self.input,
-                    outputs: &self.fast,
+                    outputs: &self.made,
                     stripes,
                 }));
             }
@@ -407,7 +436,7 @@ enum PartKind<'a> {
     Stripes {
         quantizer: &'a Quantizer,
         input: QuantizerInput<'a>,
-        outputs: &'a [(Encoding, Sink)],
+        outputs: &'a Made,
         stripes: Range<usize>,
     },
     Plain {
@@ -467,7 +496,7 @@ impl View {
     fn run(
         self,
         input: QuantizerInput<'_>,
-        outputs: &[(Encoding, Sink)],
+        outputs: &Made,
         stripes: Range<usize>,
         level: SimdLevel,
     ) {
@@ -475,7 +504,7 @@ impl View {
         let mean: Option<Vec<f32>> = input
             .mean
             .map(|mean| mean.iter().copied().cycle().take(self.columns).collect());
-        let mut scratch = Scratch::new(outputs, self.columns);
+        let mut scratch = Scratch::new(&outputs.encodings, self.columns);
         let per_matrix = self.rows.div_ceil(self.tile_rows);
         for stripe in stripes {
             let (matrix, row) = (stripe / per_matrix, stripe % per_matrix * self.tile_rows);
@@ -497,7 +526,13 @@ impl View {
                 };
                 column += columns;
                 let ahead = self.ahead(source.matrix, row, column);
-                quantize_tile(level, source, place, ahead, outputs, &mut scratch);
+                if !outputs.encodings.is_empty() {
+                    let encodings = &outputs.encodings;
+                    quantize_tile(level, source, place, ahead, encodings, &mut scratch);
+                }
+                for &(eden, sink) in &outputs.edens {
+                    eden_tile(level, source, place, eden, sink);
+                }
             }
         }
         fence();

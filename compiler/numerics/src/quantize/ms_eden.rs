@@ -12,7 +12,7 @@ use crate::codec::encode_e4m3_scale_stochastic;
 use crate::{ElementFormat, RandomStream, ScaleFormat, largest_magnitude};
 
 /// The elements that were rotated together and share a correction.
-const GROUP: usize = 128;
+pub(crate) const GROUP: usize = 128;
 /// The elements that share a block scale.
 const BLOCK: usize = 16;
 

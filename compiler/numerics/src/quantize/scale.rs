@@ -14,7 +14,7 @@ const FOUR_OVER_SIX_SCALE_LARGEST: f32 = 256.0;
 const MS_EDEN_SCALE_LARGEST: f32 = 255.99;
 /// What a block's largest magnitude maps to with MS-EDEN, above 6: Quartet II shrinks the scale by 17/16 · 0.93, for a
 /// smaller error than without saturation.
-pub(super) const MS_EDEN_ELEMENT_LARGEST: f32 = ELEMENT_LARGEST / (17.0 / 16.0 * 0.93);
+pub(crate) const MS_EDEN_ELEMENT_LARGEST: f32 = ELEMENT_LARGEST / (17.0 / 16.0 * 0.93);
 /// torchao's least block scale, E4M3's least normal number.
 pub(crate) const TORCHAO_SCALE_LEAST: f32 = 0.015625;
 

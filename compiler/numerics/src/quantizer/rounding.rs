@@ -16,7 +16,7 @@ pub(super) struct Numbers {
 
 impl Numbers {
     #[inline(always)]
-    fn lanes(self) -> [u64; LANES] {
+    pub fn lanes(self) -> [u64; LANES] {
         let shift = self.run.trailing_zeros();
         let mut numbers = [0; LANES];
         for (lane, number) in numbers.iter_mut().enumerate() {
@@ -132,10 +132,10 @@ impl Round for Stochastic {
 
 /// A stream's keys of every round.
 #[derive(Clone, Copy)]
-struct Keys([[u32; 2]; ROUNDS]);
+pub(super) struct Keys([[u32; 2]; ROUNDS]);
 
 impl Keys {
-    fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let mut keys = [[0; 2]; ROUNDS];
         let mut key = [seed as u32, (seed >> 32) as u32];
         for place in &mut keys {
@@ -153,7 +153,11 @@ impl Keys {
 /// Products are of the even lanes, 64 bits each, so that the odd lanes' words take turns of their own; what is in the upper
 /// halves of a state does not matter.
 #[inline(always)]
-fn random_words<V: Vector>(stream: RandomStream, keys: &Keys, blocks: &[u64; LANES]) -> [V; 4] {
+pub(super) fn random_words<V: Vector>(
+    stream: RandomStream,
+    keys: &Keys,
+    blocks: &[u64; LANES],
+) -> [V; 4] {
     let [mut low, mut high] = [[0; LANES]; 2];
     for lane in 0..LANES {
         low[lane] = blocks[lane] as u32;

@@ -4,7 +4,7 @@
 use super::avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 use super::avx512::Avx512;
-use super::elements::{E2m1, EXPONENT, Element, float, round_nearest};
+use super::elements::{E2m1, E4m3, EXPONENT, Element, float, round_nearest};
 use super::vector::{Floats, LANES, MAGNITUDE, Portable, Vector, Words};
 use crate::quantize::{FOUR_OVER_SIX_RANGE, TORCHAO_SCALE_LEAST, TensorScale};
 use crate::simd::for_each_level;
@@ -205,7 +205,7 @@ fn e8m0<V: Vector>(codes: V, wanted: V) -> (V, V) {
 
 /// The nearest E4M3 codes of non-negative numbers, and what they stand for; NaN where `wanted` is.
 #[inline(always)]
-fn e4m3<V: Vector>(wanted: V, magnitudes: V) -> (V, V) {
+pub(super) fn e4m3<V: Vector>(wanted: V, magnitudes: V) -> (V, V) {
     const LEAST_BINADE: u32 = (127 - 6) << MANTISSA_BITS;
     const CENTRE: f32 = 1.5 * (1 << 20) as f32;
     let bounded = magnitudes.min(float(448.0));
@@ -224,6 +224,34 @@ fn e4m3<V: Vector>(wanted: V, magnitudes: V) -> (V, V) {
         wanted.if_nan(V::splat(0x7f), codes),
         wanted.if_nan(wanted, sums.sub(centres)),
     )
+}
+
+/// [`encode_e4m3_scale_stochastic`](crate::codec::encode_e4m3_scale_stochastic) of non-negative numbers.
+#[inline(always)]
+pub(super) fn e4m3_stochastic<V: Vector>(wanted: V, random: V) -> V {
+    const LARGEST: u32 = E4m3::LARGEST.to_bits();
+    let binades = wanted
+        .min(float(E4m3::LARGEST))
+        .and(V::splat(EXPONENT))
+        .max_words(V::splat(E4m3::LEAST));
+    // A power of two over the binade, so that the product is in steps, exactly.
+    let inverses = V::splat((254 + E4m3::MANTISSA) << MANTISSA_BITS).sub_words(binades);
+    let steps = wanted.min(float(E4m3::LARGEST)).mul(inverses);
+    let whole = steps.truncate();
+    let shift = MANTISSA_BITS - E4m3::MANTISSA;
+    let below = binades
+        .shift_right(shift)
+        .sub_words(V::splat(E4m3::LEAST >> shift))
+        .add_words(whole);
+    let part = steps.sub(whole.to_float());
+    let uniform = random
+        .shift_right(8)
+        .to_float()
+        .mul(float(1.0 / (1 << 24) as f32));
+    let codes = below.add_words(uniform.if_less(part, V::splat(1), V::splat(0)));
+    // Non-negative numbers compare as their bits do.
+    let codes = wanted.if_less(V::splat(LARGEST), codes, V::splat(0x7e));
+    wanted.if_nan(V::splat(0x7f), codes)
 }
 
 /// The nearest codes of wanted scales, and the factors by TransformerEngine's rule.
