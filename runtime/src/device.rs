@@ -4,7 +4,8 @@ mod architecture;
 
 pub use architecture::{Architecture, ArchitectureError, Capability};
 
-use crate::bundle::Target;
+use crate::bundle::{BundleError, Target};
+use crate::executor::capability;
 use std::fmt;
 use std::str::FromStr;
 
@@ -21,13 +22,18 @@ pub enum Device {
 }
 
 impl Device {
-    /// What to compile for, to run it here: what `--target` is where it is not given. `None` where that takes a look at
-    /// the device.
-    pub fn default_target(&self) -> Option<String> {
+    /// The target that uses all of the device; `None` where the device is whatever a bundle is made for.
+    ///
+    /// # Errors
+    /// The device is not there to be asked.
+    pub fn default_target(&self) -> Result<Option<String>, BundleError> {
         match self {
-            Self::Cpu => Some("cpu".to_owned()),
-            Self::Emulator(architecture) => architecture.as_ref().map(Architecture::to_string),
-            Self::Cuda(_) => None,
+            Self::Cpu => Ok(Some("cpu".to_owned())),
+            Self::Emulator(architecture) => Ok(architecture.as_ref().map(Architecture::to_string)),
+            Self::Cuda(number) => {
+                let own = Architecture::all_of(capability(*number)?);
+                Ok(Some(own.to_string()))
+            }
         }
     }
 }
@@ -148,10 +154,9 @@ mod tests {
 
     #[test]
     fn what_to_compile_for() {
-        let target = |text: &str| text.parse::<Device>().unwrap().default_target();
+        let target = |text: &str| text.parse::<Device>().unwrap().default_target().unwrap();
         assert_eq!(target("cpu").as_deref(), Some("cpu"));
         assert_eq!(target("emulator:sm_100a").as_deref(), Some("sm_100a"));
         assert_eq!(target("emulator"), None);
-        assert_eq!(target("cuda:0"), None);
     }
 }

@@ -33,6 +33,7 @@ mod team;
 mod transpose;
 
 pub use error::RunError;
+pub(crate) use gpu::capability;
 pub use instance::{EmulatorOptions, Instance, RunOptions};
 pub use profile::{KernelProfile, Profile};
 pub use program::Program;

@@ -31,6 +31,16 @@ enum Reach {
 }
 
 impl Architecture {
+    /// The architecture with all that a GPU of a capability has.
+    pub fn all_of(capability: Capability) -> Self {
+        // Since Hopper some instructions are of one capability alone.
+        let reach = match capability.major {
+            0..9 => Reach::Onward,
+            _ => Reach::Alone,
+        };
+        Self { capability, reach }
+    }
+
     /// The capability of the first GPU that it is of.
     pub fn capability(&self) -> Capability {
         self.capability
@@ -155,6 +165,14 @@ mod tests {
         assert_eq!(those(&|gpu| architecture.runs_on(gpu)), ptx, "{text}");
         let found = those(&|gpu| architecture.machine_code_runs_on(gpu));
         assert_eq!(found, machine_code, "{text}");
+    }
+
+    #[test]
+    fn all_that_a_gpu_has() {
+        let all = |major, minor| Architecture::all_of(Capability { major, minor }).to_string();
+        assert_eq!(all(8, 6), "sm_86");
+        assert_eq!(all(9, 0), "sm_90a");
+        assert_eq!(all(12, 1), "sm_121a");
     }
 
     #[test]

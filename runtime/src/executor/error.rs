@@ -78,15 +78,25 @@ pub enum RunError {
         /// What is wrong with them.
         source: GroupSizesError,
     },
-    /// A kernel of a GPU did not come to its end, or did what it must not.
+    /// A kernel of a GPU could not be launched, or did not come to its end.
     #[error("kernel \"{kernel}\" on {device}: {message}")]
     Kernel {
         /// The kernel's name.
         kernel: String,
         /// The device.
         device: String,
-        /// What the device says, or what its checker found: a line each.
+        /// What the device says.
         message: String,
+    },
+    /// A kernel does what it must not, as the emulator's checker found.
+    #[error("kernel \"{kernel}\" on {device}: {findings}")]
+    Findings {
+        /// The kernel's name.
+        kernel: String,
+        /// The device.
+        device: String,
+        /// What was found, with places in the bundle's PTX.
+        findings: String,
     },
     /// A device did not do what it was told to.
     #[error("{device}: {what}: {message}")]

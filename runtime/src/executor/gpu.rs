@@ -1,9 +1,12 @@
 //! GPUs, in software or not: what walks a schedule of kernels in PTX on any of them.
 
+mod cuda;
 mod device;
 mod emulator;
 mod schedule;
 
+pub(crate) use cuda::capability;
+pub(super) use cuda::{Cuda, CudaCode};
 pub(super) use emulator::{Emulator, EmulatorCode};
 
 use super::RunError;
@@ -77,28 +80,38 @@ impl<D: GpuDevice> Gpu<D> {
     }
 
     fn kernel_failed(&self, failure: Failure) -> RunError {
-        match failure.kernel {
-            Some(kernel) => RunError::Kernel {
-                kernel: self.program.manifest().kernels[kernel].name.clone(),
-                device: self.device.name(),
-                message: failure.error.0,
+        let Some(kernel) = failure.kernel else {
+            return failed(&self.device, || "the step".to_owned(), failure.error);
+        };
+        let kernel = self.program.manifest().kernels[kernel].name.clone();
+        let device = self.device.name();
+        match failure.error {
+            GpuError::Failed(message) => RunError::Kernel {
+                kernel,
+                device,
+                message,
             },
-            None => failed(&self.device, || "the step".to_owned(), failure.error),
+            GpuError::Found(findings) => RunError::Findings {
+                kernel,
+                device,
+                findings,
+            },
         }
     }
 }
 
 fn failed(device: &impl GpuDevice, what: impl Fn() -> String, error: GpuError) -> RunError {
+    let (GpuError::Failed(message) | GpuError::Found(message)) = error;
     RunError::Device {
         device: device.name(),
         what: what(),
-        message: error.0,
+        message,
     }
 }
 
 impl<D: GpuDevice> Engine for Gpu<D> {
     fn threads(&self) -> usize {
-        1
+        self.device.threads()
     }
 
     fn write(&mut self, slot: Slot, bytes: &[u8]) -> Result<(), RunError> {
@@ -124,7 +137,7 @@ impl<D: GpuDevice> Engine for Gpu<D> {
             clock,
         };
         let done = walk.run(&self.schedule.0);
-        let done = done.and_then(|()| self.device.finish().map_err(Failure::from));
+        let done = done.and_then(|()| self.device.finish());
         done.map_err(|failure| self.kernel_failed(failure))
     }
 }
@@ -169,7 +182,10 @@ impl<D: GpuDevice> Walk<'_, D> {
     fn read<const BYTES: usize>(&self, address: u64, what: &str) -> Result<[u8; BYTES], Failure> {
         let mut bytes = [0; BYTES];
         let done = self.device.read(address, &mut bytes);
-        done.map_err(|GpuError(message)| GpuError(format!("{what}: {message}")))?;
+        done.map_err(|error| match error {
+            GpuError::Failed(message) => GpuError::Failed(format!("{what}: {message}")),
+            GpuError::Found(message) => GpuError::Found(format!("{what}: {message}")),
+        })?;
         Ok(bytes)
     }
 }

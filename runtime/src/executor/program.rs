@@ -3,7 +3,7 @@
 use super::RunError;
 use super::cpu::{Cpu, CpuCode};
 use super::engine::Engine;
-use super::gpu::{Emulator, EmulatorCode, Gpu};
+use super::gpu::{Cuda, CudaCode, Emulator, EmulatorCode, Gpu};
 use super::instance::{Instance, RunOptions};
 use crate::bundle::{Bundle, BundleError, Manifest};
 use crate::device::Device;
@@ -26,6 +26,7 @@ struct Loaded {
 enum Code {
     Cpu(CpuCode),
     Emulator(Arc<EmulatorCode>),
+    Cuda(Arc<CudaCode>),
 }
 
 impl Program {
@@ -51,12 +52,7 @@ impl Program {
             Device::Emulator(architecture) => {
                 Code::Emulator(Arc::new(EmulatorCode::load(bundle, *architecture)?))
             }
-            Device::Cuda(_) => {
-                return Err(BundleError::NoDevice {
-                    device: device.to_string(),
-                    message: "this version of the runtime runs nothing on GPUs yet".to_owned(),
-                });
-            }
+            Device::Cuda(number) => Code::Cuda(Arc::new(CudaCode::load(bundle, *number)?)),
         };
         Ok(Self(Arc::new(Loaded {
             manifest: bundle.manifest().clone(),
@@ -72,6 +68,7 @@ impl Program {
                 let emulator = Emulator::new(self, code, options);
                 Box::new(Gpu::new(self, emulator, &code.constants)?)
             }
+            Code::Cuda(code) => Box::new(Gpu::new(self, Cuda::new(code)?, &code.constants)?),
         })
     }
 

@@ -1,6 +1,7 @@
 //! Bundles for a GPU, run in the emulator.
 
 use crate::sample::*;
+use std::num::NonZeroUsize;
 use tempfile::TempDir;
 use tessera_numerics::ElementType::{F32, I1, I32};
 use tessera_numerics::Tensor;
@@ -11,7 +12,7 @@ use tessera_runtime::{
     Bundle, Device, EmulatorOptions, Instance, Program, RunError, RunOptions, TensorType,
 };
 
-const KERNELS: &str = include_str!("kernels.ptx");
+pub const KERNELS: &str = include_str!("kernels.ptx");
 
 const ADD: usize = 0;
 const SUM: usize = 1;
@@ -77,7 +78,7 @@ fn manifest() -> Manifest {
 }
 
 /// `state += gradient`, and the `loss`: the sum of the last 256 elements of `state + 1`.
-fn training_step() -> Manifest {
+pub fn training_step() -> Manifest {
     let tail = 744 * 4 / 64 * 64;
     Manifest {
         inputs: vec![
@@ -140,7 +141,11 @@ fn floats(tensor: &Tensor) -> Vec<f32> {
 
 #[test]
 fn a_step_is_taken_again_and_again() {
-    let mut instance = instance(training_step());
+    takes_steps(&mut instance(training_step()));
+}
+
+/// Three of [`training_step`].
+pub fn takes_steps(instance: &mut Instance) {
     let (state, gradient) = (vector(1), vector(2));
     instance.set_input_named("state", &state).unwrap();
     instance.set_input_named("gradient", &gradient).unwrap();
@@ -156,19 +161,23 @@ fn a_step_is_taken_again_and_again() {
         assert_eq!(floats(&instance.result(1).unwrap()), [loss]);
     }
     assert_eq!(instance.steps(), 3);
-    assert_eq!(instance.threads(), 1);
 }
 
 #[test]
-fn results_do_not_depend_on_the_seed() {
+fn results_depend_neither_on_the_seed_nor_on_threads() {
     let program = load(training_step(), "emulator:sm_90a").unwrap();
     let inputs = [vector(1), vector(2)];
-    let results = [(0, true), (7, true), (8, false)].map(|(seed, races)| {
+    let results = [(0, true, 1), (7, true, 2), (8, false, 3)].map(|(seed, races, threads)| {
         let options = RunOptions {
+            threads: NonZeroUsize::new(threads),
             emulator: EmulatorOptions { seed, races },
             ..RunOptions::default()
         };
-        program.run(&inputs, &options).unwrap()
+        let mut instance = program.instance(&options).unwrap();
+        assert_eq!(instance.threads(), threads);
+        instance.set_inputs(&inputs).unwrap();
+        instance.step().unwrap();
+        instance.results().unwrap()
     });
     assert!(results.iter().all(|other| *other == results[0]));
 }
@@ -195,7 +204,7 @@ fn a_profile_counts_instructions() {
 }
 
 /// A loop that counts an input up to another.
-fn counting() -> Manifest {
+pub fn counting() -> Manifest {
     Manifest {
         inputs: vec![
             input(Some("count"), integer(), Some(0)),
@@ -226,7 +235,11 @@ fn counting() -> Manifest {
 
 #[test]
 fn a_loop_goes_on_while_its_predicate_holds() {
-    let mut instance = instance(counting());
+    counts(&mut instance(counting()));
+}
+
+/// Some of [`counting`].
+pub fn counts(instance: &mut Instance) {
     for (count, limit, expected) in [(0, 5, 5), (7, 5, 7), (-3, 0, 0)] {
         instance
             .set_inputs(&[Tensor::scalar(count), Tensor::scalar(limit)])
@@ -236,10 +249,10 @@ fn a_loop_goes_on_while_its_predicate_holds() {
     }
 }
 
-#[test]
-fn a_case_takes_the_branch_of_its_index_or_the_last() {
+/// A number, to which its index adds: 0, 1 or 2.
+pub fn branching() -> Manifest {
     let times = |count: usize| vec![launch(INCREMENT, [1], [1]); count];
-    let mut instance = instance(Manifest {
+    Manifest {
         inputs: vec![
             input(None, integer(), None),
             input(None, integer(), Some(0)),
@@ -254,7 +267,16 @@ fn a_case_takes_the_branch_of_its_index_or_the_last() {
             branches: vec![times(0), times(1), times(2)],
         }],
         ..manifest()
-    });
+    }
+}
+
+#[test]
+fn a_case_takes_the_branch_of_its_index_or_the_last() {
+    branches(&mut instance(branching()));
+}
+
+/// All of [`branching`].
+pub fn branches(instance: &mut Instance) {
     for (index, expected) in [(0, 10), (1, 11), (2, 12), (3, 12), (-1, 12)] {
         instance
             .set_inputs(&[Tensor::scalar(index), Tensor::scalar(10)])

@@ -2,6 +2,7 @@
 
 mod builtins;
 mod corruption;
+mod cuda;
 mod emulated;
 mod execution;
 mod format;

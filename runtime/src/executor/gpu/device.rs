@@ -10,6 +10,11 @@ pub(in super::super) trait GpuDevice: Send + Sync {
     /// What messages call it: `emulator:sm_90a`, `cuda:0 (NVIDIA H100)`.
     fn name(&self) -> String;
 
+    /// The CPU's threads that it runs on.
+    fn threads(&self) -> usize {
+        1
+    }
+
     /// Memory of so many bytes, from a multiple of 256 on, until the device is dropped.
     ///
     /// # Errors
@@ -38,12 +43,17 @@ pub(in super::super) trait GpuDevice: Send + Sync {
     ///
     /// # Errors
     /// The device fails.
-    fn finish(&mut self) -> Result<(), GpuError>;
+    fn finish(&mut self) -> Result<(), Failure>;
 }
 
-/// What a device says went wrong.
+/// What went wrong, in the device's words.
 #[derive(Debug)]
-pub(in super::super) struct GpuError(pub(super) String);
+pub(in super::super) enum GpuError {
+    /// It did not do what it was told to.
+    Failed(String),
+    /// It did, and found that a kernel does what it must not.
+    Found(String),
+}
 
 /// What went wrong in a step.
 #[derive(Debug)]

@@ -18,6 +18,7 @@ use super::super::program::Program;
 use super::device::{Failure, GpuDevice, GpuError};
 use super::schedule::{Command, Launch, Stretch};
 use room::Room;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
 use tessera_emulator::{Finding, Global, GlobalError, launch};
@@ -31,6 +32,7 @@ pub(in super::super) struct Emulator {
     code: Arc<EmulatorCode>,
     memory: Global,
     races: bool,
+    threads: usize,
     /// Of the next launch.
     seed: u64,
 }
@@ -46,6 +48,7 @@ impl Emulator {
             code: Arc::clone(code),
             memory: Global::new(),
             races: options.emulator.races,
+            threads: threads(options),
             seed: options.emulator.seed,
         }
     }
@@ -60,6 +63,7 @@ impl Emulator {
         what.cluster = own.code.cluster;
         what.dynamic_shared = u64::from(own.code.shared_bytes);
         what.races = self.races;
+        what.threads = self.threads;
         what.seed = self.seed;
         what.arguments = room
             .parameters()
@@ -67,7 +71,7 @@ impl Emulator {
             .collect();
         self.seed = self.seed.wrapping_add(1);
         let report = launch(&self.code.program, &mut room.memory, &what)
-            .map_err(|error| GpuError(error.to_string()))?;
+            .map_err(|error| GpuError::Failed(error.to_string()))?;
         if !report.findings.is_empty() {
             return Err(found(&report.findings, &room, what.seed));
         }
@@ -101,6 +105,10 @@ impl Emulator {
 }
 
 impl GpuDevice for Emulator {
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
     fn name(&self) -> String {
         format!("emulator:{}", self.code.architecture)
     }
@@ -114,7 +122,7 @@ impl GpuDevice for Emulator {
         let fits = whole.is_some_and(|bytes| probe.try_reserve_exact(bytes).is_ok());
         drop(probe);
         if !fits {
-            return Err(GpuError("out of memory".to_owned()));
+            return Err(GpuError::Failed("out of memory".to_owned()));
         }
         Ok(self.memory.allocate(bytes))
     }
@@ -127,7 +135,7 @@ impl GpuDevice for Emulator {
         let contents = self.memory.contents(address, bytes.len())?;
         if let Some(place) = contents.first_unwritten() {
             let message = format!("byte {place} of {} was never written", bytes.len());
-            return Err(GpuError(message));
+            return Err(GpuError::Failed(message));
         }
         bytes.copy_from_slice(&self.memory.read_bytes(address, bytes.len())?);
         Ok(())
@@ -148,9 +156,17 @@ impl GpuDevice for Emulator {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), GpuError> {
+    fn finish(&mut self) -> Result<(), Failure> {
         Ok(())
     }
+}
+
+/// As many as were asked for, or else as the machine runs at once.
+fn threads(options: &RunOptions) -> usize {
+    let threads = options
+        .threads
+        .or_else(|| std::thread::available_parallelism().ok());
+    threads.map_or(1, NonZeroUsize::get)
 }
 
 /// The first findings, a line each, with their places in the bundle's text and what lies at their addresses.
@@ -182,11 +198,11 @@ fn found(findings: &[Finding], room: &Room<'_>, seed: u64) -> GpuError {
         let _ = write!(message, "\n  and {} more", findings.len() - LISTED);
     }
     let _ = write!(message, "\n  under the seed {seed}");
-    GpuError(message)
+    GpuError::Found(message)
 }
 
 impl From<GlobalError> for GpuError {
     fn from(error: GlobalError) -> Self {
-        Self(error.to_string())
+        Self::Failed(error.to_string())
     }
 }

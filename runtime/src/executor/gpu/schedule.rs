@@ -36,6 +36,8 @@ pub(super) enum Instruction {
 
 /// Launches and copies, one after the other.
 pub(in super::super) struct Stretch {
+    /// Counts the stretches of a schedule, from 0.
+    pub(super) number: usize,
     pub(super) commands: Vec<Command>,
 }
 
@@ -68,12 +70,21 @@ pub(super) struct Span {
     pub(super) bytes: usize,
 }
 
+impl Launch {
+    /// The kernel's parameters.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = u64> {
+        let buffers = self.buffers.iter().map(|span| span.address);
+        buffers.chain(self.workspace)
+    }
+}
+
 impl Schedule {
     /// Puts addresses into a validated manifest's schedule.
     pub(super) fn new(manifest: &Manifest, addresses: &Addresses) -> Self {
-        let builder = Builder {
+        let mut builder = Builder {
             manifest,
             addresses,
+            stretches: 0,
         };
         Self(builder.steps(&manifest.schedule))
     }
@@ -82,10 +93,12 @@ impl Schedule {
 struct Builder<'a> {
     manifest: &'a Manifest,
     addresses: &'a Addresses,
+    /// So far.
+    stretches: usize,
 }
 
 impl Builder<'_> {
-    fn steps(&self, steps: &[Step]) -> Vec<Instruction> {
+    fn steps(&mut self, steps: &[Step]) -> Vec<Instruction> {
         let mut instructions = Vec::new();
         for step in steps {
             match step {
@@ -123,15 +136,17 @@ impl Builder<'_> {
     }
 
     /// Adds a command, where there is something to do, to the stretch that the instructions end with.
-    fn append(&self, instructions: &mut Vec<Instruction>, command: Option<Command>) {
+    fn append(&mut self, instructions: &mut Vec<Instruction>, command: Option<Command>) {
         let Some(command) = command else { return };
         if let Some(Instruction::Stretch(stretch)) = instructions.last_mut() {
             stretch.commands.push(command);
             return;
         }
         instructions.push(Instruction::Stretch(Stretch {
+            number: self.stretches,
             commands: vec![command],
         }));
+        self.stretches += 1;
     }
 
     fn launch(&self, kernel: usize, operands: &[usize], results: &[usize]) -> Option<Launch> {

@@ -82,7 +82,7 @@ impl<'a> Room<'a> {
             if let Some(place) = before.first_difference(&after) {
                 let name = self.name(number);
                 let message = format!("it changed byte {place} of {name}, which is no result");
-                return Err(GpuError(message));
+                return Err(GpuError::Found(message));
             }
         }
         Ok(())
