@@ -2,6 +2,8 @@
 
 #[path = "command/analyze.rs"]
 mod analyze;
+#[path = "command/devices.rs"]
+mod devices;
 #[path = "command/emulate.rs"]
 mod emulate;
 #[path = "command/malformed.rs"]

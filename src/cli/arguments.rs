@@ -2,6 +2,7 @@
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use tessera_runtime::Device;
 
 /// A tensor compiler for training steps in 4-bit floating point.
 #[derive(Debug, Parser)]
@@ -212,6 +213,17 @@ pub struct RunArguments {
     /// Runs the reference interpreter in place of compiled code.
     #[arg(long)]
     pub interpret: bool,
+    /// What runs the code: cpu; emulator:sm_90a or of another architecture, a GPU in software with its checker ('emulator'
+    /// alone: what the bundle is made for); cuda:0 or another GPU's number. A text is compiled for it unless --target
+    /// says otherwise.
+    #[arg(long, default_value_t, conflicts_with = "interpret")]
+    pub device: Device,
+    /// What the emulator draws the order of warps and of asynchronous work from; right kernels do not depend on it.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub emulator_seed: u64,
+    /// Does not look for races in the emulator, which takes time and memory.
+    #[arg(long)]
+    pub emulator_no_races: bool,
     /// How many threads run a kernel [default: one a core].
     #[arg(long, value_name = "N", value_parser = count)]
     pub threads: Option<usize>,

@@ -1,6 +1,6 @@
 //! What runs the steps: compiled code or the interpreter.
 
-use super::super::arguments::RunArguments;
+use super::super::arguments::{RunArguments, TargetArguments};
 use super::super::compile::Stages;
 use super::super::passes;
 use super::super::table::Measurements;
@@ -13,7 +13,7 @@ use std::time::Instant;
 use tessera_ir::{Module, Tensor, TensorType, ValueId};
 use tessera_numerics::Initialiser;
 use tessera_runtime::bundle::Manifest;
-use tessera_runtime::{Bundle, Instance, Program, RunOptions};
+use tessera_runtime::{Bundle, EmulatorOptions, Instance, Program, RunError, RunOptions};
 
 /// A program that takes steps.
 pub(super) enum Machine {
@@ -60,7 +60,7 @@ impl Machine {
         }
         let folder = tempfile::tempdir().map_err(Failure::error)?;
         let path = folder.path().join("step.tessera");
-        Stages::new(&source, &arguments.passes, &arguments.target)?.write_bundle(&path)?;
+        Stages::new(&source, &arguments.passes, &target(arguments)?)?.write_bundle(&path)?;
         let machine = Self::load(&path, arguments)?;
         measurements.compile = Some(start.elapsed());
         Ok(machine)
@@ -68,11 +68,14 @@ impl Machine {
 
     fn load(path: &Path, arguments: &RunArguments) -> Result<Self, Failure> {
         let bundle = Bundle::open(path).map_err(Failure::error)?;
-        let program = Program::load(&bundle).map_err(Failure::error)?;
+        let program = Program::load_on(&bundle, &arguments.device).map_err(Failure::error)?;
         let options = RunOptions {
             threads: arguments.threads.and_then(NonZeroUsize::new),
             profile: arguments.profile,
-            ..RunOptions::default()
+            emulator: EmulatorOptions {
+                seed: arguments.emulator_seed,
+                races: !arguments.emulator_no_races,
+            },
         };
         let instance = program.instance(&options).map_err(Failure::error)?;
         Ok(Self::Compiled(Box::new(instance)))
@@ -127,7 +130,10 @@ impl Machine {
     /// Takes a step. Donated results become the next step's inputs.
     pub(super) fn step(&mut self) -> Result<(), Failure> {
         match self {
-            Self::Compiled(instance) => instance.step().map_err(Failure::error),
+            Self::Compiled(instance) => instance.step().map_err(|error| match error {
+                RunError::Findings { .. } => Failure::Found(format!("error: {error}")),
+                _ => Failure::error(error),
+            }),
             Self::Interpreter {
                 module,
                 inputs,
@@ -227,6 +233,24 @@ impl Machine {
         let _ = writeln!(text, "{profile}");
         Some(text)
     }
+}
+
+/// What to compile for: what was asked for, or else what the device runs.
+fn target(arguments: &RunArguments) -> Result<TargetArguments, Failure> {
+    let mut target = arguments.target.clone();
+    if target.target.is_none() {
+        let device = &arguments.device;
+        let own = device.default_target().map_err(Failure::error)?;
+        let Some(own) = own else {
+            let message = format!(
+                "the device {device} runs code for many targets: name one with --target sm_90a, or the device as \
+                 {device}:sm_90a"
+            );
+            return Err(Failure::error(message));
+        };
+        target.target = Some(own);
+    }
+    Ok(target)
 }
 
 fn manifest(instance: &Instance) -> &Manifest {

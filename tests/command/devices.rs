@@ -1,0 +1,106 @@
+//! `tessera run --device`, and bundles for a GPU.
+
+use super::{Outcome, tessera, tessera_reading};
+use tessera_runtime::tensors;
+
+/// A state that each step adds to, and the sum of its squares.
+const STEP: &str = "\
+func.func public @main(%state: tensor<300xf32> {tf.aliasing_output = 0 : i32}, %x: tensor<300xf32>) -> (tensor<300xf32>, tensor<f32>) {
+  %zero = stablehlo.constant dense<0.0> : tensor<f32>
+  %0 = stablehlo.add %state, %x : tensor<300xf32>
+  %1 = stablehlo.multiply %0, %0 : tensor<300xf32>
+  %2 = stablehlo.reduce(%1 init: %zero) applies stablehlo.add across dimensions = [0] : (tensor<300xf32>, tensor<f32>) -> tensor<f32>
+  return %0, %2 : tensor<300xf32>, tensor<f32>
+}
+";
+
+/// Three steps from ones, by ones: sums of small integers, which are exact in any order.
+fn run(flags: &[&str]) -> Outcome {
+    let inputs = ["--input", "arg*=ones", "--steps", "3", "-q"];
+    tessera_reading(
+        [&["run", "-"], &inputs[..], flags].concat(),
+        STEP.as_bytes(),
+    )
+}
+
+const LOSSES: &str = "step 1  result1 1200\nstep 2  result1 2700\nstep 3  result1 4800\n";
+
+#[test]
+fn a_step_runs_on_an_emulated_gpu() {
+    for device in [
+        "cpu",
+        "emulator:sm_80",
+        "emulator:sm_90a",
+        "emulator:sm_120a",
+    ] {
+        let outcome = run(&["--device", device]);
+        let found = (outcome.code, &outcome.stderr[..], &outcome.stdout[..]);
+        assert_eq!(found, (Some(0), "", LOSSES), "{device}");
+    }
+}
+
+#[test]
+fn a_gpu_s_bundle_runs_where_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("step.tessera");
+    let bundle = bundle.to_str().unwrap();
+    let flags = ["compile", "-", "--target", "sm_90a", "-o", bundle];
+    let compiled = tessera_reading(flags, STEP.as_bytes());
+    assert_eq!(compiled.code, Some(0), "{}", compiled.stderr);
+
+    let shown = tessera(["inspect", bundle]).stdout;
+    assert!(shown.contains("target    sm_90a (nvptx64)\n"), "{shown}");
+    assert!(shown.contains("  grid "), "{shown}");
+    assert!(shown.contains(", block "), "{shown}");
+
+    let results = folder.path().join("results.safetensors");
+    let run = |device: &[&str]| {
+        let flags = ["run", bundle, "--input", "arg*=ones", "-q", "--outputs"];
+        tessera([&flags[..], &[results.to_str().unwrap()], device].concat())
+    };
+    for seed in ["0", "1"] {
+        let outcome = run(&["--device", "emulator", "--emulator-seed", seed]);
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+        let found = tensors::read(&results).unwrap();
+        assert_eq!(found[1].1.values::<f32>().unwrap(), [1200.0]);
+    }
+    for (device, name) in [
+        (&[][..], "cpu"),
+        (&["--device", "emulator:sm_120a"], "emulator:sm_120a"),
+    ] {
+        let outcome = run(device);
+        assert_eq!(outcome.code, Some(1));
+        let expected = format!(
+            "made for sm_90a, which {name} does not run; expected the device emulator:sm_90a, or cuda:N where GPU N is one\n"
+        );
+        assert!(outcome.stderr.ends_with(&expected), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_device_that_is_none_is_told_the_choices() {
+    let outcome = run(&["--device", "gpu"]);
+    assert_eq!(outcome.code, Some(2));
+    assert!(
+        outcome.stderr.contains("expected a device: cpu, emulator"),
+        "{}",
+        outcome.stderr
+    );
+
+    let outcome = run(&["--device", "emulator"]);
+    assert_eq!(outcome.code, Some(1));
+    assert!(
+        outcome
+            .stderr
+            .contains("name one with --target sm_90a, or the device as emulator:sm_90a"),
+        "{}",
+        outcome.stderr
+    );
+    let outcome = run(&["--device", "emulator", "--target", "sm_100a"]);
+    assert_eq!(
+        (outcome.code, &outcome.stdout[..]),
+        (Some(0), LOSSES),
+        "{}",
+        outcome.stderr
+    );
+}
