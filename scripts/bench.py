@@ -59,8 +59,8 @@ def xla(name, steps):
     return compile_seconds, seconds, float(loss)
 
 
-def emulation(name, steps, recipe):
-    """Seconds of each step of the recipe as fake quantisation in JAX."""
+def emulation(name, recipe):
+    """The recipe as fake quantisation in JAX, compiled: a function that gives the seconds of each of so many steps."""
     import jax
     import emulation as emulated
     import llama
@@ -77,31 +77,81 @@ def emulation(name, steps, recipe):
         return {"params": optax.apply_updates(state["params"], updates), "opt_state": opt_state}, loss
 
     compiled = jax.jit(train_step, donate_argnums=(0,)).lower(state, batch).compile()
-    seconds = []
-    for _ in range(steps):
-        started = time.perf_counter()
-        state, loss = compiled(state, batch)
-        jax.block_until_ready((state, loss))
-        seconds.append(time.perf_counter() - started)
-    return seconds
+
+    def run(steps):
+        nonlocal state
+        seconds = []
+        for _ in range(steps):
+            started = time.perf_counter()
+            state, loss = compiled(state, batch)
+            jax.block_until_ready((state, loss))
+            seconds.append(time.perf_counter() - started)
+        return seconds
+
+    return run
 
 
-def recipes(name, steps, rounds):
-    """Steps under recipes beside the full-precision step and beside the recipe emulated in JAX."""
-    own = {recipe: [] for recipe in (None, *RECIPES)}
-    peer = {recipe: [] for recipe in EMULATED}
-    for _ in range(rounds):
-        for recipe, seconds in own.items():
-            seconds.append(statistics.median(tessera(name, steps, recipe)[1][1:]))
-        for recipe, seconds in peer.items():
-            seconds.append(statistics.median(emulation(name, steps, recipe)[1:]))
-    ratio = lambda a, b: statistics.median(x / y for x, y in zip(a, b))
+def named_step(name, folder):
+    """The step's text with the parameters' names, by which recipes tell layers: as it is, they are `arg0`, `arg1`, …"""
+    import make_fixtures
+
+    path = pathlib.Path(folder, f"{name}.mlir")
+    path.write_text(make_fixtures.lower(name)[0].as_text(debug_info=True))
+    return path
+
+
+def bundle(step, recipe, folder):
+    """The step under a recipe, compiled."""
+    path = pathlib.Path(folder, f"{recipe}.tessera")
+    flags = ["--recipe", recipe] if recipe else []
+    subprocess.run([ROOT / "target" / "release" / "tessera", "compile", step, *flags, "-o", path],
+                   check=True, stdout=subprocess.DEVNULL)
+    return path
+
+
+def recipes(name, pairs, rounds, steps=5):
+    """Steps under recipes beside the full-precision step, nvfp4's, and the recipe emulated in JAX.
+
+    A shared machine's speed moves by more than recipes differ. So bundles are compiled before, and run a few steps each in
+    turns, forwards and backwards, of which the fastest step counts; a ratio is made of two runs of one turn, and the median of
+    these is printed with the quartiles."""
+    with tempfile.TemporaryDirectory() as folder:
+        step = named_step(name, folder)
+        bundles = {recipe: bundle(step, recipe, folder) for recipe in (None, *RECIPES)}
+        flags = ["--inputs", STEPS / name / "inputs.toml", "--steps", str(steps), "--quiet"]
+
+        def seconds(recipe):
+            report = pathlib.Path(folder, "report.json")
+            subprocess.run([ROOT / "target" / "release" / "tessera", "run", bundles[recipe], *flags, "--report", report],
+                           check=True, stdout=subprocess.DEVNULL)
+            return min(json.loads(report.read_text())["step_seconds"][1:])
+
+        own = {recipe: [] for recipe in bundles}
+        for turn in range(pairs):
+            order = list(bundles) if turn % 2 == 0 else list(reversed(bundles))
+            for recipe in order:
+                own[recipe].append(seconds(recipe))
+        peer = {recipe: [] for recipe in EMULATED}
+        for recipe in EMULATED:
+            emulated = emulation(name, recipe)
+            emulated(1)
+            for _ in range(rounds):
+                peer[recipe].append((min(emulated(steps - 1)), seconds(recipe)))
+
+    def ratio(above, below):
+        ratios = [a / b for a, b in zip(above, below)]
+        quartiles = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else 3 * ratios
+        first, middle, last = quartiles
+        return f"{middle:5.2f} ({first:.2f} … {last:.2f})"
+
+    print(f"recipes: {pairs} turns, the fastest of {steps} steps each; ratios of one turn, median and quartiles")
     for recipe in RECIPES:
-        line = f"{name:6} {recipe:15} {statistics.median(own[recipe]):8.3f} s   of f32's {ratio(own[recipe], own[None]):5.2f}"
+        line = f"{name:6} {recipe:15} {statistics.median(own[recipe]):8.3f} s   of f32's {ratio(own[recipe], own[None])}"
         if recipe != "nvfp4":
-            line += f"   of nvfp4's {ratio(own[recipe], own['nvfp4']):5.2f}"
+            line += f"   of nvfp4's {ratio(own[recipe], own['nvfp4'])}"
         if recipe in peer:
-            line += f"   JAX emulation {statistics.median(peer[recipe]):8.3f} s, {ratio(peer[recipe], own[recipe]):5.2f} times as long"
+            emulated, beside = zip(*peer[recipe])
+            line += f"   JAX emulation {statistics.median(emulated):8.3f} s, {ratio(emulated, beside)} times as long"
         print(line)
 
 
@@ -169,6 +219,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=10, help="steps a round; the first is not counted")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=12, help="turns of the recipes' steps")
     parser.add_argument("--full-precision", action="store_true", help="no recipes, no scaled products")
     parser.add_argument("names", nargs="*", default=["llama", "moe"])
     arguments = parser.parse_args()
@@ -183,7 +234,7 @@ def main():
             ratio = statistics.median(a / b for a, b in figures)
             print(f"{name:6} {what:8} tessera {ours:8.3f} s   xla {theirs:8.3f} s   tessera/xla {ratio:6.2f}")
     if not arguments.full_precision:
-        recipes("llama", arguments.steps, arguments.rounds)
+        recipes("llama", arguments.pairs, arguments.rounds)
         products()
         quantisation()
         extraction()
