@@ -1,8 +1,10 @@
 """What each recipe costs in accuracy: `make recipes`, or `compare.py --recipes nvfp4 averis --steps 300 --seeds 3`.
 
-Four measures, all computed by `target/release/tessera`, the first three beside full precision (f32):
+Five measures, all computed by `target/release/tessera`, the first four beside full precision (f32):
 
 - products: the relative error of one linear's product, on activations with a strong mean and on ones without;
+- biases: the relative error of one linear's weight gradient, of an activation and a gradient with means, averaged over 1,
+  20 and 400 steps, and the slope of the last on the exact one: what random bits average out, and what is left of it;
 - gradients: the relative error and the cosine of the gradients of a byte-level Llama, parameter by parameter, at
   checkpoints of one f32 trajectory: steady, since the parameters are the same for all recipes; and the mean's share of the
   energy of the linears' activations there;
@@ -57,8 +59,9 @@ def lower(function, path, *shapes):
 
 def recipe_file(recipe, seed, folder):
     """The recipe with another seed of its random bits."""
-    path = folder / f"{recipe}-{seed}.toml"
-    path.write_text(f'extends = "{recipe}"\nseed = {seed}\n')
+    path = folder / f"{label(recipe)}-{seed}.toml"
+    own = pathlib.Path(recipe).read_text() if recipe.endswith(".toml") else f'extends = "{recipe}"\n'
+    path.write_text(f"seed = {seed}\n{own}")
     return path
 
 
@@ -82,15 +85,45 @@ def products(recipes, folder):
             save_file({"arg0": w, "arg1": d, "arg2": np.ascontiguousarray(x)}, folder / "linear.safetensors")
             tessera(step, one_linear(recipe, folder), "--inputs", folder / "linear.safetensors", "--outputs", folder / "y.safetensors")
             errors.append(relative_error(load_file(folder / "y.safetensors")["result1"], x @ w))
-        print(f"  {recipe:30} {errors[0]:12.3%} {errors[1]:12.3%}")
+        print(f"  {label(recipe):30} {errors[0]:12.3%} {errors[1]:12.3%}")
+
+
+def biases(recipes, folder):
+    """The errors of a weight gradient averaged over steps: 96 tokens, 64 x 48, means of activation and gradient."""
+    rng = np.random.default_rng(0)
+    noise = lambda *shape: rng.standard_normal(shape, np.float32)
+    x, d = noise(96, 64) + 2 * noise(1, 64), noise(96, 48) + noise(1, 48)
+    w = noise(64, 48) / 8
+    array = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)
+    step = lower(model.linear_step, folder / "bias.mlir", array(w), {"d": array(d), "x": array(x)})
+    save_file({"arg0": w, "arg1": d, "arg2": x}, folder / "bias.safetensors")
+    # The step is of a tenth of the gradient.
+    exact = 0.1 * (x.T.astype(np.float64) @ d)
+    counts = [1, 20, 400]
+    print(f"{'error of dW, averaged over':32} " + " ".join(f"{f'{n} steps':>10}" for n in counts) + f" {'slope':>8}")
+    for recipe in recipes:
+        cells = []
+        for steps in counts:
+            tessera(step, one_linear(recipe, folder), "--inputs", folder / "bias.safetensors",
+                    "--outputs", folder / "bias-out.safetensors", "--steps", steps)
+            found = (w.astype(np.float64) - load_file(folder / "bias-out.safetensors")["result0"]) / steps
+            cells.append(f"{relative_error(found, exact):10.2%}")
+        slope = float((found * exact).sum() / (exact * exact).sum())
+        print(f"  {label(recipe):30} " + " ".join(cells) + f" {slope:8.4f}")
+
+
+def label(recipe):
+    """The name of a preset or file."""
+    return pathlib.Path(recipe).stem if recipe.endswith(".toml") else recipe
 
 
 def one_linear(recipe, folder):
     """The recipe without exceptions: the only linear is the last one too."""
     if recipe == FULL:
         return recipe
-    path = folder / f"{recipe}-all.toml"
-    path.write_text(f'extends = "{recipe}"\n[keep]\nfirst_linears = 0\nlast_linears = 0\nfirst_fraction = 0\nlast_fraction = 0\n')
+    path = folder / f"{label(recipe)}-all.toml"
+    own = pathlib.Path(recipe).read_text() if recipe.endswith(".toml") else f'extends = "{recipe}"\n'
+    path.write_text(f"{own}[keep]\nfirst_linears = 0\nlast_linears = 0\nfirst_fraction = 0\nlast_fraction = 0\n")
     return path
 
 
@@ -148,7 +181,7 @@ def gradients(recipes, folder, text, checkpoints):
             found[recipe].append((statistics.median(errors), min(cosines)))
     for recipe in recipes:
         cells = [f"{error:9.2%} cosine {cosine:.3f}" for error, cosine in found[recipe]]
-        print(f"  {recipe:22} " + " ".join(f"{cell:>22}" for cell in cells))
+        print(f"  {label(recipe):22} " + " ".join(f"{cell:>22}" for cell in cells))
     cells = [f"{statistics.median(own):.0%} (max {max(own):.0%})" for own in shares]
     print(f"  {'share of the mean':22} " + " ".join(f"{cell:>22}" for cell in cells))
     print("  (median over parameters of the relative error; the least cosine of a parameter; of the linears' activations the"
@@ -176,7 +209,7 @@ def losses(recipes, folder, text, steps, seeds):
         gaps = [a - b for a, b in zip(own, mean[FULL])]
         spread = statistics.stdev(gaps) if seeds > 1 else 0.0
         each = " ".join(f"{gap:+.4f}" for gap in gaps)
-        print(f"  {recipe:22} {statistics.fmean(own):8.4f} {statistics.fmean(gaps):+11.4f} {spread:8.4f}   {each}")
+        print(f"  {label(recipe):22} {statistics.fmean(own):8.4f} {statistics.fmean(gaps):+11.4f} {spread:8.4f}   {each}")
     compared = [recipe for recipe in PAPER if recipe in mean]
     if len(compared) > 1:
         own = sorted(compared, key=lambda recipe: statistics.fmean(mean[recipe]))
@@ -202,17 +235,19 @@ def presets(steps, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--recipes", nargs="+", default=RECIPES)
+    parser.add_argument("--recipes", nargs="+", default=RECIPES, help="presets, or TOML files without [keep]")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--checkpoints", type=int, nargs="+", default=[1, 100, 300])
-    parser.add_argument("--only", choices=["products", "gradients", "losses", "presets"])
+    parser.add_argument("--only", choices=["products", "biases", "gradients", "losses", "presets"])
     arguments = parser.parse_args()
     text = model.read()
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         if arguments.only in (None, "products"):
             products(arguments.recipes, folder)
+        if arguments.only in (None, "biases"):
+            biases(arguments.recipes, folder)
         if arguments.only in (None, "gradients"):
             gradients(arguments.recipes, folder, text, arguments.checkpoints)
         if arguments.only in (None, "losses"):
