@@ -287,7 +287,8 @@ pub struct Function {
 /// results, the workspace, the arena and the file of constants begin at multiples of 256 bytes; what lies in the last
 /// two has a multiple of [`ALIGNMENT`](super::ALIGNMENT) as its offset there.
 ///
-/// A launch begins when what stands before it in the schedule has come to its end and can be seen by all.
+/// A launch begins when what stands before it in the schedule has come to its end and can be seen by all. What a result
+/// holds then is undefined, unless an operand begins at the same byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PtxKernel {
