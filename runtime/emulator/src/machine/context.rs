@@ -91,8 +91,8 @@ pub(crate) struct Context<'m> {
     pub place: Place,
     /// What the checker finds without stopping.
     pub found: Vec<Fault>,
-    /// Whether the instruction uses a register that asynchronous work holds.
-    pub early: Cell<bool>,
+    /// What is wrong about the registers that the instruction uses, which asynchronous work holds or reads.
+    pub early: Cell<Option<&'static str>>,
     /// What it finds of work that was begun elsewhere.
     pub late: Vec<(Origin, FindingKind)>,
 }
@@ -292,13 +292,20 @@ impl Context<'_> {
     /// Notes that an instruction uses a register that asynchronous work holds.
     fn looks_at(&self, frame: usize, register: Register) {
         if self.warp.is_held(frame, register) {
-            self.early.set(true);
+            self.early.set(Some(
+                "are used, and belong to a wgmma or tcgen05.ld that is not waited for",
+            ));
         }
     }
 
     pub fn set(&mut self, frame: usize, register: Option<Register>, lanes: u32, values: &Lanes) {
         if let Some(register) = register {
             self.looks_at(frame, register);
+            if self.warp.is_lent(frame, register) {
+                self.early.set(Some(
+                    "are written, and a wgmma that is not waited for reads A in them",
+                ));
+            }
             self.warp.frame_mut(frame).set(register, lanes, values);
         }
     }

@@ -74,11 +74,9 @@ impl Context<'_> {
                 Outcome::Done
             }
         };
-        if self.early.take() {
+        if let Some(reason) = self.early.take() {
             self.found.push(Fault {
-                kind: FindingKind::Registers {
-                    reason: "are used, and belong to a wgmma or tcgen05.ld that is not waited for",
-                },
+                kind: FindingKind::Registers { reason },
                 lane: active.trailing_zeros() & 31,
             });
         }

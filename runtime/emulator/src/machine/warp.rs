@@ -7,7 +7,7 @@ use crate::memory::Bytes;
 use crate::program::Register;
 use crate::tcgen05::Cell;
 use crate::tcgen05::fragment::Fragment;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Lanes at one step of one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,10 +74,14 @@ pub(crate) struct Warp {
     pub groups: [[u64; 32]; Family::COUNT],
     /// Lanes that have come to the cluster's barrier in its phase.
     pub at_cluster: u32,
+    /// Lines of waits for mbarriers that were answered once that the phase has not ended.
+    pub denied: HashSet<u32>,
     /// Loads from tensor memory and stores to it that nobody waited for yet.
     pub pending: Vec<Pending>,
     /// Registers of frames that asynchronous work is to write.
     held: HashMap<(usize, Register), Held>,
+    /// Registers of frames that asynchronous work is to read, and how many works are.
+    lent: HashMap<(usize, Register), u32>,
 }
 
 /// A register that asynchronous work is to write: it has no value meanwhile.
@@ -104,8 +108,10 @@ impl Warp {
             local: vec![Bytes::default(); 32],
             groups: [[0; 32]; Family::COUNT],
             at_cluster: 0,
+            denied: HashSet::new(),
             pending: Vec::new(),
             held: HashMap::new(),
+            lent: HashMap::new(),
         }
     }
 
@@ -148,6 +154,27 @@ impl Warp {
     #[inline]
     pub fn is_held(&self, frame: usize, register: Register) -> bool {
         !self.held.is_empty() && self.held.contains_key(&(frame, register))
+    }
+
+    /// Whether asynchronous work is to read a register.
+    #[inline]
+    pub fn is_lent(&self, frame: usize, register: Register) -> bool {
+        !self.lent.is_empty() && self.lent.contains_key(&(frame, register))
+    }
+
+    /// Asynchronous work is to read a register.
+    pub fn lend(&mut self, frame: usize, register: Register) {
+        *self.lent.entry((frame, register)).or_default() += 1;
+    }
+
+    /// Asynchronous work has read a register.
+    pub fn take_back(&mut self, frame: usize, register: Register) {
+        if let Some(works) = self.lent.get_mut(&(frame, register)) {
+            *works -= 1;
+            if *works == 0 {
+                self.lent.remove(&(frame, register));
+            }
+        }
     }
 
     /// Asynchronous work is to write a register.
@@ -210,6 +237,7 @@ impl Warp {
         if frame.lanes == 0 {
             self.frames[index] = None;
             self.held.retain(|(frame, _), _| *frame != index);
+            self.lent.retain(|(frame, _), _| *frame != index);
         }
     }
 

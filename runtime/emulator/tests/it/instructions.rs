@@ -418,3 +418,37 @@ fn races_are_not_looked_for_where_nobody_asks() {
     grid.races = false;
     assert_eq!(found(&grid), 0);
 }
+
+/// A warp that waits for another one's write, by one question or by as many as it takes: how many of 16 seeds find something.
+fn found_of_waits(wait: &str) -> usize {
+    let body = format!(
+        "mov.u32 %r2, %tid.x;\nsetp.ne.u32 %p1, %r2, 0;\n\
+         @!%p1 mbarrier.init.shared.b64 [object], 1;\nbar.sync 0;\nsetp.ge.u32 %p2, %r2, 32;\n@%p2 bra OTHER;\n\
+         {wait}\nld.shared.u32 %r3, [own];\nbra DONE;\nOTHER:\n\
+         setp.ne.u32 %p1, %r2, 32;\n@%p1 bra DONE;\nst.shared.u32 [own], 7;\nmbarrier.arrive.shared.b64 _, [object];\nDONE:"
+    );
+    let text = format!(
+        ".version 8.7\n.target sm_90\n.address_size 64\n.visible .entry main() {{\n.reg .pred %p<8>;\n.reg .b32 %r<16>;\n\
+         .shared .align 128 .b8 own[256];\n.shared .align 8 .b64 object;\n{body}\nret;\n}}"
+    );
+    let program = Program::new(&Module::parse(&text).unwrap()).unwrap();
+    let found = (0..16).filter(|&seed| {
+        let mut grid = Launch::new("main").block([64, 1, 1]);
+        grid.seed = seed;
+        let report = launch(&program, &mut Global::new(), &grid).unwrap();
+        let is_race =
+            |found: &tessera_emulator::Finding| matches!(found.kind, FindingKind::Race { .. });
+        assert!(report.findings.iter().all(is_race), "{:?}", report.findings);
+        !report.findings.is_empty()
+    });
+    found.count()
+}
+
+#[test]
+fn who_asks_an_mbarrier_once_is_found() {
+    let once = "mbarrier.try_wait.parity.shared.b64 %p3, [object], 0;";
+    let until = format!("AGAIN:\n{once}\n@!%p3 bra AGAIN;");
+    assert_eq!(found_of_waits(&until), 0);
+    // Wherever the question comes before the arrival: of two warps about half of the schedules.
+    assert!(found_of_waits(once) >= 4);
+}

@@ -527,3 +527,21 @@ fn registers_that_no_fence_stands_behind() {
     assert!(matches!(kind, FindingKind::Registers { .. }), "{kind:?}");
     assert!(line.starts_with("wgmma.mma_async"), "{line}");
 }
+
+#[test]
+fn registers_of_a_that_change_while_a_product_reads_them() {
+    let body = |before: &str, after: &str| {
+        format!(
+            "{{\n.reg .b32 %a<4>;\nmov.u32 %a0, 0;\nmov.u32 %a1, 0;\nmov.u32 %a2, 0;\nmov.u32 %a3, 0;\nmov.u64 %rd1, 0;\n\
+             setp.ne.u32 %p1, 0, 0;\nwgmma.fence.sync.aligned;\n\
+             wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {{%d0, %d1, %d2, %d3}}, {{%a0, %a1, %a2, %a3}}, %rd1, %p1, 1, 1, 0;\n\
+             wgmma.commit_group.sync.aligned;\n{before}\nwgmma.wait_group.sync.aligned 0;\n{after}\n}}"
+        )
+    };
+    let write = "mov.u32 %a1, 5;";
+    let found = reason("sm_90a", 128, &body(write, ""));
+    assert!(found.contains("reads A in them"), "{found}");
+    assert_eq!(reason("sm_90a", 128, &body("", write)), "");
+    // To read them is no harm.
+    assert_eq!(reason("sm_90a", 128, &body("mov.u32 %d4, %a1;", "")), "");
+}

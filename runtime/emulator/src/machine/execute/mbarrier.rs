@@ -243,9 +243,11 @@ impl Context<'_> {
                 same &= *open.get_or_insert(asked) == asked;
             }
         }
-        // One time of four the answer comes at once, as it may.
+        // The answer may come at once, and does where a warp comes the first time: who does not ask again is found. Later it does
+        // one time of four.
         if let Some((rank, place, phase)) = open
             && same
+            && !self.warp.denied.insert(self.place.line)
             && self.random.below(4) != 0
         {
             self.warp.strands[strand].state = State::AtMbarrier { rank, place, phase };

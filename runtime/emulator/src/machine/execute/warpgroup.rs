@@ -83,6 +83,9 @@ impl Context<'_> {
                 lane: 0,
             });
         }
+        for &register in registers {
+            self.warp.lend(frame, register);
+        }
         for &register in &product.d {
             self.warp.hold(frame, register);
         }
@@ -160,7 +163,13 @@ impl Operation for Multiplication {
                 };
                 let lanes: Vec<&Lanes> = registers.iter().map(|&r| frame.register(r)).collect();
                 is_written &= lanes.iter().all(|lanes| lanes.written == u32::MAX);
-                fragment(&product, &lanes, shape.k)
+                let rows = fragment(&product, &lanes, shape.k);
+                if let Some(warp) = machine.warp.as_deref_mut() {
+                    for &register in registers {
+                        warp.take_back(self.frame, register);
+                    }
+                }
+                rows
             }
             (WarpgroupOperand::Shared(_), Some(matrix)) => {
                 let rows = (self.row, self.row + 16);
