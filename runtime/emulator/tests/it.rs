@@ -6,6 +6,8 @@ mod asynchronous;
 mod basics;
 #[path = "it/block_scaled.rs"]
 mod block_scaled;
+#[path = "it/conversions.rs"]
+mod conversions;
 #[path = "it/counts.rs"]
 mod counts;
 #[path = "it/findings.rs"]
@@ -14,6 +16,8 @@ mod findings;
 mod instructions;
 #[path = "it/malformed.rs"]
 mod malformed;
+#[path = "it/ordinary.rs"]
+mod ordinary;
 #[path = "it/ring.rs"]
 mod ring;
 #[path = "it/tcgen05.rs"]

@@ -2,7 +2,7 @@
 
 use super::number::{Number, in_format};
 use super::words::Words;
-use super::{Action, Compute, Refusal};
+use super::{Action, Compute, Refusal, stochastic};
 use crate::arithmetic::float::Mode;
 use crate::arithmetic::integer::Integer;
 use crate::arithmetic::{Float, Rounding};
@@ -14,7 +14,7 @@ enum Type {
     Plain(Number),
     /// f32 with 10 bits of mantissa, in a register of 32.
     Tf32,
-    /// Two low-precision numbers, the second operand's in the lower half.
+    /// Two or four low-precision numbers, the last operand's in the lowest part.
     Elements(ElementFormat, u32),
     /// Two or more scales of eight bits of exponent.
     Exponents(u32),
@@ -29,6 +29,11 @@ impl Type {
             "e2m1x2" => Self::Elements(ElementFormat::E2m1, 2),
             "e2m3x2" => Self::Elements(ElementFormat::E2m3, 2),
             "e3m2x2" => Self::Elements(ElementFormat::E3m2, 2),
+            "e4m3x4" => Self::Elements(ElementFormat::E4m3, 4),
+            "e5m2x4" => Self::Elements(ElementFormat::E5m2, 4),
+            "e2m1x4" => Self::Elements(ElementFormat::E2m1, 4),
+            "e2m3x4" => Self::Elements(ElementFormat::E2m3, 4),
+            "e3m2x4" => Self::Elements(ElementFormat::E3m2, 4),
             "ue8m0x2" => Self::Exponents(2),
             _ => Self::Plain(Number::from_name(name)?),
         })
@@ -42,6 +47,17 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
         && let Some(action) = in_ring(words, to, from)
     {
         return action;
+    }
+    if words.has("rs") {
+        return match (to, from) {
+            (Type::Elements(format, 4), Type::Plain(Number::Float(Float::F32))) => {
+                stochastic::to_elements(words, format)
+            }
+            (Type::Plain(Number::Two(format)), Type::Plain(Number::Float(Float::F32))) => {
+                stochastic::to_two(words, format)
+            }
+            _ => Err(words.refuse("is between types that are not modelled")),
+        };
     }
     match (to, from) {
         (Type::Plain(Number::Integer(to)), Type::Plain(Number::Integer(from))) => {

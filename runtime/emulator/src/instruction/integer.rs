@@ -57,7 +57,7 @@ fn decode(words: &mut Words<'_>, integer: Integer, wide: bool) -> Result<Action,
         }
     };
     let opcode = words.opcode();
-    let is_product = matches!(opcode, "mul" | "mad" | "mul24" | "mad24" | "madc");
+    let is_product = matches!(opcode, "mul" | "mad" | "mul24" | "mad24" | "madc" | "dp2a");
     if (low || high || wide) && !is_product {
         return Err(words.refuse("takes no half of a product"));
     }

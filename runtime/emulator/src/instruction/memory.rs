@@ -91,6 +91,19 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
             words.choice(|word| matches!(word, "L1" | "L2" | "tensormap").then_some(()));
             Ok(Action::Nothing)
         }
+        "createpolicy" => {
+            words.choice(|word| matches!(word, "fractional" | "range" | "cvt").then_some(()));
+            words.skip_cache_hints();
+            words.has("global");
+            words.has("L2");
+            words.has("b64");
+            Ok(Action::Compute(super::Compute {
+                parts: 0,
+                function: super::of_each_lane(|_| [0; 4]),
+                sources: Vec::new(),
+                destinations: vec![words.destination(0)?],
+            }))
+        }
         _ => Err(words.refuse("is not modelled")),
     }
 }

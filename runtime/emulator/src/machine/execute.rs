@@ -17,7 +17,7 @@ use super::context::{Context, Fault};
 use super::{Lanes, State};
 use crate::counts::Class;
 use crate::finding::FindingKind;
-use crate::instruction::{Action, Compute, Matrix, Source, Tcgen05, Warpgroup};
+use crate::instruction::{Action, Compute, Matrix, SOURCES, Source, Tcgen05, Warpgroup};
 
 /// What stands for a source that is not there.
 static NOTHING: Lanes = Lanes::splat(0);
@@ -132,13 +132,13 @@ impl Context<'_> {
             return;
         }
         // Registers are read where they are; other sources have their values made.
-        let mut made = [None; 4];
+        let mut made = [None; SOURCES];
         for (source, made) in compute.sources.iter().zip(&mut made) {
             if !matches!(source, Source::Register(_)) {
                 *made = Some(self.values(frame, source));
             }
         }
-        let mut sources = [&NOTHING; 4];
+        let mut sources = [&NOTHING; SOURCES];
         for ((source, own), made) in compute.sources.iter().zip(&mut sources).zip(&made) {
             match (source, made) {
                 (_, Some(made)) => *own = made,
