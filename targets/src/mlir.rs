@@ -15,7 +15,9 @@ mod constants;
 pub mod elemental;
 mod emission;
 pub mod index;
+pub mod low_precision;
 pub mod math;
+pub mod quantization;
 pub mod scalar;
 
 pub use builder::{Builder, FloatPredicate, IntegerPredicate, Value};

@@ -36,6 +36,24 @@ fn check(name: &str, presets: &[&str]) {
     }
 }
 
+/// The same steps on a GPU in software, whose checker finds nothing: it computes the CPU's losses. Quantisations have the
+/// same bits; sums of products have another order, of which the comment on `check` says what that may do.
+#[test]
+fn the_llama_under_averis_on_gpus_in_software() {
+    for (preset, target) in [("averis", "sm_100a"), ("nvidia", "sm_120a")] {
+        let device = format!("emulator:{target}");
+        let cpu = losses("llama_tiny", &["--recipe", preset]);
+        let gpu = losses("llama_tiny", &["--recipe", preset, "--device", &device]);
+        assert_eq!(gpu.len(), 3, "{preset} on {device}");
+        for (own, other) in gpu.iter().zip(&cpu) {
+            assert!(
+                (own - other).abs() <= 3e-3 * other,
+                "{preset}: {gpu:?} on {device}, {cpu:?} on the CPU"
+            );
+        }
+    }
+}
+
 #[test]
 fn the_llama_under_block_formats() {
     check(

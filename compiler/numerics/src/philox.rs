@@ -5,10 +5,12 @@
 //!
 //! Source: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 
-pub(crate) const ROUNDS: usize = 10;
-pub(crate) const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+/// Rounds of the generator.
+pub const ROUNDS: usize = 10;
+/// What the first and third word of the counter are multiplied by in a round.
+pub const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 /// The key grows by these every round: the fractional parts of the golden ratio and of √3.
-pub(crate) const KEY_INCREMENTS: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+pub const KEY_INCREMENTS: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
 /// The four words of Philox-4x32 with ten rounds for a counter and a key; word 0 is the least significant of each.
 pub const fn philox_4x32_10(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {

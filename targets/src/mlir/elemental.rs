@@ -6,8 +6,10 @@
 //! in its own way, a reduction say, it [provides](Elemental::provide).
 
 mod index_ops;
+mod scaled;
 
 pub use index_ops::index_vector;
+pub use scaled::{logical_indices, scale_place, stored_place};
 
 use super::index::{self, Atom, Expression, Variable};
 use super::{Builder, Constants, IntegerPredicate, Value, scalar};
@@ -311,6 +313,7 @@ impl<'c, 'g> Elemental<'c, 'g> {
                 let x = self.element(operands[0], indices)?;
                 Ok(scalar::convert(&self.builder(), from, to, x))
             }
+            OpKind::Dequantize { element } => self.dequantized(operation, *element, indices),
             OpKind::OptimizationBarrier {} => self.element(operands[result], indices),
             OpKind::Constant { value } => Ok(self.constant(value, indices)),
             OpKind::BitcastConvert { .. }
@@ -332,7 +335,6 @@ impl<'c, 'g> Elemental<'c, 'g> {
             | OpKind::Sort { .. }
             | OpKind::TopK { .. }
             | OpKind::Quantize { .. }
-            | OpKind::Dequantize { .. }
             | OpKind::Relayout { .. }
             | OpKind::ScaledDot { .. }
             | OpKind::GroupedDot { .. }

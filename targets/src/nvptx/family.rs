@@ -3,13 +3,17 @@
 mod blocks;
 mod column;
 mod dot;
+mod hadamard;
 mod r#loop;
+mod quantize;
 mod row;
+mod scaled_dot;
 
 use super::Grid;
 use super::shared::Shared;
 use crate::mlir::Emission;
 use crate::mlir::elemental::Unsupported;
+use tessera_ir::OpKind;
 use tessera_ir::plan::Family;
 
 /// What a family made beside the function's code.
@@ -32,7 +36,8 @@ pub fn emit(emission: &mut Emission<'_, '_>, symbol: &str) -> Result<Built, Unsu
         Family::Column => column::emit(emission, &mut shared)?,
         Family::Dot => dot::emit(emission, &mut shared)?,
         Family::Index | Family::Sort => blocks::emit(emission)?,
-        Family::Quantize | Family::Solve => {
+        Family::Quantize => of_scaled_tensors(emission, &mut shared)?,
+        Family::Solve => {
             return Err(Unsupported::new(
                 &emission.kernel.body.operations()[0],
                 "has no kernel for GPUs",
@@ -40,6 +45,32 @@ pub fn emit(emission: &mut Emission<'_, '_>, symbol: &str) -> Result<Built, Unsu
         }
     };
     Ok(Built { grid, shared })
+}
+
+/// Kernels that make scaled tensors, read them, or prepare for them: by the op that makes the first result.
+fn of_scaled_tensors(
+    emission: &mut Emission<'_, '_>,
+    shared: &mut Shared,
+) -> Result<Grid, Unsupported> {
+    let graph = &emission.kernel.body;
+    let first = (emission.result_values().first()).and_then(|&v| graph.defining_operation(v));
+    let Some(operation) = first else {
+        return Ok(Grid::EMPTY);
+    };
+    match &operation.op.kind {
+        OpKind::Quantize { .. } => quantize::emit(emission),
+        OpKind::Dequantize { .. } => r#loop::emit(emission),
+        OpKind::Reduce { dimensions, .. } => {
+            let rank = graph.tensor_type(operation.op.operands[0]).rank();
+            match dimensions.contains(&(rank - 1)) {
+                true => row::emit(emission, shared),
+                false => column::emit(emission, shared),
+            }
+        }
+        OpKind::DotGeneral { .. } => dot::emit(emission, shared),
+        OpKind::Hadamard { axis, signs } => hadamard::emit(emission, operation, *axis, signs),
+        _ => Err(Unsupported::new(operation, "has no kernel for GPUs")),
+    }
 }
 
 /// A grid, or that there is none of that size.

@@ -4,13 +4,15 @@
 //! A sum is made in the accumulator's type, in the order of the contracted dimensions.
 
 use super::grid;
+use super::scaled_dot::ScaledProduct;
 use crate::blocks::dot::Product;
 use crate::blocks::{ceil_div, extent};
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
-use crate::mlir::{Emission, Value, scalar};
+use crate::mlir::{Builder, Emission, Value, scalar};
 use crate::nvptx::shared::Shared;
 use crate::nvptx::{Grid, thread};
+use tessera_ir::ElementType;
 
 /// Rows and columns of a thread.
 const SIDE: i64 = 4;
@@ -25,26 +27,111 @@ const TILE: i64 = SIDE * THREADS;
 const DEPTH: i64 = 16;
 
 pub fn emit(emission: &mut Emission<'_, '_>, shared: &mut Shared) -> Result<Grid, Unsupported> {
+    if let Some(product) = ScaledProduct::of(&emission.kernel.body) {
+        return tiles(emission, shared, &product);
+    }
     let Some(product) = Product::of(&emission.kernel.body) else {
         return super::r#loop::emit(emission);
     };
-    if product.is_empty() {
+    product.check()?;
+    tiles(emission, shared, &product)
+}
+
+/// A product of two tensors in flat dimensions, as tiles are made of it.
+pub trait Factors {
+    /// Products of a batch; rows and columns of each; contracted elements.
+    fn extents(&self) -> [i64; 4];
+
+    /// What sums are made in.
+    fn accumulator(&self) -> ElementType;
+
+    /// The element of an operand (0: lhs, 1: rhs) at places in the batch, among its rows or columns, and among the contracted
+    /// elements, in the accumulator's type.
+    ///
+    /// # Errors
+    /// It cannot be computed here.
+    fn factor<'c>(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        operand: usize,
+        places: [&Expression; 3],
+    ) -> Result<Value<'c>, Unsupported>;
+
+    /// `x y + sum`.
+    fn multiply_add<'c>(
+        &self,
+        b: &Builder<'c>,
+        x: Value<'c>,
+        y: Value<'c>,
+        sum: Value<'c>,
+    ) -> Value<'c>;
+
+    /// Writes the result at places in the batch, rows and columns.
+    ///
+    /// # Errors
+    /// It cannot be computed here.
+    fn write<'c>(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        sum: Value<'c>,
+        places: [&Expression; 3],
+    ) -> Result<(), Unsupported>;
+}
+
+impl Factors for Product<'_> {
+    fn extents(&self) -> [i64; 4] {
+        [&self.batch, &self.rows, &self.columns, &self.contracted].map(|shape| extent(shape))
+    }
+
+    fn accumulator(&self) -> ElementType {
+        self.accumulator
+    }
+
+    fn factor<'c>(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        operand: usize,
+        places: [&Expression; 3],
+    ) -> Result<Value<'c>, Unsupported> {
+        self.operand(emission, operand, places)
+    }
+
+    fn multiply_add<'c>(
+        &self,
+        b: &Builder<'c>,
+        x: Value<'c>,
+        y: Value<'c>,
+        sum: Value<'c>,
+    ) -> Value<'c> {
+        Product::multiply_add(self, b, x, y, sum)
+    }
+
+    fn write<'c>(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        sum: Value<'c>,
+        places: [&Expression; 3],
+    ) -> Result<(), Unsupported> {
+        self.store(emission, sum, places);
+        Ok(())
+    }
+}
+
+fn tiles(
+    emission: &mut Emission<'_, '_>,
+    shared: &mut Shared,
+    product: &impl Factors,
+) -> Result<Grid, Unsupported> {
+    let [batches, m, n, k] = product.extents();
+    if batches * m * n == 0 {
         return Ok(Grid::EMPTY);
     }
-    product.check()?;
-    let [batches, m, n, k] = [
-        &product.batch,
-        &product.rows,
-        &product.columns,
-        &product.contracted,
-    ]
-    .map(|shape| extent(shape));
     let b = emission.elemental.builder();
-    let bytes = TILE * DEPTH * product.accumulator.size() as i64;
+    let bytes = TILE * DEPTH * product.accumulator().size() as i64;
     let staged = [(); 2].map(|()| shared.array(&b, bytes as u32));
     let (across, down) = (ceil_div(n, TILE), ceil_div(m, TILE));
     let tile = Tile {
-        product: &product,
+        product,
         extents: [m, n, k],
         staged,
         thread: thread::thread(&b),
@@ -60,23 +147,23 @@ pub fn emit(emission: &mut Emission<'_, '_>, shared: &mut Shared) -> Result<Grid
 }
 
 /// A tile of the result.
-struct Tile<'a, 'c, 'g> {
-    product: &'a Product<'g>,
+struct Tile<'a, 'c, P> {
+    product: &'a P,
     extents: [i64; 3],
     /// Where the tiles of lhs and rhs are, contracted elements outermost.
     staged: [Value<'c>; 2],
     thread: Value<'c>,
 }
 
-impl<'c, 'g> Tile<'_, 'c, 'g> {
+impl<'c, P: Factors> Tile<'_, 'c, P> {
     fn compute(
         &self,
-        emission: &mut Emission<'c, 'g>,
+        emission: &mut Emission<'c, '_>,
         batch: &Expression,
         corner: &[Expression; 2],
     ) -> Result<(), Unsupported> {
         let b = emission.elemental.builder();
-        let accumulator = self.product.accumulator;
+        let accumulator = self.product.accumulator();
         let zero = scalar::constant_number(&b, accumulator, 0.0);
         let sums = vec![zero; (SIDE * SIDE) as usize];
         let steps = ceil_div(self.extents[2], DEPTH);
@@ -100,7 +187,7 @@ impl<'c, 'g> Tile<'_, 'c, 'g> {
     }
 
     /// The thread's row and column among the threads.
-    fn own(&self, emission: &Emission<'c, 'g>) -> [Value<'c>; 2] {
+    fn own(&self, emission: &Emission<'c, '_>) -> [Value<'c>; 2] {
         let b = emission.elemental.builder();
         let side = b.constant_i64(THREADS);
         ["arith.divui", "arith.remui"].map(|name| b.binary(name, self.thread, side))
@@ -109,7 +196,7 @@ impl<'c, 'g> Tile<'_, 'c, 'g> {
     /// Copies an operand's tile to shared memory, in the accumulator's type; zeros where the operand ends.
     fn stage(
         &self,
-        emission: &mut Emission<'c, 'g>,
+        emission: &mut Emission<'c, '_>,
         operand: usize,
         batch: &Expression,
         corner: &Expression,
@@ -117,7 +204,7 @@ impl<'c, 'g> Tile<'_, 'c, 'g> {
     ) -> Result<(), Unsupported> {
         let [_, _, k] = self.extents;
         let free = self.extents[operand];
-        let accumulator = self.product.accumulator;
+        let accumulator = self.product.accumulator();
         let b = emission.elemental.builder();
         let all = b.constant_i64(THREADS * THREADS);
         let bounds = [self.thread, b.constant_i64(TILE * DEPTH), all];
@@ -131,7 +218,7 @@ impl<'c, 'g> Tile<'_, 'c, 'g> {
             let x = emission.value_below(at, free, &[zero], |emission, at| {
                 emission.value_below(contracted, k, &[zero], |emission, contracted| {
                     let places = [batch, &at, &contracted];
-                    Ok::<_, Unsupported>(vec![self.product.operand(emission, operand, places)?])
+                    Ok::<_, Unsupported>(vec![self.product.factor(emission, operand, places)?])
                 })
             })?[0];
             let b = emission.elemental.builder();
@@ -150,11 +237,11 @@ impl<'c, 'g> Tile<'_, 'c, 'g> {
     /// Adds the products of what is staged.
     fn multiply(
         &self,
-        emission: &mut Emission<'c, 'g>,
+        emission: &mut Emission<'c, '_>,
         own: [Value<'c>; 2],
         sums: &[Value<'c>],
     ) -> Vec<Value<'c>> {
-        let accumulator = self.product.accumulator;
+        let accumulator = self.product.accumulator();
         let mut sums = sums.to_vec();
         let b = emission.elemental.builder();
         let memory = scalar::accumulator_memory_type(&b, accumulator);
@@ -182,7 +269,7 @@ impl<'c, 'g> Tile<'_, 'c, 'g> {
 
     fn store(
         &self,
-        emission: &mut Emission<'c, 'g>,
+        emission: &mut Emission<'c, '_>,
         batch: &Expression,
         corner: &[Expression; 2],
         own: [Value<'c>; 2],
@@ -203,8 +290,7 @@ impl<'c, 'g> Tile<'_, 'c, 'g> {
             let [row, column] = at.map(|e| emission.elemental.number(&e));
             emission.when_below(row, m, |emission, row| {
                 emission.when_below(column, n, |emission, column| {
-                    self.product.store(emission, sum, [batch, &row, &column]);
-                    Ok::<_, Unsupported>(())
+                    self.product.write(emission, sum, [batch, &row, &column])
                 })
             })?;
         }

@@ -1,0 +1,440 @@
+//! Quantisations of one tensor: a thread has a block, of each of the scaled tensors that the kernel makes.
+//!
+//! The bits are those of [`tessera_numerics::quantize`]. Numbers are computed where they are read, so that what stands
+//! before the quantisation, the subtraction of a mean for one, is part of the kernel. Threads next to each other have
+//! blocks that are next to each other in the tensor as it is read.
+
+use super::grid;
+use crate::blocks::ceil_div;
+use crate::mlir::elemental::{Unsupported, logical_indices, scale_place};
+use crate::mlir::index::Expression;
+use crate::mlir::low_precision::{self, Encoding};
+use crate::mlir::quantization::{self, BlockScale, TensorScale};
+use crate::mlir::{Emission, Value};
+use crate::nvptx::{Grid, thread};
+use tessera_ir::{ElementType, OpKind, Operation, ScaledType};
+use tessera_numerics::{BlockShape, Quantization, Rounding, ScaleRule};
+
+/// Threads of a CTA.
+const THREADS: i64 = 128;
+
+/// Elements of a block where the format has none.
+const UNSCALED_BLOCK: usize = 16;
+
+/// The elements whose random bytes one call of Philox gives.
+const DRAWN: usize = 16;
+
+pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Grid, Unsupported> {
+    let graph = &emission.kernel.body;
+    let mut most = 0;
+    for (number, value) in emission.result_values().into_iter().enumerate() {
+        let operation = graph.defining_operation(value);
+        let operation = operation.ok_or_else(|| {
+            let reason = "stands in a kernel that gives back an input";
+            Unsupported::new(&graph.operations()[0], reason)
+        })?;
+        let output = Output::new(operation, number)?;
+        most = most.max(output.units());
+        output.emit(emission)?;
+    }
+    grid(emission, ceil_div(most, THREADS), THREADS)
+}
+
+/// A scaled tensor that the kernel makes.
+struct Output<'g> {
+    operation: &'g Operation,
+    quantization: Quantization,
+    /// The number of the kernel's result.
+    number: usize,
+    seed: u64,
+    site: i64,
+    /// Elements of a block along the axis, and rows.
+    length: usize,
+    height: usize,
+}
+
+impl<'g> Output<'g> {
+    fn new(operation: &'g Operation, number: usize) -> Result<Self, Unsupported> {
+        let OpKind::Quantize {
+            rule,
+            rounding,
+            seed,
+            site,
+            scaled_type,
+        } = &operation.op.kind
+        else {
+            return Err(Unsupported::new(operation, "is not a quantisation"));
+        };
+        let refuse = |reason: &str| Err(Unsupported::new(operation, reason));
+        let is_square = scaled_type.blocks() == BlockShape::Square;
+        if *rounding == Rounding::MsEden {
+            return refuse("rounds by MS-EDEN, which has no kernel for GPUs");
+        }
+        if is_square && *rule == ScaleRule::FourOverSix {
+            return refuse("scales square blocks by four over six, which has no kernel for GPUs");
+        }
+        let quantization = Quantization::new(scaled_type.clone(), *rule, *rounding)
+            .map_err(|error| Unsupported::new(operation, error.to_string()))?;
+        let length = scaled_type
+            .format()
+            .block()
+            .map_or(UNSCALED_BLOCK, |(length, _)| length);
+        Ok(Self {
+            operation,
+            number,
+            seed: *seed as u64,
+            site: *site as i64,
+            length,
+            height: if is_square { length } else { 1 },
+            quantization,
+        })
+    }
+
+    fn scaled(&self) -> &ScaledType {
+        self.quantization.scaled_type()
+    }
+
+    /// Blocks along a row, and rows of blocks; with the padding of the scales' layout.
+    fn blocks(&self) -> [i64; 2] {
+        let scaled = self.scaled();
+        let along = scaled.columns().div_ceil(self.length) as i64;
+        let period = scaled.rows_before_axis().max(1);
+        let down = (scaled.rows() / period * period.div_ceil(self.height)) as i64;
+        [along, down]
+    }
+
+    fn units(&self) -> i64 {
+        let [along, down] = self.blocks();
+        // The first thread also writes what there is once.
+        (along * down).max(1)
+    }
+
+    fn emit(&self, emission: &mut Emission<'_, 'g>) -> Result<(), Unsupported> {
+        let [along, down] = self.blocks();
+        let b = emission.elemental.builder();
+        let id = thread::global(&b, THREADS);
+        let tensor = self.tensor_scale(emission)?;
+        emission.when_below(id, 1, |emission, _| {
+            self.write_once(emission, tensor);
+            Ok::<_, Unsupported>(())
+        })?;
+        self.pad_scales(emission, id)?;
+        if along * down == 0 {
+            return Ok(());
+        }
+        emission.when_below(id, along * down, |emission, unit| {
+            let is_last = self.scaled().axis() + 1 == self.scaled().shape().len();
+            let (block, row) = if is_last {
+                (unit.remainder(along), unit.quotient(along))
+            } else {
+                (unit.quotient(down), unit.remainder(down))
+            };
+            if self.height == 1 {
+                self.vector_block(emission, &row, &block, tensor)
+            } else {
+                self.square_block(emission, &row, &block, tensor)
+            }
+        })
+    }
+
+    fn tensor_scale<'c>(
+        &self,
+        emission: &mut Emission<'c, 'g>,
+    ) -> Result<TensorScale<'c>, Unsupported> {
+        let amax = if self.scaled().format().has_tensor_scale() {
+            emission
+                .elemental
+                .element(self.operation.op.operands[1], &[])?
+        } else {
+            let b = emission.elemental.builder();
+            b.constant_float(b.f32(), 1.0)
+        };
+        let b = emission.elemental.builder();
+        Ok(TensorScale::new(&b, &self.quantization, amax))
+    }
+
+    fn vector_block<'c>(
+        &self,
+        emission: &mut Emission<'c, 'g>,
+        row: &Expression,
+        block: &Expression,
+        tensor: TensorScale<'c>,
+    ) -> Result<(), Unsupported> {
+        let values = self.values(emission, row, block)?;
+        let b = emission.elemental.builder();
+        let amax = largest(&b, &values);
+        let scale = quantization::block_scale(&b, &self.quantization, (amax, &values), tensor);
+        self.write_codes(emission, row, block, &values, scale)?;
+        self.write_scale(emission, row, block, scale);
+        Ok(())
+    }
+
+    /// Reads the block's rows twice: for their largest magnitude, and to encode them.
+    fn square_block<'c>(
+        &self,
+        emission: &mut Emission<'c, 'g>,
+        group: &Expression,
+        block: &Expression,
+        tensor: TensorScale<'c>,
+    ) -> Result<(), Unsupported> {
+        let height = self.height as i64;
+        let period = self.scaled().rows_before_axis() as i64;
+        let groups = ceil_div(period, height);
+        let first = group.remainder(groups).times(height);
+        let matrix = group.quotient(groups).times(period);
+        let start = emission.elemental.number(&first);
+        let b = emission.elemental.builder();
+        let end = b.binary("arith.addi", start, b.constant_i64(height));
+        let end = b.binary("arith.minsi", end, b.constant_i64(period));
+        let bounds = [start, end, b.constant_i64(1)];
+        let zero = b.constant_float(b.f32(), 0.0);
+        let range = (0, period - 1);
+        let amax = emission.for_carried(bounds, range, &[zero], |emission, row, amax| {
+            let mut values = self.values(emission, &matrix.plus(&row), block)?;
+            values.push(amax[0]);
+            Ok::<_, Unsupported>(vec![largest(&emission.elemental.builder(), &values)])
+        })?[0];
+        let b = emission.elemental.builder();
+        let scale = quantization::block_scale(&b, &self.quantization, (amax, &[]), tensor);
+        emission.for_bounds(bounds, range, None, |emission, row| {
+            let row = matrix.plus(&row);
+            let values = self.values(emission, &row, block)?;
+            self.write_codes(emission, &row, block, &values, scale)?;
+            self.write_scale(emission, &row, block, scale);
+            Ok(())
+        })
+    }
+
+    /// The block's numbers in a row; zeros beyond the row's end.
+    fn values<'c>(
+        &self,
+        emission: &mut Emission<'c, 'g>,
+        row: &Expression,
+        block: &Expression,
+    ) -> Result<Vec<Value<'c>>, Unsupported> {
+        let scaled = self.scaled();
+        let x = self.operation.op.operands[0];
+        let columns = scaled.columns() as i64;
+        (0..self.length as i64)
+            .map(|place| {
+                let column = block.times(self.length as i64).plus_constant(place);
+                if column.range().1 < columns {
+                    return emission
+                        .elemental
+                        .element(x, &logical_indices(scaled, row, &column));
+                }
+                let column = emission.elemental.number(&column);
+                let b = emission.elemental.builder();
+                let zero = b.constant_float(b.f32(), 0.0);
+                let inside =
+                    emission.value_below(column, columns, &[zero], |emission, column| {
+                        let indices = logical_indices(scaled, row, &column);
+                        Ok::<_, Unsupported>(vec![emission.elemental.element(x, &indices)?])
+                    })?;
+                Ok(inside[0])
+            })
+            .collect()
+    }
+
+    /// Writes the codes of a row of a block, four bytes at a time where rows are of whole words.
+    fn write_codes<'c>(
+        &self,
+        emission: &mut Emission<'c, 'g>,
+        row: &Expression,
+        block: &Expression,
+        values: &[Value<'c>],
+        scale: BlockScale<'c>,
+    ) -> Result<(), Unsupported> {
+        let scaled = self.scaled();
+        let element = scaled.format().element();
+        let random = self.random_bytes(emission, row, block)?;
+        let b = emission.elemental.builder();
+        let codes: Vec<Value<'c>> = (values.iter().enumerate())
+            .map(|(place, &value)| {
+                let scaled = b.binary("arith.mulf", value, scale.factor);
+                let encoding = match random.get(place) {
+                    Some(&random) => Encoding::Stochastic(random),
+                    None => Encoding::Nearest,
+                };
+                low_precision::encode(&b, element, scaled, encoding)
+            })
+            .collect();
+        let row_bytes = scaled.row_bytes() as i64;
+        let per_byte = element.elements_per_byte();
+        let first = row
+            .times(row_bytes)
+            .plus(&block.times((self.length / per_byte) as i64));
+        let base = emission.results[self.number];
+        let word = b.integer(32);
+        let pack = |codes: &[Value<'c>], bits: i64| {
+            let mut packed = b.constant_integer(word, 0);
+            for (place, &code) in codes.iter().enumerate() {
+                let shift = b.constant_integer(word, place as i64 * bits);
+                packed = b.binary("arith.ori", packed, b.binary("arith.shli", code, shift));
+            }
+            packed
+        };
+        if row_bytes % 4 == 0 && scaled.padded_columns().is_multiple_of(self.length) {
+            for (number, codes) in codes.chunks(4 * per_byte).enumerate() {
+                let packed = pack(codes, 8 / per_byte as i64);
+                let at = first.quotient(4).plus_constant(number as i64);
+                emission
+                    .elemental
+                    .store(packed, base, ElementType::I32, &at);
+            }
+            return Ok(());
+        }
+        // A format without blocks, whose codes are bytes.
+        for (place, &code) in codes.iter().enumerate() {
+            let column = block.times(self.length as i64).plus_constant(place as i64);
+            let column = emission.elemental.number(&column);
+            emission.when_below(column, scaled.columns() as i64, |emission, column| {
+                let b = emission.elemental.builder();
+                let byte = b.cast("arith.trunci", code, b.integer(8));
+                let at = row.times(row_bytes).plus(&column);
+                emission.elemental.store(byte, base, ElementType::Ui8, &at);
+                Ok::<_, Unsupported>(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The random byte of each of a block's elements; none where the rounding asks for none.
+    fn random_bytes<'c>(
+        &self,
+        emission: &mut Emission<'c, 'g>,
+        row: &Expression,
+        block: &Expression,
+    ) -> Result<Vec<Value<'c>>, Unsupported> {
+        if self.quantization.rounding() != Rounding::Stochastic {
+            return Ok(Vec::new());
+        }
+        let padded = self.scaled().padded_columns();
+        if !padded.is_multiple_of(DRAWN) {
+            let reason = format!(
+                "rounds rows of {padded} elements at random, which are no multiple of {DRAWN}"
+            );
+            return Err(Unsupported::new(self.operation, reason));
+        }
+        let step = self.operation.op.operands.last().copied();
+        let step = step.expect("the rule asks for a step where the rounding is random");
+        let step = emission.elemental.element(step, &[])?;
+        let first = row
+            .times((padded / DRAWN) as i64)
+            .plus(&block.times((self.length / DRAWN) as i64));
+        let mut bytes = Vec::new();
+        for number in 0..(self.length / DRAWN) as i64 {
+            let drawn = emission.elemental.number(&first.plus_constant(number));
+            let b = emission.elemental.builder();
+            let word = b.integer(32);
+            let upper = b.binary("arith.shrui", drawn, b.constant_i64(32));
+            let [low, high] = [drawn, upper].map(|half| b.cast("arith.trunci", half, word));
+            let site = b.constant_integer(word, self.site);
+            let key = [self.seed as u32, (self.seed >> 32) as u32];
+            for random in low_precision::philox(&b, [low, high, step, site], key) {
+                for byte in 0..4 {
+                    let shift = b.constant_integer(word, 8 * byte);
+                    let shifted = b.binary("arith.shrui", random, shift);
+                    bytes.push(b.binary("arith.andi", shifted, b.constant_integer(word, 0xff)));
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn write_scale<'c>(
+        &self,
+        emission: &mut Emission<'c, 'g>,
+        row: &Expression,
+        block: &Expression,
+        scale: BlockScale<'c>,
+    ) {
+        if self.scaled().format().block().is_none() {
+            return;
+        }
+        let b = emission.elemental.builder();
+        let byte = b.cast("arith.trunci", scale.code, b.integer(8));
+        let base = emission.results[self.number];
+        let at = scale_place(self.scaled(), row, block);
+        emission.elemental.store(byte, base, ElementType::Ui8, &at);
+    }
+
+    /// The tensor scale, and zeros between the parts.
+    fn write_once<'c>(&self, emission: &mut Emission<'c, 'g>, tensor: TensorScale<'c>) {
+        let scaled = self.scaled();
+        let base = emission.results[self.number];
+        let scales_end = scaled.scales_offset() + scaled.scale_bytes();
+        let after_codes = scaled.code_bytes()..scaled.scales_offset();
+        let mut after_scales = 0..0;
+        if scaled.format().has_tensor_scale() {
+            after_scales = scales_end..scaled.tensor_scale_offset();
+            let at = Expression::constant((scaled.tensor_scale_offset() / 4) as i64);
+            emission
+                .elemental
+                .store(tensor.decode, base, ElementType::F32, &at);
+        }
+        for byte in after_codes.chain(after_scales) {
+            let b = emission.elemental.builder();
+            let zero = b.constant_integer(b.integer(8), 0);
+            let at = Expression::constant(byte as i64);
+            emission.elemental.store(zero, base, ElementType::Ui8, &at);
+        }
+    }
+
+    /// Zeros in the rows and columns of scales that pad the last tiles of a layout.
+    fn pad_scales<'c>(
+        &self,
+        emission: &mut Emission<'c, 'g>,
+        id: Value<'c>,
+    ) -> Result<(), Unsupported> {
+        let scaled = self.scaled();
+        let (rows, columns) = (scaled.rows(), scaled.blocks_per_row());
+        if scaled.scale_bytes() == rows * columns {
+            return Ok(());
+        }
+        // Few: the first thread of the grid writes them all, place by place.
+        let padded = [rows.next_multiple_of(128), columns.next_multiple_of(4)];
+        emission.when_below(id, 1, |emission, _| {
+            let ranges = [
+                (0..rows, columns..padded[1]),
+                (rows..padded[0], 0..padded[1]),
+            ];
+            for (rows, columns) in ranges {
+                self.zero_scales(emission, rows, columns)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn zero_scales(
+        &self,
+        emission: &mut Emission<'_, 'g>,
+        rows: std::ops::Range<usize>,
+        columns: std::ops::Range<usize>,
+    ) -> Result<(), Unsupported> {
+        let base = emission.results[self.number];
+        emission.for_range(rows.len() as i64, None, |emission, row| {
+            let row = row.plus_constant(rows.start as i64);
+            emission.for_range(columns.len() as i64, None, |emission, column| {
+                let column = column.plus_constant(columns.start as i64);
+                let b = emission.elemental.builder();
+                let zero = b.constant_integer(b.integer(8), 0);
+                let at = scale_place(self.scaled(), &row, &column);
+                emission.elemental.store(zero, base, ElementType::Ui8, &at);
+                Ok(())
+            })
+        })
+    }
+}
+
+/// The largest magnitude, NaN where one is: magnitudes are in the order of their bits.
+fn largest<'c>(b: &crate::mlir::Builder<'c>, values: &[Value<'c>]) -> Value<'c> {
+    let word = b.integer(32);
+    let mask = b.constant_integer(word, 0x7fff_ffff);
+    let zero = b.constant_integer(word, 0);
+    let bits = values.iter().fold(zero, |largest, &value| {
+        let magnitude = b.binary("arith.andi", b.bitcast(value, word), mask);
+        b.binary("arith.maxui", largest, magnitude)
+    });
+    b.bitcast(bits, b.f32())
+}

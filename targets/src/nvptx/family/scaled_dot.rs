@@ -1,0 +1,138 @@
+//! Products of scaled tensors: codes are decoded on their way into shared memory.
+//!
+//! A code times its block scale is exact in f32, and so is the product of two such numbers of 4 bits; sums are made in f32
+//! in the order of the contracted dimension, then multiplied by the tensor scales.
+
+use super::dot::Factors;
+use crate::blocks::extent;
+use crate::mlir::elemental::{Unsupported, stored_place};
+use crate::mlir::index::{self, Expression};
+use crate::mlir::{Builder, Emission, Value, scalar};
+use tessera_ir::{ElementType, Graph, OpKind, ScaledType};
+
+/// A scaled_dot in flat dimensions.
+pub struct ScaledProduct<'g> {
+    element: ElementType,
+    operands: [Operand<'g>; 2],
+}
+
+struct Operand<'g> {
+    scaled_type: &'g ScaledType,
+    batching: &'g [usize],
+    free: Vec<usize>,
+}
+
+impl<'g> Operand<'g> {
+    fn shape(&self, dimensions: &[usize]) -> Vec<usize> {
+        dimensions
+            .iter()
+            .map(|&d| self.scaled_type.shape()[d])
+            .collect()
+    }
+}
+
+impl<'g> ScaledProduct<'g> {
+    /// Of a body that is a scaled_dot and nothing else.
+    pub fn of(graph: &'g Graph) -> Option<Self> {
+        let [operation] = graph.operations() else {
+            return None;
+        };
+        let OpKind::ScaledDot {
+            lhs_batching_dimensions,
+            rhs_batching_dimensions,
+            element,
+        } = &operation.op.kind
+        else {
+            return None;
+        };
+        let operand = |number: usize, batching: &'g [usize]| {
+            let scaled_type = graph
+                .value_type(operation.op.operands[number])
+                .as_scaled()?;
+            let free = (0..scaled_type.shape().len())
+                .filter(|d| *d != scaled_type.axis() && !batching.contains(d))
+                .collect();
+            Some(Operand {
+                scaled_type,
+                batching,
+                free,
+            })
+        };
+        Some(Self {
+            element: *element,
+            operands: [
+                operand(0, lhs_batching_dimensions)?,
+                operand(1, rhs_batching_dimensions)?,
+            ],
+        })
+    }
+}
+
+impl Factors for ScaledProduct<'_> {
+    fn extents(&self) -> [i64; 4] {
+        let [lhs, rhs] = &self.operands;
+        [
+            extent(&lhs.shape(lhs.batching)),
+            extent(&lhs.shape(&lhs.free)),
+            extent(&rhs.shape(&rhs.free)),
+            lhs.scaled_type.columns() as i64,
+        ]
+    }
+
+    fn accumulator(&self) -> ElementType {
+        ElementType::F32
+    }
+
+    fn factor<'c>(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        operand: usize,
+        [batch, free, contracted]: [&Expression; 3],
+    ) -> Result<Value<'c>, Unsupported> {
+        let own = &self.operands[operand];
+        let mut indices = vec![contracted.clone(); own.scaled_type.shape().len()];
+        let groups = [(own.batching, batch), (&own.free[..], free)];
+        for (dimensions, place) in groups {
+            let places = index::delinearize(place, &own.shape(dimensions));
+            for (&d, index) in dimensions.iter().zip(places) {
+                indices[d] = index;
+            }
+        }
+        let (row, column) = stored_place(own.scaled_type, &indices);
+        let operation = &emission.kernel.body.operations()[0];
+        let value = operation.op.operands[operand];
+        emission.elemental.unscaled(operation, value, &row, &column)
+    }
+
+    fn multiply_add<'c>(
+        &self,
+        b: &Builder<'c>,
+        x: Value<'c>,
+        y: Value<'c>,
+        sum: Value<'c>,
+    ) -> Value<'c> {
+        b.value("math.fma", &[x, y, sum], b.f32(), &[])
+    }
+
+    fn write<'c>(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        sum: Value<'c>,
+        [batch, row, column]: [&Expression; 3],
+    ) -> Result<(), Unsupported> {
+        let operation = &emission.kernel.body.operations()[0];
+        let mut sum = sum;
+        for &operand in &operation.op.operands {
+            let scale = emission.elemental.tensor_scale(operation, operand)?;
+            let b = emission.elemental.builder();
+            sum = scale.map_or(sum, |scale| b.binary("arith.mulf", sum, scale));
+        }
+        let b = emission.elemental.builder();
+        let rounded = scalar::convert(&b, ElementType::F32, self.element, sum);
+        let [_, m, n, _] = self.extents();
+        let position = batch.times(m * n).plus(&row.times(n)).plus(column);
+        let base = emission.results[0];
+        (emission.elemental).store(rounded, base, self.element, &position);
+        Ok(())
+    }
+}
