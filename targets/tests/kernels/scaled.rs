@@ -146,10 +146,12 @@ fn numbers_that_are_not_finite_are_quantized_as_the_interpreter_does() {
     for (number, x) in inputs.iter().enumerate() {
         let cases = quantizations(&shape);
         check_on_cpu(cases.iter().map(|one| quantize(one, x, 0)).collect());
-        let cases = cases
-            .iter()
-            .filter(|one| is_on_gpu(one) && one.scaled_type().axis() == 0);
-        check_on_gpu(cases.map(|one| quantize(one, x, 0)).collect());
+        // Emulation takes its time: each input's share of the quantisations, all of the one with the smallest numbers.
+        let is_emulated = |(place, one): &(usize, &Quantization)| {
+            is_on_gpu(one) && one.scaled_type().axis() == 0 && (number == 3 || place % 3 == number)
+        };
+        let cases = cases.iter().enumerate().filter(is_emulated);
+        check_on_gpu(cases.map(|(_, one)| quantize(one, x, 0)).collect());
     }
 }
 
