@@ -10,6 +10,9 @@ use melior::ir::attribute::{IntegerAttribute, TypeAttribute};
 /// Threads of a CTA: few, for a block is much work and there are not many.
 const THREADS: i64 = 32;
 
+/// Local memory of a thread. (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".)
+const LOCAL_BYTES: usize = 512 << 10;
+
 pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Grid, Unsupported> {
     let b = emission.elemental.builder();
     let Division {
@@ -22,6 +25,15 @@ pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Grid, Unsupported> {
     let blocks = blocks.cast_signed();
     if blocks == 0 {
         return Ok(Grid::EMPTY);
+    }
+    if scratch_bytes > LOCAL_BYTES {
+        let reason = format!(
+            "needs {scratch_bytes} bytes of memory for a thread of its kernel, of which GPUs have {LOCAL_BYTES}"
+        );
+        return Err(Unsupported::new(
+            &emission.kernel.body.operations()[0],
+            reason,
+        ));
     }
     if scratch_bytes > 0 {
         let byte = TypeAttribute::new(b.integer(8)).into();
