@@ -68,109 +68,69 @@ use Feature::{
 
 const KIB: u32 = 1024;
 
+const AMPERE: &[Feature] = &[AsyncCopy, MmaSync];
+
+const HOPPER: &[Feature] = &[AsyncCopy, MmaSync, Clusters, TensorCopies, Wgmma];
+
+/// Of all chips of Blackwell's data-centre family.
+const BLACKWELL_100F: &[Feature] = &[
+    AsyncCopy,
+    MmaSync,
+    Clusters,
+    TensorCopies,
+    Tcgen05,
+    ConvertToE2m1,
+];
+
+/// Of its chips one by one.
+const BLACKWELL_100A: &[Feature] = &[
+    AsyncCopy,
+    MmaSync,
+    Clusters,
+    TensorCopies,
+    Tcgen05,
+    ConvertToE2m1,
+    StochasticConversions,
+];
+
+/// Of Blackwell's other family.
+const BLACKWELL_120: &[Feature] = &[
+    AsyncCopy,
+    MmaSync,
+    Clusters,
+    TensorCopies,
+    BlockScaledMmaSync,
+    ConvertToE2m1,
+];
+
 /// Every target.
 pub const CAPABILITIES: [Capability; 8] = [
-    Capability {
-        name: "sm_80",
-        ptx_version: 70,
-        shared_bytes: 163 * KIB,
-        tensor_memory_columns: 0,
-        features: &[AsyncCopy, MmaSync],
-    },
-    Capability {
-        name: "sm_90a",
-        ptx_version: 80,
-        shared_bytes: 227 * KIB,
-        tensor_memory_columns: 0,
-        features: &[AsyncCopy, MmaSync, Clusters, TensorCopies, Wgmma],
-    },
-    Capability {
-        name: "sm_100a",
-        ptx_version: 86,
-        shared_bytes: 227 * KIB,
-        tensor_memory_columns: 512,
-        features: &[
-            AsyncCopy,
-            MmaSync,
-            Clusters,
-            TensorCopies,
-            Tcgen05,
-            ConvertToE2m1,
-            StochasticConversions,
-        ],
-    },
-    Capability {
-        name: "sm_100f",
-        ptx_version: 88,
-        shared_bytes: 227 * KIB,
-        tensor_memory_columns: 512,
-        features: &[
-            AsyncCopy,
-            MmaSync,
-            Clusters,
-            TensorCopies,
-            Tcgen05,
-            ConvertToE2m1,
-        ],
-    },
-    Capability {
-        name: "sm_103a",
-        ptx_version: 88,
-        shared_bytes: 227 * KIB,
-        tensor_memory_columns: 512,
-        features: &[
-            AsyncCopy,
-            MmaSync,
-            Clusters,
-            TensorCopies,
-            Tcgen05,
-            ConvertToE2m1,
-            StochasticConversions,
-        ],
-    },
-    Capability {
-        name: "sm_120a",
-        ptx_version: 87,
-        shared_bytes: 99 * KIB,
-        tensor_memory_columns: 0,
-        features: &[
-            AsyncCopy,
-            MmaSync,
-            Clusters,
-            TensorCopies,
-            BlockScaledMmaSync,
-            ConvertToE2m1,
-        ],
-    },
-    Capability {
-        name: "sm_120f",
-        ptx_version: 88,
-        shared_bytes: 99 * KIB,
-        tensor_memory_columns: 0,
-        features: &[
-            AsyncCopy,
-            MmaSync,
-            Clusters,
-            TensorCopies,
-            BlockScaledMmaSync,
-            ConvertToE2m1,
-        ],
-    },
-    Capability {
-        name: "sm_121a",
-        ptx_version: 88,
-        shared_bytes: 99 * KIB,
-        tensor_memory_columns: 0,
-        features: &[
-            AsyncCopy,
-            MmaSync,
-            Clusters,
-            TensorCopies,
-            BlockScaledMmaSync,
-            ConvertToE2m1,
-        ],
-    },
+    row("sm_80", 70, 163, 0, AMPERE),
+    row("sm_90a", 80, 227, 0, HOPPER),
+    row("sm_100a", 86, 227, 512, BLACKWELL_100A),
+    row("sm_100f", 88, 227, 512, BLACKWELL_100F),
+    row("sm_103a", 88, 227, 512, BLACKWELL_100A),
+    row("sm_120a", 87, 99, 0, BLACKWELL_120),
+    row("sm_120f", 88, 99, 0, BLACKWELL_120),
+    row("sm_121a", 88, 99, 0, BLACKWELL_120),
 ];
+
+/// A row of the table: name, PTX version, KiB of shared memory, columns of tensor memory, features.
+const fn row(
+    name: &'static str,
+    ptx_version: u32,
+    shared_kib: u32,
+    tensor_memory_columns: u32,
+    features: &'static [Feature],
+) -> Capability {
+    Capability {
+        name,
+        ptx_version,
+        shared_bytes: shared_kib * KIB,
+        tensor_memory_columns,
+        features,
+    }
+}
 
 /// A GPU target: a row of [`CAPABILITIES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
