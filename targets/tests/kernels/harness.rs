@@ -2,7 +2,6 @@
 
 use crate::emulated;
 use std::num::NonZeroUsize;
-use std::path::Path;
 use tessera_interpreter::{Value, evaluate_values};
 use tessera_ir::plan::{
     Buffer, BufferId, Family, Kernel, KernelId, Place, Plan, PlanInput, PlanResult, Step,
@@ -10,7 +9,7 @@ use tessera_ir::plan::{
 use tessera_ir::{
     Element, ElementType, Graph, Location, Module, ScaledTensor, Tensor, TensorType, Type, text,
 };
-use tessera_runtime::{Bundle, Program, RunError, RunOptions};
+use tessera_runtime::{Bundle, Device, Program, RunError, RunOptions};
 use tessera_targets::{Options, Target, compile};
 
 /// How far a result may be from the interpreter's.
@@ -141,19 +140,37 @@ fn on(threads: usize) -> RunOptions {
 }
 
 fn program(cases: &[Case]) -> (Program, Vec<Tensor>) {
+    loaded(cases, "cpu", &Device::Cpu)
+}
+
+/// A program that launches every kernel once, compiled for a target and loaded on a device, and its inputs.
+pub fn loaded(cases: &[Case], target: &str, device: &Device) -> (Program, Vec<Tensor>) {
     let plan = plan_of(cases);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kernels.tessera");
-    write(&plan, &path);
-    let program = Program::load(&Bundle::open(&path).unwrap()).unwrap();
+    let target: Target = target.parse().unwrap();
+    let writer = compile(&plan, &target, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
+    writer.write(&path).unwrap();
+    let program = Program::load_on(&Bundle::open(&path).unwrap(), device).unwrap();
     let inputs = cases.iter().flat_map(|case| case.inputs.clone()).collect();
     (program, inputs)
 }
 
-fn write(plan: &Plan, path: &Path) {
-    let target = "cpu".parse::<Target>().unwrap();
-    let writer = compile(plan, &target, &Options::default()).unwrap_or_else(|e| panic!("{e}"));
-    writer.write(path).unwrap();
+/// That each number found is as near to the expected one as so many roundings of sums of that size let it be.
+pub fn assert_within_roundings(
+    found: &[f64],
+    expected: &[f64],
+    sizes: &[f64],
+    roundings: f64,
+    what: &dyn std::fmt::Display,
+) {
+    for ((found, expected), size) in found.iter().zip(expected).zip(sizes) {
+        let bound = roundings * (2f64.powi(-24) * size * 1.001 + 2f64.powi(-140));
+        assert!(
+            (found - expected).abs() <= bound,
+            "{what}: {found}, expected {expected} ± {bound}"
+        );
+    }
 }
 
 /// A plan that launches each kernel once, from inputs to results.

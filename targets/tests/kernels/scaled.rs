@@ -2,7 +2,8 @@
 
 use crate::emulated;
 use crate::harness::{
-    Case, Random, Tolerance, check, check_on_cpu, check_on_gpu, interpret, numbers, plan_of, run,
+    Case, Random, Tolerance, assert_within_roundings, check, check_on_cpu, check_on_gpu, interpret,
+    numbers, plan_of, run,
 };
 use tessera_ir::plan::Family;
 use tessera_ir::{
@@ -328,14 +329,7 @@ fn sums_along_the_axis_are_within_their_roundings() {
             // The interpreter rounds once for each element, for it and for its place in the sum; we less often.
             let roundings = 2.0 * (2 * shape[axis]) as f64;
             for found in [run(&case), emulated::run(&case)] {
-                let found = numbers(&found[0]);
-                for ((found, expected), size) in found.iter().zip(&expected).zip(&sizes) {
-                    let bound = roundings * (2f64.powi(-24) * size * 1.001 + 2f64.powi(-140));
-                    assert!(
-                        (found - expected).abs() <= bound,
-                        "{scaled}: {found}, expected {expected} ± {bound}"
-                    );
-                }
+                assert_within_roundings(&numbers(&found[0]), &expected, &sizes, roundings, &scaled);
             }
         }
     }
@@ -412,14 +406,7 @@ fn products_by_vectors_along_the_axis_are_within_their_roundings() {
             // The interpreter and we round each product and each sum.
             let roundings = 2.0 * (2 * shape[axis]) as f64;
             for found in [run(&case), emulated::run(&case)] {
-                let found = numbers(&found[0]);
-                for ((found, expected), size) in found.iter().zip(&expected).zip(&sizes) {
-                    let bound = roundings * (2f64.powi(-24) * size * 1.001 + 2f64.powi(-140));
-                    assert!(
-                        (found - expected).abs() <= bound,
-                        "{scaled}: {found}, expected {expected} ± {bound}"
-                    );
-                }
+                assert_within_roundings(&numbers(&found[0]), &expected, &sizes, roundings, &scaled);
             }
         }
     }
