@@ -112,11 +112,12 @@ pub(crate) fn compile_unit(
     let context = mlir::context();
     let diagnostics = Diagnostics::of(&context);
     let mut module = Module::new(Location::unknown(&context));
-    let grid =
-        function::build(&context, &module, unit).map_err(|source| CodegenError::Unsupported {
+    let grid = function::build(&context, &module, unit, target).map_err(|source| {
+        CodegenError::Unsupported {
             kernel: unit.kernel.name.clone(),
             source,
-        })?;
+        }
+    })?;
     let shape = Shape::Grid(grid);
     if stage == CodeStage::Mlir {
         let bytes = module.as_operation().to_string().into_bytes();

@@ -9,8 +9,8 @@ mod quantize;
 mod row;
 mod scaled_dot;
 
-use super::Grid;
 use super::shared::Shared;
+use super::{GpuTarget, Grid};
 use crate::mlir::Emission;
 use crate::mlir::elemental::Unsupported;
 use tessera_ir::OpKind;
@@ -24,19 +24,23 @@ pub struct Built {
     pub shared: Shared,
 }
 
-/// Fills a kernel's function; `symbol` is its name.
+/// Fills a kernel's function for a target; `symbol` is its name.
 ///
 /// # Errors
 /// The body holds what its family cannot do.
-pub fn emit(emission: &mut Emission<'_, '_>, symbol: &str) -> Result<Built, Unsupported> {
+pub fn emit(
+    emission: &mut Emission<'_, '_>,
+    target: GpuTarget,
+    symbol: &str,
+) -> Result<Built, Unsupported> {
     let mut shared = Shared::new(symbol);
     let grid = match emission.kernel.family {
         Family::Loop => r#loop::emit(emission)?,
         Family::Row => row::emit(emission, &mut shared)?,
         Family::Column => column::emit(emission, &mut shared)?,
-        Family::Dot => dot::emit(emission, &mut shared)?,
+        Family::Dot => dot::emit(emission, target, &mut shared)?,
         Family::Index | Family::Sort => blocks::emit(emission)?,
-        Family::Quantize => of_scaled_tensors(emission, &mut shared)?,
+        Family::Quantize => of_scaled_tensors(emission, target, &mut shared)?,
         Family::Solve => {
             return Err(Unsupported::new(
                 &emission.kernel.body.operations()[0],
@@ -50,6 +54,7 @@ pub fn emit(emission: &mut Emission<'_, '_>, symbol: &str) -> Result<Built, Unsu
 /// Kernels that make scaled tensors, read them, or prepare for them: by the op that makes the first result.
 fn of_scaled_tensors(
     emission: &mut Emission<'_, '_>,
+    target: GpuTarget,
     shared: &mut Shared,
 ) -> Result<Grid, Unsupported> {
     let graph = &emission.kernel.body;
@@ -67,7 +72,7 @@ fn of_scaled_tensors(
                 false => column::emit(emission, shared),
             }
         }
-        OpKind::DotGeneral { .. } => dot::emit(emission, shared),
+        OpKind::DotGeneral { .. } => dot::emit(emission, target, shared),
         OpKind::Hadamard { axis, signs } => hadamard::emit(emission, operation, *axis, signs),
         _ => Err(Unsupported::new(operation, "has no kernel for GPUs")),
     }

@@ -1,6 +1,6 @@
 //! The entry of a kernel: its parameters are the addresses of its operands, then of its results.
 
-use super::{Grid, family};
+use super::{GpuTarget, Grid, family};
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::{Builder, Emission, Frame};
 use crate::units::Unit;
@@ -13,7 +13,7 @@ use melior::{
     },
 };
 
-/// Builds the unit's entry.
+/// Builds the unit's entry for a target.
 ///
 /// # Errors
 /// The kernel holds what its family cannot do.
@@ -21,6 +21,7 @@ pub fn build<'c>(
     context: &'c Context,
     module: &Module<'c>,
     unit: &Unit<'_>,
+    target: GpuTarget,
 ) -> Result<Grid, Unsupported> {
     let inputs = unit.kernel.body.inputs().len();
     let outputs = unit.kernel.body.results().len();
@@ -37,7 +38,7 @@ pub fn build<'c>(
         end: zero,
     };
     let mut emission = Emission::new(unit.kernel, &unit.in_place, b, frame, &unit.symbol);
-    let kernel = family::emit(&mut emission, &unit.symbol)?;
+    let kernel = family::emit(&mut emission, target, &unit.symbol)?;
     emission
         .elemental
         .builder()

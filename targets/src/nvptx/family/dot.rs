@@ -11,7 +11,7 @@ use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Builder, Emission, Value, scalar};
 use crate::nvptx::shared::Shared;
-use crate::nvptx::{Grid, thread};
+use crate::nvptx::{GpuTarget, Grid, thread};
 use tessera_ir::ElementType;
 
 /// Rows and columns of a thread.
@@ -26,7 +26,11 @@ const TILE: i64 = SIDE * THREADS;
 /// Contracted elements that are staged at a time.
 const DEPTH: i64 = 16;
 
-pub fn emit(emission: &mut Emission<'_, '_>, shared: &mut Shared) -> Result<Grid, Unsupported> {
+pub fn emit(
+    emission: &mut Emission<'_, '_>,
+    _target: GpuTarget,
+    shared: &mut Shared,
+) -> Result<Grid, Unsupported> {
     if let Some(product) = ScaledProduct::of(&emission.kernel.body) {
         return tiles(emission, shared, &product);
     }
