@@ -8,6 +8,8 @@ mod copy;
 mod exchange;
 mod float;
 mod integer;
+#[cfg(test)]
+mod inventory;
 mod matrix;
 mod mbarrier;
 mod memory;

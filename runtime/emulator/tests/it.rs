@@ -16,6 +16,8 @@ mod findings;
 mod instructions;
 #[path = "it/malformed.rs"]
 mod malformed;
+#[path = "it/modifiers.rs"]
+mod modifiers;
 #[path = "it/ordinary.rs"]
 mod ordinary;
 #[path = "it/ring.rs"]

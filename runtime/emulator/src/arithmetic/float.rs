@@ -14,7 +14,7 @@ pub struct Mode {
     pub flush: bool,
     /// `.sat`: the result is within 0 and 1, and NaN is 0.
     pub saturate: bool,
-    /// `.relu`: a negative result is 0, and NaN the canonical one.
+    /// `.relu`: a negative result, −0 too, is +0, and NaN the canonical one: the larger of the result and +0.
     pub relu: bool,
 }
 
@@ -58,7 +58,8 @@ impl Mode {
                 0
             };
         }
-        if self.relu && value < 0.0 { 0 } else { bits }
+        let is_negative = bits & format.sign() != 0 && !value.is_nan();
+        if self.relu && is_negative { 0 } else { bits }
     }
 
     fn value(self, bits: u64) -> f64 {

@@ -128,7 +128,11 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
         "slct" => {
             let result = words.number()?;
             let control = words.number()?;
-            let flush = words.has("ftz");
+            let is_s32 = Number::from_name("s32") == Some(control);
+            if !is_s32 && control != Number::Float(Float::F32) {
+                return Err(words.refuse("selects by .s32 or .f32"));
+            }
+            let flush = !is_s32 && words.has("ftz");
             if words.scope.is_ring() && matches!(control, Number::Float(_)) {
                 return Err(words.refuse("is not modelled in the ring mode"));
             }
@@ -154,11 +158,15 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
 fn compare(words: &mut Words<'_>) -> Result<Action, Refusal> {
     let comparison = words.needed("comparison", Comparison::from_name)?;
     let join = words.choice(Join::from_name);
-    let flush = words.has("ftz");
     let sets = words.opcode() == "set";
     let is_ring = words.scope.is_ring();
     let result = if sets { Some(words.number()?) } else { None };
     let number = words.number()?;
+    let is_flushed = |format| matches!(format, Float::F16 | Float::F32);
+    let flush = match number {
+        Number::Float(format) | Number::Two(format) if is_flushed(format) => words.has("ftz"),
+        _ => false,
+    };
     let arguments = if join.is_some() { 3 } else { 2 };
     words.counted(&[arguments + 1])?;
     let format = match number {
@@ -177,15 +185,8 @@ fn compare(words: &mut Words<'_>) -> Result<Action, Refusal> {
         _ => comparison.of(number, flush, a, b),
     };
     if let Number::Two(format) = number {
-        return two(
-            compare,
-            format,
-            join.is_some(),
-            sources,
-            destinations,
-            result,
-        )
-        .ok_or_else(|| words.refuse("is not modelled in this form"));
+        return two((compare, joined), format, sources, destinations, result)
+            .ok_or_else(|| words.refuse("is not modelled in this form"));
     }
     let yes = match result {
         None => 1,
@@ -206,49 +207,51 @@ fn compare(words: &mut Words<'_>) -> Result<Action, Refusal> {
     }))
 }
 
-/// Two comparisons of halves, each with a predicate of its own, or with a half of the result.
+/// Two comparisons of halves, each with a predicate of its own, or with a half of the result. A predicate that they are joined
+/// with is joined with both.
 fn two(
-    compare: impl Fn(Number, u64, u64) -> bool + Copy + Send + Sync + 'static,
+    (compare, joined): (
+        impl Fn(Number, u64, u64) -> bool + Copy + Send + Sync + 'static,
+        impl Fn(bool, u64) -> bool + Copy + Send + Sync + 'static,
+    ),
     format: Float,
-    joins: bool,
     sources: Vec<Source>,
     destinations: Vec<Option<crate::program::Register>>,
     result: Option<Number>,
 ) -> Option<Action> {
-    if joins {
-        return None;
-    }
     let bits = format.bits();
     let mask = u64::MAX >> (64 - bits);
     let number = Number::Float(format);
-    let halves = move |a: u64, b: u64| {
+    let halves = move |&[a, b, predicate, _]: &[u64; 4]| {
         [
-            compare(number, a & mask, b & mask),
-            compare(number, a >> bits, b >> bits),
+            joined(compare(number, a & mask, b & mask), predicate),
+            joined(
+                compare(number, a >> bits & mask, b >> bits & mask),
+                predicate,
+            ),
         ]
     };
     let yes = match result {
-        None => {
-            return Some(Action::Compute(Compute {
-                parts: 0,
-                function: super::of_each_lane(move |&[a, b, ..]| {
-                    let [low, high] = halves(a, b);
-                    [u64::from(low), u64::from(high), 0, 0]
-                }),
-                sources,
-                destinations,
-            }));
+        None => None,
+        Some(Number::Two(result)) => {
+            Some(result.round(1.0, crate::arithmetic::Rounding::NearestEven))
         }
-        Some(Number::Two(result)) => result.round(1.0, crate::arithmetic::Rounding::NearestEven),
-        Some(Number::Integer(integer)) if integer.bits == 32 => mask,
+        Some(Number::Integer(integer)) if integer.bits == 32 => Some(mask),
         Some(_) => return None,
     };
+    let function = super::of_each_lane(move |values| {
+        let [low, high] = halves(values);
+        match yes {
+            None => [u64::from(low), u64::from(high), 0, 0],
+            Some(yes) => {
+                let [low, high] = [low, high].map(|holds| if holds { yes } else { 0 });
+                [low | high << bits, 0, 0, 0]
+            }
+        }
+    });
     Some(Action::Compute(Compute {
         parts: 0,
-        function: super::of_each_lane(move |&[a, b, ..]| {
-            let [low, high] = halves(a, b).map(|holds| if holds { yes } else { 0 });
-            [low | high << bits, 0, 0, 0]
-        }),
+        function,
         sources,
         destinations,
     }))

@@ -1,6 +1,6 @@
 //! `cvt` (PTX ISA 9.7.9.21): between integers, floating-point formats, and packed low-precision ones.
 
-use super::number::{Number, in_format};
+use super::number::{Number, Roundings, Takes, in_format};
 use super::words::Words;
 use super::{Action, Compute, Refusal, stochastic};
 use crate::arithmetic::float::Mode;
@@ -67,15 +67,32 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
             to_integer(words, to, from)
         }
         (Type::Plain(Number::Float(to)), Type::Plain(Number::Integer(from))) => {
-            let mode = words.mode(to);
+            // No integer becomes a subnormal number of f32.
+            let takes = Takes {
+                rounding: Roundings::All,
+                flush: to == Float::F32,
+                saturate: to != Float::Bf16,
+                relu: false,
+            };
+            let mode = words.mode_of(to, takes);
             words.compute(move |[a]| mode.write(integer_to_float(mode, from.value(a))))
         }
         (Type::Plain(Number::Float(to)), Type::Plain(Number::Float(from))) => {
             floats(words, to, from)
         }
         (Type::Plain(Number::Two(to)), Type::Plain(Number::Float(Float::F32))) => {
-            let mode = words.mode(to);
-            let one = move |bits: u64| narrow(mode, mode.saturate, Float::F32.value(bits));
+            let finite = words.has("satfinite");
+            let rounding = words.needed("rounding", |word| match word {
+                "rn" => Some(Rounding::NearestEven),
+                "rz" => Some(Rounding::TowardZero),
+                _ => None,
+            })?;
+            let mode = Mode {
+                rounding,
+                relu: words.has("relu"),
+                ..Mode::plain(to)
+            };
+            let one = move |bits: u64| narrow(mode, finite, Float::F32.value(bits));
             // The first operand goes to the upper half.
             words.compute_in(Float::F32, move |[high, low]| {
                 one(high) << to.bits() | one(low)
@@ -152,8 +169,9 @@ fn integers(words: &mut Words<'_>, to: Integer, from: Integer) -> Result<Action,
 fn to_integer(words: &mut Words<'_>, to: Integer, from: Float) -> Result<Action, Refusal> {
     let rounding =
         integer_rounding(words).ok_or_else(|| words.refuse("needs a rounding to an integer"))?;
-    let flush = words.has("ftz");
-    words.has("sat");
+    let flush = from == Float::F32 && words.has("ftz");
+    // It is clamped with it and without.
+    let _ = from != Float::Bf16 && words.has("sat");
     let extend = extended(words, to)?;
     words.compute_in(from, move |[a]| {
         let a = if flush && from.is_subnormal(a) {
@@ -219,11 +237,42 @@ fn integer_to_float(mode: Mode, value: i128) -> u64 {
 }
 
 fn floats(words: &mut Words<'_>, to: Float, from: Float) -> Result<Action, Refusal> {
-    let whole = integer_rounding(words);
-    let finite = words.has("satfinite");
-    let mode = words.mode(to);
+    let whole = if to == from {
+        integer_rounding(words)
+    } else {
+        None
+    };
+    let narrows = to.bits() < from.bits() || (to == Float::Bf16 && from == Float::F16);
+    let to_half = from == Float::F32 && narrows;
+    let finite = to_half && words.has("satfinite");
+    let relu = to_half && words.has("relu");
+    let is_plain = !finite && !relu;
+    let takes = Takes {
+        rounding: if narrows {
+            Roundings::All
+        } else {
+            Roundings::None
+        },
+        flush: is_plain && [to, from].contains(&Float::F32),
+        saturate: is_plain && ![to, from].contains(&Float::Bf16),
+        relu: false,
+    };
+    let mode = Mode {
+        relu,
+        ..words.mode_of(to, takes)
+    };
+    if !is_plain && matches!(mode.rounding, Rounding::Down | Rounding::Up) {
+        return Err(words.refuse("is modelled with .rn and .rz alone"));
+    }
+    // `.ftz` is of f32 alone, be it read or written.
+    let flush = |format| mode.flush && format == Float::F32;
     let read = Mode {
         format: from,
+        flush: flush(from),
+        ..mode
+    };
+    let mode = Mode {
+        flush: flush(to),
         ..mode
     };
     words.compute_in(from, move |[a]| {
@@ -256,8 +305,11 @@ fn tf32(words: &mut Words<'_>) -> Result<Action, Refusal> {
     let rounding = words
         .rounding()
         .ok_or_else(|| words.refuse("needs a rounding"))?;
+    if matches!(rounding, Rounding::Down | Rounding::Up) {
+        return Err(words.refuse("is modelled with .rn, .rna and .rz alone"));
+    }
     let finite = words.has("satfinite");
-    let relu = words.has("relu");
+    let relu = rounding != Rounding::NearestAway && words.has("relu");
     words.compute_in(Float::F32, move |[a]| {
         if Float::F32.is_nan(a) {
             return Float::F32.nan();
@@ -270,9 +322,7 @@ fn tf32(words: &mut Words<'_>) -> Result<Action, Refusal> {
         let up = match rounding {
             Rounding::NearestEven => rest > 0x1000 || (rest == 0x1000 && kept & 1 == 1),
             Rounding::NearestAway => rest >= 0x1000,
-            Rounding::TowardZero => false,
-            Rounding::Down => sign != 0 && rest != 0,
-            Rounding::Up => sign == 0 && rest != 0,
+            Rounding::TowardZero | Rounding::Down | Rounding::Up => false,
         };
         let rounded = (kept + u64::from(up)) << 13;
         let overflows = rounded & !Float::F32.sign() >= Float::F32.infinity()
@@ -299,7 +349,8 @@ fn to_elements(
     }
     let relu = words.has("relu");
     let encode = move |value: f32| {
-        let value = if relu && value < 0.0 { 0.0 } else { value };
+        let is_negative = value.is_sign_negative() && !value.is_nan();
+        let value = if relu && is_negative { 0.0 } else { value };
         u64::from(format.encode(value))
     };
     let width = if format == ElementFormat::E2m1 { 4 } else { 8 };
@@ -322,7 +373,13 @@ fn from_elements(
     to: Float,
     format: ElementFormat,
 ) -> Result<Action, Refusal> {
-    let mode = words.mode(to);
+    if to != Float::F16 || !words.has("rn") {
+        return Err(words.refuse("is modelled with .rn and to .f16x2 alone"));
+    }
+    let mode = Mode {
+        relu: words.has("relu"),
+        ..Mode::plain(to)
+    };
     let width = if format == ElementFormat::E2m1 { 4 } else { 8 };
     let decode = move |code: u64| {
         narrow(
@@ -334,9 +391,9 @@ fn from_elements(
     words.compute(move |[a]| decode(a >> width) << to.bits() | decode(a))
 }
 
-/// To powers of two, rounded up or towards zero.
+/// To powers of two, rounded up or towards zero; what is beyond the largest is that one with `.satfinite`, else NaN.
 fn to_exponents(words: &mut Words<'_>, source: Number) -> Result<Action, Refusal> {
-    words.has("satfinite");
+    let beyond = if words.has("satfinite") { 0xfe } else { 0xff };
     let up = match words.rounding() {
         Some(Rounding::Up) => true,
         Some(Rounding::TowardZero) => false,
@@ -348,12 +405,17 @@ fn to_exponents(words: &mut Words<'_>, source: Number) -> Result<Action, Refusal
             return 0xff;
         }
         if value.is_infinite() {
-            return 0xfe;
+            return beyond;
         }
         // The exponent of the smallest power of two that is not less, or of the largest that is not more.
         let exponent = exponent(value);
         let exact = value == 2f64.powi(exponent);
-        (exponent + i32::from(up && !exact) + 127).clamp(0, 0xfe) as u64
+        let code = exponent + i32::from(up && !exact) + 127;
+        if code > 0xfe {
+            beyond
+        } else {
+            code.max(0) as u64
+        }
     };
     match source {
         Number::Float(Float::F32) => words.compute_in(Float::F32, move |[high, low]| {
@@ -376,7 +438,9 @@ fn exponent(value: f64) -> i32 {
 }
 
 fn from_exponents(words: &mut Words<'_>) -> Result<Action, Refusal> {
-    words.rounding();
+    if !words.has("rn") {
+        return Err(words.refuse("needs .rn"));
+    }
     let decode = |code: u64| {
         let value = f64::from(ScaleFormat::E8m0.decode(code as u8));
         Float::Bf16.round(value, Rounding::NearestEven)

@@ -3,7 +3,7 @@
 //! Approximations (`.approx`, `.full`) are the exact result rounded to the nearest, which lies within every documented
 //! error; what the ISA says of special operands holds.
 
-use super::number::{Number, in_format, on_both};
+use super::number::{Number, Roundings, Takes, in_format, on_both};
 use super::words::Words;
 use super::{Action, Refusal};
 use crate::arithmetic::float::{Extreme, Mode};
@@ -18,8 +18,8 @@ pub(super) fn arithmetic(
     if words.scope.is_ring() {
         return super::ring::arithmetic(words, format, two);
     }
-    let mode = words.mode(format);
     let opcode = words.opcode();
+    let mode = words.mode_of(format, takes(opcode, format, two));
     if mode.is_single() {
         // What the host's own arithmetic does, which is that of nearly every instruction.
         match opcode {
@@ -57,13 +57,22 @@ pub(super) fn arithmetic(
         "abs" => each(words, format, two, move |[a]| mode.read(a) & !format.sign()),
         "neg" => each(words, format, two, move |[a]| mode.read(a) ^ format.sign()),
         "min" | "max" => {
+            let of_three = words.operands().len() == 4;
+            let is_f64 = format == Float::F64;
+            let xor_sign = !is_f64 && !of_three && words.has("xorsign");
             let how = Extreme {
                 smaller: opcode == "min",
-                nan: words.has("NaN"),
-                absolute: words.has("abs"),
-                xor_sign: words.has("xorsign"),
+                nan: !is_f64 && words.has("NaN"),
+                absolute: (xor_sign || of_three) && words.has("abs"),
+                xor_sign,
             };
-            if words.operands().len() == 4 {
+            if xor_sign && !how.absolute {
+                return Err(words.refuse("has .xorsign without .abs"));
+            }
+            if of_three {
+                if format != Float::F32 || two {
+                    return Err(words.refuse("is of three numbers of f32 alone"));
+                }
                 return each(words, format, two, move |[a, b, c]| {
                     mode.extreme(mode.extreme(a, b, how), c, how)
                 });
@@ -71,6 +80,24 @@ pub(super) fn arithmetic(
             each(words, format, two, move |[a, b]| mode.extreme(a, b, how))
         }
         _ => Err(words.refuse("is not of floating-point numbers")),
+    }
+}
+
+/// What the ISA lets an arithmetic instruction say.
+fn takes(opcode: &str, format: Float, two: bool) -> Takes {
+    let is_half = matches!(format, Float::F16 | Float::Bf16);
+    let is_rounded = matches!(opcode, "add" | "sub" | "mul" | "fma" | "mad" | "div");
+    Takes {
+        rounding: match (is_rounded, is_half) {
+            (false, _) => Roundings::None,
+            (true, true) => Roundings::Nearest,
+            (true, false) => Roundings::All,
+        },
+        flush: matches!(format, Float::F16 | Float::F32),
+        saturate: is_rounded
+            && opcode != "div"
+            && (format == Float::F16 || (format == Float::F32 && !two)),
+        relu: is_half && opcode == "fma",
     }
 }
 
@@ -88,10 +115,17 @@ pub(super) fn each<const N: usize>(
     }
 }
 
+const UPPER_HALF: u64 = !0xffff_ffff;
+
 fn divide(words: &mut Words<'_>, mode: Mode) -> Result<Action, Refusal> {
-    if !words.has("approx") {
+    // Only of f32, and without a rounding.
+    let is_rounded = ["rn", "rz", "rm", "rp"]
+        .iter()
+        .any(|word| words.instruction.has(word));
+    let can_be_near = mode.format == Float::F32 && !is_rounded;
+    if !(can_be_near && words.has("approx")) {
         // `.full` is within two units, for the whole range.
-        words.has("full");
+        let _ = can_be_near && words.has("full");
         return words.compute_in(mode.format, move |[a, b]| mode.divide(a, b));
     }
     words.compute_in(mode.format, move |[a, b]| {
@@ -123,11 +157,39 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
         _ => return Err(words.refuse("is of floating-point numbers")),
     };
     let approximate = words.has("approx");
-    let mode = words.mode(format);
+    if !approximate && !matches!(opcode, "rcp" | "sqrt" | "copysign") {
+        return Err(words.refuse("is modelled with .approx alone"));
+    }
+    let is_rounded = !approximate && opcode != "copysign";
+    let mode = words.mode_of(
+        format,
+        Takes {
+            rounding: if is_rounded {
+                Roundings::All
+            } else {
+                Roundings::None
+            },
+            flush: match format {
+                Float::F32 => opcode != "tanh" && opcode != "copysign",
+                Float::F64 => approximate,
+                Float::Bf16 => opcode == "ex2",
+                Float::F16 => false,
+            },
+            ..Takes::default()
+        },
+    );
+    let is_coarse = mode.flush && format == Float::F64;
     let of = |function: fn(f64) -> f64| {
         each(words, format, two, move |[a]| {
+            // Of f64 the upper half of the number is looked at and of the result given.
+            let a = if is_coarse { a & UPPER_HALF } else { a };
             let value = format.value(mode.read(a));
-            mode.write(format.round(function(value), Rounding::NearestEven))
+            let result = mode.write(format.round(function(value), Rounding::NearestEven));
+            if is_coarse {
+                result & UPPER_HALF
+            } else {
+                result
+            }
         })
     };
     match opcode {

@@ -8,7 +8,7 @@ use crate::arithmetic::integer::Integer;
 
 /// Opcodes whose type says whether they are of integers.
 pub(super) fn or_float(words: &mut Words<'_>) -> Result<Action, Refusal> {
-    let wide = words.has("wide");
+    let wide = matches!(words.opcode(), "mul" | "mad") && words.has("wide");
     match words.number()? {
         Number::Integer(integer) => decode(words, integer, wide),
         Number::TwoIntegers(integer) => two(words, integer),
@@ -37,17 +37,31 @@ impl Half {
 }
 
 fn decode(words: &mut Words<'_>, integer: Integer, wide: bool) -> Result<Action, Refusal> {
-    let low = words.has("lo");
-    let high = words.has("hi");
+    let opcode = words.opcode();
+    let is_product = matches!(opcode, "mul" | "mad" | "mul24" | "mad24" | "madc" | "dp2a");
     let half = if wide {
         Half::Wide
-    } else if high {
-        Half::High
+    } else if is_product {
+        words.needed("half of the product", |word| match word {
+            "lo" => Some(Half::Low),
+            "hi" => Some(Half::High),
+            _ => None,
+        })?
     } else {
         Half::Low
     };
-    let saturates = words.has("sat");
-    let carries_out = words.has("cc");
+    let is_s32 = integer.signed && integer.bits == 32;
+    let can_saturate = match opcode {
+        "add" | "sub" => true,
+        "mad" | "mad24" => half == Half::High,
+        _ => false,
+    };
+    let saturates = is_s32 && can_saturate && words.has("sat");
+    let can_carry = matches!(opcode, "add" | "sub" | "mad" | "addc" | "subc" | "madc")
+        && half != Half::Wide
+        && !saturates
+        && integer.bits >= 32;
+    let carries_out = can_carry && words.has("cc");
     let value = move |bits| integer.value(bits);
     let fit = move |result| {
         if saturates {
@@ -56,11 +70,6 @@ fn decode(words: &mut Words<'_>, integer: Integer, wide: bool) -> Result<Action,
             integer.wrap(result)
         }
     };
-    let opcode = words.opcode();
-    let is_product = matches!(opcode, "mul" | "mad" | "mul24" | "mad24" | "madc" | "dp2a");
-    if (low || high || wide) && !is_product {
-        return Err(words.refuse("takes no half of a product"));
-    }
     if wide && !matches!(integer.bits, 16 | 32) {
         return Err(words.refuse("has no type of twice the bits"));
     }
@@ -84,8 +93,10 @@ fn decode(words: &mut Words<'_>, integer: Integer, wide: bool) -> Result<Action,
                 result.wrap(sum)
             }
         }),
-        "mul24" => words.compute(move |[a, b]| product_24(integer, half, a, b, 0)),
-        "mad24" => words.compute(move |[a, b, c]| product_24(integer, half, a, b, c)),
+        "mul24" => words.compute(move |[a, b]| integer.wrap(product_24(integer, half, a, b))),
+        "mad24" => {
+            words.compute(move |[a, b, c]| fit(product_24(integer, half, a, b) + integer.value(c)))
+        }
         "sad" => {
             words.compute(move |[a, b, c]| integer.wrap((value(a) - value(b)).abs() + value(c)))
         }
@@ -94,7 +105,7 @@ fn decode(words: &mut Words<'_>, integer: Integer, wide: bool) -> Result<Action,
         "abs" => words.compute(move |[a]| integer.wrap(value(a).abs())),
         "neg" => words.compute(move |[a]| integer.wrap(-value(a))),
         "min" | "max" => {
-            let relu = words.has("relu");
+            let relu = is_s32 && words.has("relu");
             let smaller = opcode == "min";
             words.compute(move |[a, b]| {
                 let picked = if smaller {
@@ -105,13 +116,13 @@ fn decode(words: &mut Words<'_>, integer: Integer, wide: bool) -> Result<Action,
                 integer.wrap(if relu { picked.max(0) } else { picked })
             })
         }
-        "dp4a" | "dp2a" => dot(words, integer, high),
+        "dp4a" | "dp2a" => dot(words, integer, half == Half::High),
         _ => Err(words.refuse("is not of integers")),
     }
 }
 
 /// The product of the low 24 bits: its low or its high 32 of 48 bits.
-fn product_24(integer: Integer, half: Half, a: u64, b: u64, c: u64) -> u64 {
+fn product_24(integer: Integer, half: Half, a: u64, b: u64) -> i128 {
     let low_24 = |bits: u64| {
         let unused = 40;
         if integer.signed {
@@ -121,13 +132,11 @@ fn product_24(integer: Integer, half: Half, a: u64, b: u64, c: u64) -> u64 {
         }
     };
     let product = low_24(a) * low_24(b);
-    integer.wrap(
-        if half == Half::High {
-            product >> 16
-        } else {
-            product
-        } + integer.value(c),
-    )
+    if half == Half::High {
+        product >> 16
+    } else {
+        product
+    }
 }
 
 /// Sums with a carry from and to the condition code. The code is the function's register of that name.
@@ -220,11 +229,11 @@ fn dot(words: &mut Words<'_>, first: Integer, high: bool) -> Result<Action, Refu
 /// Two integers of 16 bits at once.
 fn two(words: &mut Words<'_>, integer: Integer) -> Result<Action, Refusal> {
     let value = move |bits| integer.value(bits);
-    let relu = words.has("relu");
+    let can_relu = integer.signed && matches!(words.opcode(), "min" | "max");
+    let relu = can_relu && words.has("relu");
     let fit = move |result: i128| integer.wrap(if relu { result.max(0) } else { result });
     match words.opcode() {
-        "add" if !relu => words.compute(on_both(16, move |[a, b]| fit(value(a) + value(b)))),
-        "sub" if !relu => words.compute(on_both(16, move |[a, b]| fit(value(a) - value(b)))),
+        "add" => words.compute(on_both(16, move |[a, b]| fit(value(a) + value(b)))),
         "min" => words.compute(on_both(16, move |[a, b]| fit(value(a).min(value(b))))),
         "max" => words.compute(on_both(16, move |[a, b]| fit(value(a).max(value(b))))),
         _ => Err(words.refuse("is not modelled for two integers of 16 bits")),

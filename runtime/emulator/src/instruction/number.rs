@@ -73,19 +73,30 @@ impl Words<'_> {
 
     /// Takes a rounding of a floating-point result.
     pub fn rounding(&mut self) -> Option<Rounding> {
-        self.choice(|word| {
-            Some(match word {
-                "rn" => Rounding::NearestEven,
-                "rna" => Rounding::NearestAway,
-                "rz" => Rounding::TowardZero,
-                "rm" => Rounding::Down,
-                "rp" => Rounding::Up,
-                _ => return None,
-            })
-        })
+        self.choice(rounding)
     }
 
-    /// Takes all that says how floating-point operands and results are treated.
+    /// Takes what an instruction may say about how floating-point operands and results are treated; the rest is left.
+    pub fn mode_of(&mut self, format: Float, takes: Takes) -> Mode {
+        let rounding = match takes.rounding {
+            Roundings::None => None,
+            Roundings::Nearest => self.has("rn").then_some(Rounding::NearestEven),
+            Roundings::All => self.choice(|word| match rounding(word) {
+                Some(Rounding::NearestAway) => None,
+                other => other,
+            }),
+        };
+        let saturate = takes.saturate && self.has("sat");
+        Mode {
+            format,
+            rounding: rounding.unwrap_or(Rounding::NearestEven),
+            flush: takes.flush && self.has("ftz"),
+            saturate,
+            relu: !saturate && takes.relu && self.has("relu"),
+        }
+    }
+
+    /// Takes all that can be said about how floating-point operands and results are treated.
     pub fn mode(&mut self, format: Float) -> Mode {
         Mode {
             format,
@@ -95,6 +106,40 @@ impl Words<'_> {
             relu: self.has("relu"),
         }
     }
+}
+
+/// The modifiers that an instruction of floating-point numbers takes, of those that several have.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Takes {
+    pub rounding: Roundings,
+    /// `.ftz`
+    pub flush: bool,
+    /// `.sat`
+    pub saturate: bool,
+    /// `.relu`
+    pub relu: bool,
+}
+
+/// The roundings of a result.
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Roundings {
+    #[default]
+    None,
+    /// `.rn`
+    Nearest,
+    /// `.rn`, `.rz`, `.rm`, `.rp`
+    All,
+}
+
+fn rounding(name: &str) -> Option<Rounding> {
+    Some(match name {
+        "rn" => Rounding::NearestEven,
+        "rna" => Rounding::NearestAway,
+        "rz" => Rounding::TowardZero,
+        "rm" => Rounding::Down,
+        "rp" => Rounding::Up,
+        _ => return None,
+    })
 }
 
 /// A number that is written in decimals or in double precision, as bits of a format.

@@ -2,7 +2,9 @@
 //!
 //! The ISA says which bits serve which number, not how: here a number goes away from zero where its bits, added to as many bits
 //! of the fraction that is cut off, carry: so others describe measurements of E4M3 on sm_100a. For E2M1 it is
-//! `ElementFormat::encode_stochastic`. Which byte is whose of the two that the ISA gives a pair is a guess.
+//! `ElementFormat::encode_stochastic`. Of the two bytes that the ISA gives a pair, the first number's is that of the upper half:
+//! ptxas makes of the instruction two that pack a pair each, the second of which takes the first one's result for its random
+//! bits, so that both read the upper byte of each half; and in the same instruction to bf16 the upper half is the first's.
 
 use super::number::in_format;
 use super::words::Words;
@@ -89,7 +91,7 @@ fn element_bits(format: ElementFormat, random: u32) -> [(u32, u32); 4] {
 }
 
 fn element(format: ElementFormat, value: f32, (random, bits): (u32, u32), relu: bool) -> u8 {
-    if value.is_nan() || (relu && value < 0.0) {
+    if value.is_nan() || (relu && value.is_sign_negative()) {
         return format.encode(if value.is_nan() { value } else { 0.0 });
     }
     let magnitude = value.abs().min(format.largest());
@@ -124,7 +126,7 @@ fn float(
     if value.is_nan() {
         return format.nan();
     }
-    if relu && value < 0.0 {
+    if relu && value.is_sign_negative() {
         return 0;
     }
     let toward_zero = format.round(value, Rounding::TowardZero);

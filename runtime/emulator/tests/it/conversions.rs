@@ -85,11 +85,12 @@ fn from_f32() {
                 "cvt.rn.satfinite{text}.{name}x2.f32 %h1, %r1, %r2;\ncvt.u32.u16 %r0, %h1;"
             );
             let encode = |value: f32| {
-                let value = if relu && value < 0.0 { 0.0 } else { value };
+                let is_negative = value.is_sign_negative() && !value.is_nan();
+                let value = if relu && is_negative { 0.0 } else { value };
                 u32::from(format.encode(value))
             };
             for ((a, b), found) in pairs.iter().zip(all(&instruction, &words)) {
-                // −0 under .relu is a zero of either sign.
+                // −0 under .relu is +0, the larger of both.
                 let (found, expected) = (found & 0xffff, encode(*a) << shift | encode(*b));
                 assert_eq!(found, expected, "{name} {relu} of {a} and {b}");
             }

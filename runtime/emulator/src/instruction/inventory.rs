@@ -1,0 +1,118 @@
+//! That the tables of `tests/it/modifiers` have every form that is accepted: each of theirs is, and none of theirs with one
+//! modifier more is, unless they have it too. A modifier that is read and means nothing is found so.
+
+#[path = "../../tests/it/modifiers/approximations.rs"]
+#[expect(dead_code, reason = "results are compared where they are executed")]
+mod approximations;
+#[path = "../../tests/it/modifiers/comparisons.rs"]
+mod comparisons;
+#[path = "../../tests/it/modifiers/conversions.rs"]
+mod conversions;
+#[path = "../../tests/it/modifiers/floats.rs"]
+#[expect(dead_code, reason = "results are compared where they are executed")]
+mod floats;
+#[path = "../../tests/it/modifiers/integers.rs"]
+mod integers;
+#[path = "../../tests/it/modifiers/row.rs"]
+#[expect(dead_code, reason = "results are computed where they are executed")]
+mod row;
+
+use super::{Action, FAMILIES};
+use crate::program::Program;
+use crate::ptx::Module;
+use row::{Form, Row};
+use std::collections::BTreeSet;
+
+/// The files whose text has the modifiers' names.
+const DECODERS: &[&str] = &[
+    include_str!("bits.rs"),
+    include_str!("compare.rs"),
+    include_str!("convert.rs"),
+    include_str!("float.rs"),
+    include_str!("integer.rs"),
+    include_str!("number.rs"),
+];
+
+/// Every name in quotes.
+fn modifiers() -> BTreeSet<String> {
+    let pieces = DECODERS
+        .iter()
+        .flat_map(|text| text.split('"').skip(1).step_by(2));
+    let is_name = |text: &&str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric());
+    let is_opcode = |text: &str| FAMILIES.iter().any(|(opcodes, _)| opcodes.contains(&text));
+    // Operations of joined comparisons have the names of opcodes.
+    let joins = ["and", "or", "xor"];
+    let names = pieces.filter(is_name);
+    let names = names.filter(|text| !is_opcode(text) || joins.contains(text));
+    names.map(str::to_owned).collect()
+}
+
+/// Which of some statements are accepted.
+fn accepted(statements: &[String]) -> Vec<bool> {
+    let text = format!(
+        ".version 8.8\n.target sm_100a\n.address_size 64\n.visible .entry main() {{\n{}{}\n}}",
+        row::registers(),
+        statements.join("\n")
+    );
+    let module = Module::parse(&text).unwrap();
+    let program = Program::new(&module).unwrap();
+    let steps = &program.functions[0].steps;
+    assert_eq!(steps.len(), statements.len());
+    let is_accepted = |step: &crate::program::Step| !matches!(step.action, Action::Refused(_));
+    steps.iter().map(is_accepted).collect()
+}
+
+/// What tells a form from another: its words in any order, and how many operands it has.
+fn key(row: &Row, form: &Form) -> (Vec<String>, usize) {
+    let mut words = form.words.clone();
+    words[1..].sort();
+    (words, row.operands.split(',').count())
+}
+
+#[test]
+fn every_form_is_in_a_table() {
+    let tables = [
+        integers::ROWS,
+        floats::ROWS,
+        approximations::ROWS,
+        comparisons::ROWS,
+        conversions::ROWS,
+    ];
+    let rows = || tables.iter().flat_map(|rows| rows.iter());
+    let known: BTreeSet<_> = rows()
+        .flat_map(|row| {
+            row.forms()
+                .into_iter()
+                .map(|form| key(row, &form))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let modifiers = modifiers();
+    let (mut refused, mut unknown) = (Vec::new(), Vec::new());
+    for row in rows() {
+        for form in row.forms() {
+            let mut statements = vec![row.statement(&form)];
+            for modifier in &modifiers {
+                let mut more = form.clone();
+                more.words.push(modifier.clone());
+                if form.has(modifier) || known.contains(&key(row, &more)) {
+                    continue;
+                }
+                let statement = row.statement(&form);
+                statements.push(statement.replacen(&form.text(), &more.text(), 1));
+            }
+            let accepted = accepted(&statements);
+            if !accepted[0] {
+                refused.push(statements[0].clone());
+            }
+            let beyond = statements.into_iter().zip(accepted).skip(1);
+            unknown.extend(
+                beyond
+                    .filter(|(_, accepted)| *accepted)
+                    .map(|(text, _)| text),
+            );
+        }
+    }
+    assert!(refused.is_empty(), "refused: {refused:#?}");
+    assert!(unknown.is_empty(), "not in a table: {unknown:#?}");
+}
