@@ -8,6 +8,7 @@ mod capability;
 mod combine;
 mod family;
 mod function;
+mod inline;
 mod machine;
 mod module;
 mod shared;
@@ -126,6 +127,7 @@ pub(crate) fn compile_unit(
     llvm::lower(&context, &mut module, &diagnostics)?;
     let llvm_context = LlvmContext::create();
     let translated = llvm::translate(&module, &llvm_context, &diagnostics)?;
+    inline::keep_together(&translated);
     let machine = machine::machine(target)?;
     machine.optimise(&translated)?;
     let bytes = match stage {

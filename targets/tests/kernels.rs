@@ -26,6 +26,8 @@ mod reductions;
 mod scaled;
 #[path = "kernels/sorts.rs"]
 mod sorts;
+#[path = "kernels/tcgen05.rs"]
+mod tcgen05;
 #[path = "kernels/updates.rs"]
 mod updates;
 #[path = "kernels/workers.rs"]

@@ -50,7 +50,7 @@ impl Feature {
 pub struct Capability {
     /// The target's name, suffix included.
     pub name: &'static str,
-    /// The PTX version that code is written in, times ten: the least that knows the target.
+    /// The PTX version that code is written in, times ten: the least that knows the target and all its instructions.
     pub ptx_version: u32,
     /// Bytes of shared memory that a CTA can have. (CUDA C++ Programming Guide, "Technical Specifications per Compute
     /// Capability".)
@@ -107,7 +107,7 @@ const BLACKWELL_120: &[Feature] = &[
 pub const CAPABILITIES: [Capability; 8] = [
     row("sm_80", 70, 163, 0, AMPERE),
     row("sm_90a", 80, 227, 0, HOPPER),
-    row("sm_100a", 86, 227, 512, BLACKWELL_100A),
+    row("sm_100a", 88, 227, 512, BLACKWELL_100A),
     row("sm_100f", 88, 227, 512, BLACKWELL_100F),
     row("sm_103a", 88, 227, 512, BLACKWELL_100A),
     row("sm_120a", 87, 99, 0, BLACKWELL_120),

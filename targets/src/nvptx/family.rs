@@ -8,6 +8,7 @@ mod r#loop;
 mod quantize;
 mod row;
 mod scaled_dot;
+mod tcgen05;
 
 use super::shared::Shared;
 use super::{GpuTarget, Grid};

@@ -63,7 +63,7 @@ pub fn build<'c>(
         )
         .collect();
     let threads = format!("array<i32: {}, 1, 1>", kernel.grid.threads);
-    let attributes = [
+    let mut attributes = vec![
         (
             "arg_attrs",
             attribute(&format!("[{}]", promises.join(", "))),
@@ -71,8 +71,14 @@ pub fn build<'c>(
         ("no_unwind", Attribute::unit(context)),
         ("nvvm.kernel", Attribute::unit(context)),
         ("nvvm.maxntid", attribute(&threads)),
-    ]
-    .map(|(name, attribute)| (Identifier::new(context, name), attribute));
+    ];
+    if kernel.grid.shared_bytes > 0 {
+        // Shared memory says how many CTAs an SM has: registers need not be few, as they are by themselves.
+        attributes.push(("nvvm.minctasm", attribute("1 : i32")));
+    }
+    let attributes: Vec<_> = (attributes.into_iter())
+        .map(|(name, attribute)| (Identifier::new(context, name), attribute))
+        .collect();
     let void = llvm::r#type::void(context);
     let signature = llvm::r#type::function(void, &parameters, false);
     module.body().append_operation(llvm::func(

@@ -16,6 +16,8 @@ pub struct Shared {
     symbol: String,
     /// Bytes of each.
     arrays: Vec<u32>,
+    /// The alignment of what the launch gives beside.
+    dynamic: Option<u32>,
 }
 
 /// The state space of shared memory, as LLVM's NVPTX back end numbers them.
@@ -27,6 +29,7 @@ impl Shared {
         Self {
             symbol: symbol.to_owned(),
             arrays: Vec::new(),
+            dynamic: None,
         }
     }
 
@@ -38,6 +41,21 @@ impl Shared {
         let own = llvm::r#type::pointer(b.context(), SPACE);
         let address = b.value("llvm.mlir.addressof", &[], own, &[("global_name", symbol)]);
         b.cast("llvm.addrspacecast", address, b.pointer())
+    }
+
+    /// The address, an `i32` in the window of shared memory, of the memory that the launch gives: the grid's
+    /// `shared_bytes`, from a multiple of `alignment` on. It alone can have more than 48 KiB. (CUDA C++ Programming
+    /// Guide, "Technical Specifications per Compute Capability".)
+    pub fn dynamic<'c>(&mut self, b: &Builder<'c>, alignment: u32) -> Value<'c> {
+        self.dynamic = Some(alignment);
+        let symbol = FlatSymbolRefAttribute::new(b.context(), &self.dynamic_name()).into();
+        let own = llvm::r#type::pointer(b.context(), SPACE);
+        let address = b.value("llvm.mlir.addressof", &[], own, &[("global_name", symbol)]);
+        b.cast("llvm.ptrtoint", address, b.integer(32))
+    }
+
+    fn dynamic_name(&self) -> String {
+        format!("{}_dynamic", self.symbol)
     }
 
     fn name(&self, number: usize) -> String {
@@ -73,5 +91,24 @@ impl Shared {
                 .expect("the attributes are those of a global");
             module.body().append_operation(operation);
         }
+        let Some(alignment) = self.dynamic else {
+            return;
+        };
+        let name = StringAttribute::new(context, &self.dynamic_name());
+        let array = TypeAttribute::new(llvm::r#type::array(byte, 0));
+        let attributes = [
+            ("sym_name", name.into()),
+            ("global_type", array.into()),
+            ("linkage", attribute("#llvm.linkage<external>")),
+            ("alignment", attribute(&format!("{alignment} : i64"))),
+            ("addr_space", attribute(&format!("{SPACE} : i32"))),
+        ]
+        .map(|(name, attribute)| (Identifier::new(context, name), attribute));
+        let operation = OperationBuilder::new("llvm.mlir.global", Location::unknown(context))
+            .add_attributes(&attributes)
+            .add_regions([Region::new()])
+            .build()
+            .expect("the attributes are those of a global");
+        module.body().append_operation(operation);
     }
 }

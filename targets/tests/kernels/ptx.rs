@@ -22,7 +22,7 @@ fn scale() -> Case {
     Case::new(Family::Loop, LOOP, vec![x(&[6, 8]), x(&[8])])
 }
 
-fn ptx(cases: &[Case], target: &str) -> String {
+pub fn ptx(cases: &[Case], target: &str) -> String {
     let target: Target = target.parse().unwrap();
     let options = Options::default();
     let code = emit(&plan_of(cases), &target, CodeStage::Assembly, &options).unwrap();
@@ -81,20 +81,20 @@ fn there_are_no_object_files_for_a_gpu() {
     assert!(matches!(error, CodegenError::NoObjects { .. }), "{error}");
 }
 
-/// `ptxas` on PATH, under CUDA_HOME or CUDA_PATH.
-fn ptxas() -> Option<PathBuf> {
+/// A program of NVIDIA's, `ptxas` or `nvdisasm`, on PATH, under CUDA_HOME or CUDA_PATH.
+pub fn tool(name: &str) -> Option<PathBuf> {
     let homes = ["CUDA_HOME", "CUDA_PATH"]
         .into_iter()
         .filter_map(std::env::var_os);
     let folders = homes.map(|home| Path::new(&home).join("bin"));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut all = folders.chain(std::env::split_paths(&path));
-    all.find_map(|folder| Some(folder.join("ptxas")).filter(|program| program.is_file()))
+    all.find_map(|folder| Some(folder.join(name)).filter(|program| program.is_file()))
 }
 
 #[test]
 fn the_assembler_takes_every_kernel_for_every_target() {
-    let Some(ptxas) = ptxas() else {
+    let Some(ptxas) = tool("ptxas") else {
         eprintln!("SKIPPED: no ptxas on PATH or under CUDA_HOME");
         return;
     };

@@ -48,7 +48,7 @@ fn quantizations(shape: &[usize]) -> Vec<Quantization> {
 }
 
 /// Numbers of several sizes, with signed zeros and subnormals among them.
-fn ordinary(random: &mut Random, shape: &[usize]) -> Tensor {
+pub fn ordinary(random: &mut Random, shape: &[usize]) -> Tensor {
     random.tensor_of(ElementType::F32, shape, |random| {
         let x = random.uniform();
         match random.word() % 16 {
@@ -223,7 +223,7 @@ fn several_tensors_are_made_of_one_less_its_mean() {
 }
 
 /// The bytes of a tensor quantised to nearest.
-fn quantized(scaled_type: &ScaledType, x: &Tensor) -> Tensor {
+pub fn quantized(scaled_type: &ScaledType, x: &Tensor) -> Tensor {
     let rule = ScaleRule::default_for(scaled_type.format());
     let quantization = Quantization::new(scaled_type.clone(), rule, Rounding::NearestEven).unwrap();
     let values = x.values::<f32>().unwrap();

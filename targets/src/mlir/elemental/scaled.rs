@@ -99,7 +99,11 @@ impl<'c, 'g> Elemental<'c, 'g> {
         found.ok_or_else(|| Unsupported::new(operation, "reads what is no scaled tensor"))
     }
 
-    fn scaled_base(
+    /// Where a scaled input lies.
+    ///
+    /// # Errors
+    /// The value is none of the kernel's inputs.
+    pub fn scaled_base(
         &self,
         operation: &Operation,
         scaled: ValueId,

@@ -5,6 +5,7 @@
 
 use super::grid;
 use super::scaled_dot::ScaledProduct;
+use super::tcgen05;
 use crate::blocks::dot::Product;
 use crate::blocks::{ceil_div, extent};
 use crate::mlir::elemental::Unsupported;
@@ -28,10 +29,13 @@ const DEPTH: i64 = 16;
 
 pub fn emit(
     emission: &mut Emission<'_, '_>,
-    _target: GpuTarget,
+    target: GpuTarget,
     shared: &mut Shared,
 ) -> Result<Grid, Unsupported> {
     if let Some(product) = ScaledProduct::of(&emission.kernel.body) {
+        if let Some(product) = tcgen05::Product::of(&product, target.capability()) {
+            return product.emit(emission, shared);
+        }
         return tiles(emission, shared, &product);
     }
     let Some(product) = Product::of(&emission.kernel.body) else {

@@ -68,6 +68,34 @@ impl<'g> ScaledProduct<'g> {
     }
 }
 
+impl<'g> ScaledProduct<'g> {
+    /// The types of the operands.
+    pub fn types(&self) -> [&'g ScaledType; 2] {
+        [0, 1].map(|operand| self.operands[operand].scaled_type)
+    }
+
+    /// The row of an operand's storage that has its numbers at a place in the batch and among its rows or columns.
+    pub fn stored_row(&self, operand: usize, batch: &Expression, free: &Expression) -> Expression {
+        let indices = self.operands[operand].indices([batch, free, &Expression::constant(0)]);
+        stored_place(self.operands[operand].scaled_type, &indices).0
+    }
+}
+
+impl Operand<'_> {
+    /// The indices of the element at places in the batch, among the rows or columns, and along the axis.
+    fn indices(&self, [batch, free, contracted]: [&Expression; 3]) -> Vec<Expression> {
+        let mut indices = vec![contracted.clone(); self.scaled_type.shape().len()];
+        let groups = [(self.batching, batch), (&self.free[..], free)];
+        for (dimensions, place) in groups {
+            let places = index::delinearize(place, &self.shape(dimensions));
+            for (&d, index) in dimensions.iter().zip(places) {
+                indices[d] = index;
+            }
+        }
+        indices
+    }
+}
+
 impl Factors for ScaledProduct<'_> {
     fn extents(&self) -> [i64; 4] {
         let [lhs, rhs] = &self.operands;
@@ -87,18 +115,10 @@ impl Factors for ScaledProduct<'_> {
         &self,
         emission: &mut Emission<'c, '_>,
         operand: usize,
-        [batch, free, contracted]: [&Expression; 3],
+        places: [&Expression; 3],
     ) -> Result<Value<'c>, Unsupported> {
         let own = &self.operands[operand];
-        let mut indices = vec![contracted.clone(); own.scaled_type.shape().len()];
-        let groups = [(own.batching, batch), (&own.free[..], free)];
-        for (dimensions, place) in groups {
-            let places = index::delinearize(place, &own.shape(dimensions));
-            for (&d, index) in dimensions.iter().zip(places) {
-                indices[d] = index;
-            }
-        }
-        let (row, column) = stored_place(own.scaled_type, &indices);
+        let (row, column) = stored_place(own.scaled_type, &own.indices(places));
         let operation = &emission.kernel.body.operations()[0];
         let value = operation.op.operands[operand];
         emission.elemental.unscaled(operation, value, &row, &column)

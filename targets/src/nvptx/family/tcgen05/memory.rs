@@ -1,0 +1,176 @@
+//! Where things are in the memories that the matrix unit reads: columns of tensor memory, tiles in shared memory and the
+//! descriptors that say how they lie there.
+
+/// The columns of tensor memory of a CTA, given out one after the other.
+#[derive(Debug)]
+pub struct TensorMemory {
+    columns: u32,
+    taken: u32,
+}
+
+/// A kernel asks for more tensor memory than an SM has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("needs {needed} columns of tensor memory, of which there are {columns}")]
+pub struct OutOfColumns {
+    needed: u32,
+    columns: u32,
+}
+
+impl TensorMemory {
+    /// All of an SM's columns.
+    pub fn new(columns: u32) -> Self {
+        Self { columns, taken: 0 }
+    }
+
+    /// The first of so many columns that are nobody else's.
+    ///
+    /// # Errors
+    /// There are not that many left.
+    pub fn take(&mut self, count: u32) -> Result<u32, OutOfColumns> {
+        let first = self.taken;
+        let needed = first + count;
+        if needed > self.columns {
+            let columns = self.columns;
+            return Err(OutOfColumns { needed, columns });
+        }
+        self.taken = needed;
+        Ok(first)
+    }
+
+    /// What `tcgen05.alloc` is asked for: a power of two, 32 or more.
+    pub fn allocation(&self) -> u32 {
+        self.taken.next_power_of_two().max(32)
+    }
+}
+
+/// Places in a CTA's shared memory, given out one after the other from an address that is a multiple of
+/// [`BASE`](Self::BASE).
+#[derive(Debug, Default)]
+pub struct SharedMemory {
+    bytes: u32,
+}
+
+impl SharedMemory {
+    /// The alignment of what begins with swizzled tiles.
+    pub const BASE: u32 = SwizzledTile::ALIGNMENT;
+
+    /// A place for a tile.
+    pub fn tile(&mut self, rows: i64) -> SwizzledTile {
+        let first = self.take(
+            rows as u32 * SwizzledTile::ROW as u32,
+            SwizzledTile::ALIGNMENT,
+        );
+        SwizzledTile { first }
+    }
+
+    /// The first of so many bytes, a multiple of `alignment`.
+    pub fn take(&mut self, bytes: u32, alignment: u32) -> u32 {
+        debug_assert!(Self::BASE.is_multiple_of(alignment));
+        let first = self.bytes.next_multiple_of(alignment);
+        self.bytes = first + bytes;
+        first
+    }
+
+    /// The bytes up to here.
+    pub fn bytes(&self) -> u32 {
+        self.bytes
+    }
+}
+
+/// Rows of 128 bytes along K in shared memory, their eight pieces of 16 bytes exchanged by the row's number: the layout
+/// that the matrix unit reads without conflicts of banks. (PTX ISA, "Swizzling modes", 128 bytes.)
+///
+/// The pattern repeats every eight rows and goes by the address, so a tile begins at a multiple of 1024 bytes: only
+/// [`SharedMemory::tile`] makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SwizzledTile {
+    first: u32,
+}
+
+impl SwizzledTile {
+    /// Bytes of a row.
+    pub const ROW: i64 = 128;
+    /// Pieces of a row.
+    pub const PIECES: i64 = 8;
+    /// Bytes of a piece.
+    pub const PIECE: i64 = 16;
+    /// Eight rows.
+    const ALIGNMENT: u32 = 1024;
+
+    /// Where it begins.
+    pub fn first(self) -> u32 {
+        self.first
+    }
+
+    /// Its descriptor but for the address: rows in groups of eight, one behind the other.
+    pub const DESCRIPTOR: u64 = descriptor(1024, 2);
+}
+
+/// Tiles of 128 rows by four scales in shared memory: 32 rows of 16 bytes without swizzling.
+pub struct ScaleTile;
+
+impl ScaleTile {
+    /// Bytes of a tile.
+    pub const BYTES: i64 = 512;
+    /// Rows of a tile.
+    pub const ROWS: i64 = 128;
+    /// Columns of tensor memory that it is copied to.
+    pub const COLUMNS: i64 = 4;
+
+    /// Its descriptor but for the address: rows of 16 bytes in groups of eight, one behind the other.
+    pub const DESCRIPTOR: u64 = descriptor(128, 0);
+}
+
+/// A shared-memory descriptor but for the address: the distance of groups of eight rows and the swizzling mode. (PTX ISA,
+/// "Shared memory descriptor": bits 32 to 45 and 61 to 63; bits 46 to 48 are 0b001. The leading dimension's distance, bits
+/// 16 to 29, is not looked at, as rows are no longer than the pattern; 1 by convention where it is swizzled.)
+const fn descriptor(group_bytes: u64, swizzle: u64) -> u64 {
+    let leading = if swizzle == 0 { 0 } else { 1 };
+    leading << 16 | group_bytes >> 4 << 32 | 1 << 46 | swizzle << 61
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_512_columns_and_no_more() {
+        let mut memory = TensorMemory::new(512);
+        assert_eq!(memory.take(256), Ok(0));
+        assert_eq!(memory.take(16), Ok(256));
+        assert_eq!(memory.allocation(), 512);
+        assert_eq!(memory.take(240), Ok(272));
+        let error = memory.take(1).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "needs 513 columns of tensor memory, of which there are 512"
+        );
+    }
+
+    #[test]
+    fn columns_are_allocated_by_powers_of_two_from_32_on() {
+        for (taken, allocated) in [(1, 32), (32, 32), (33, 64), (200, 256), (512, 512)] {
+            let mut memory = TensorMemory::new(512);
+            memory.take(taken).unwrap();
+            assert_eq!(memory.allocation(), allocated);
+        }
+    }
+
+    #[test]
+    fn swizzled_tiles_begin_at_multiples_of_1024() {
+        let mut memory = SharedMemory::default();
+        memory.take(8, 8);
+        for rows in [16, 128, 24, 1] {
+            assert_eq!(memory.tile(rows).first() % 1024, 0);
+            memory.take(4, 4);
+        }
+        assert_eq!(memory.take(8, 8) % 8, 0);
+    }
+
+    #[test]
+    fn descriptors_are_those_of_the_instruction_set() {
+        // Groups 1024 bytes apart, leading distance 1, 128-byte swizzling.
+        assert_eq!(SwizzledTile::DESCRIPTOR, 0x4000_4040_0001_0000);
+        assert_eq!(ScaleTile::DESCRIPTOR, 0x0000_4008_0000_0000);
+    }
+}

@@ -1,0 +1,227 @@
+//! The tile of a CTA: how large it is, and where its parts are in shared and tensor memory.
+
+use super::kind::Kind;
+use super::memory::{ScaleTile, SharedMemory, SwizzledTile, TensorMemory};
+use crate::blocks::ceil_div;
+use crate::nvptx::Capability;
+
+/// Rows of A in a tile, which the matrix unit fixes.
+pub const ROWS: i64 = 128;
+
+/// The most columns that the matrix unit takes.
+const MOST_COLUMNS: i64 = 256;
+
+/// What columns are a multiple of: as many rows of B as all loading threads copy at once, 16 bytes each.
+const COLUMNS_STEP: i64 = 16;
+
+/// Tiles are not made narrower than this to have more of them: A's would be most of what is copied.
+const FEW_COLUMNS: i64 = ROWS;
+
+/// Multiprocessors of the smallest chip that has the instructions, a B200.
+const PROCESSORS: i64 = 148;
+
+/// Stages of shared memory, at most: by so many steps copies are ahead of the matrix unit.
+const MOST_STAGES: i64 = 4;
+
+/// Instructions of a step: 128 bytes of a row, 32 each.
+const INSTRUCTIONS: i64 = 4;
+
+/// How a product is cut into tiles and steps. A tile has 128 rows of the result where A is the lhs, and 128 columns where
+/// A is the rhs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tile {
+    /// The operand that is A (0: lhs, 1: rhs); the other one is B.
+    pub a: usize,
+    /// Rows of B.
+    pub columns: i64,
+    /// Steps along K, of 128 bytes of a row.
+    pub steps: i64,
+    /// Instructions of a step.
+    pub instructions: i64,
+    /// Stages of shared memory.
+    pub stages: i64,
+}
+
+/// Where the parts of a tile are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// Bytes of shared memory of a stage.
+    pub stage_bytes: i64,
+    /// The tiles of A and B in a stage.
+    pub tiles: [SwizzledTile; 2],
+    /// Their scales in a stage.
+    pub scales: [i64; 2],
+    /// Bytes from the first stage on: an mbarrier for each that is full.
+    pub full: i64,
+    /// An mbarrier for each that is empty.
+    pub empty: i64,
+    /// The mbarrier of the finished sums.
+    pub done: i64,
+    /// The word for the address of tensor memory.
+    pub slot: i64,
+    /// Bytes of all.
+    pub shared_bytes: u32,
+    /// Columns of tensor memory, from the first on, of the sums and of the scales of A and B.
+    pub sums: u32,
+    /// As above.
+    pub scale_columns: [u32; 2],
+    /// Columns of tensor memory to allocate.
+    pub allocation: u32,
+}
+
+impl Tile {
+    /// That of products of `m` by `n` numbers from `bytes` bytes of codes of a row.
+    pub fn of([batches, m, n]: [i64; 3], bytes: i64) -> Self {
+        let padded = |a: i64, b: i64| multiple(a, ROWS).saturating_mul(multiple(b, COLUMNS_STEP));
+        // With the rhs as A, neighbouring threads have neighbouring columns of the result.
+        let a = usize::from(padded(n, m) <= padded(m, n));
+        let (rows, wide) = if a == 1 { (n, m) } else { (m, n) };
+        let even = |parts: i64| multiple(ceil_div(wide, parts), COLUMNS_STEP);
+        let mut parts = ceil_div(wide, MOST_COLUMNS);
+        // A chip that has too few tiles is better off with narrower ones.
+        while batches * ceil_div(rows, ROWS) * parts < PROCESSORS && even(2 * parts) >= FEW_COLUMNS
+        {
+            parts *= 2;
+        }
+        let steps = ceil_div(bytes, SwizzledTile::ROW);
+        Self {
+            a,
+            columns: even(parts),
+            steps,
+            instructions: if steps == 1 {
+                ceil_div(bytes, SwizzledTile::ROW / INSTRUCTIONS)
+            } else {
+                INSTRUCTIONS
+            },
+            stages: steps.min(MOST_STAGES),
+        }
+    }
+
+    /// Rows of A and of B.
+    pub fn rows(&self) -> [i64; 2] {
+        [ROWS, self.columns]
+    }
+
+    /// Words of four scales that a row has in a step.
+    pub fn words(&self, kind: Kind) -> i64 {
+        ceil_div(self.instructions * kind.scales(), 4)
+    }
+
+    /// Tiles of scales, side by side, that A and B have in a word.
+    pub fn scale_tiles(&self) -> [i64; 2] {
+        self.rows().map(|rows| ceil_div(rows, ScaleTile::ROWS))
+    }
+
+    /// Where its parts are; with fewer stages where shared memory has no room for all. `None` where it has for none, or
+    /// tensor memory has not.
+    pub fn places(mut self, kind: Kind, capability: &Capability) -> Option<(Self, Places)> {
+        loop {
+            let places = self.try_places(kind, capability)?;
+            if places.shared_bytes <= capability.shared_bytes {
+                return Some((self, places));
+            }
+            self.stages -= 1;
+            if self.stages == 0 {
+                return None;
+            }
+        }
+    }
+
+    fn try_places(&self, kind: Kind, capability: &Capability) -> Option<Places> {
+        let mut stage = SharedMemory::default();
+        let tiles = self.rows().map(|rows| stage.tile(rows));
+        let scale_tiles = self.scale_tiles().map(|tiles| tiles * self.words(kind));
+        let scales = scale_tiles.map(|tiles| {
+            let bytes = (tiles * ScaleTile::BYTES) as u32;
+            i64::from(stage.take(bytes, ScaleTile::BYTES as u32))
+        });
+        let stage_bytes = i64::from(stage.bytes().next_multiple_of(SharedMemory::BASE));
+        let mut all = SharedMemory::default();
+        all.take((stage_bytes * self.stages) as u32, SharedMemory::BASE);
+        let mut barriers = |count: i64| i64::from(all.take(8 * count as u32, 8));
+        let (full, empty, done) = (barriers(self.stages), barriers(self.stages), barriers(1));
+        let slot = i64::from(all.take(4, 4));
+        let mut tensor = TensorMemory::new(capability.tensor_memory_columns);
+        let sums = tensor.take(self.columns as u32).ok()?;
+        let mut scale_columns = [0; 2];
+        for (first, tiles) in scale_columns.iter_mut().zip(scale_tiles) {
+            *first = tensor.take((tiles * ScaleTile::COLUMNS) as u32).ok()?;
+        }
+        Some(Places {
+            stage_bytes,
+            tiles,
+            scales,
+            full,
+            empty,
+            done,
+            slot,
+            shared_bytes: all.bytes(),
+            sums,
+            scale_columns,
+            allocation: tensor.allocation(),
+        })
+    }
+}
+
+/// The next multiple.
+fn multiple(count: i64, of: i64) -> i64 {
+    ceil_div(count, of) * of
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nvptx::GpuTarget;
+
+    fn b200() -> &'static Capability {
+        "sm_100a".parse::<GpuTarget>().unwrap().capability()
+    }
+
+    #[test]
+    fn the_longer_side_is_the_one_of_128() {
+        // Four tokens by 4096 features; 4096 tokens by the 16 directions of a basis.
+        assert_eq!(Tile::of([1, 4, 4096], 128).a, 1);
+        assert_eq!(Tile::of([1, 4096, 16], 128).a, 0);
+        assert_eq!(Tile::of([1, 4, 4096], 128).columns, 16);
+    }
+
+    #[test]
+    fn tiles_are_as_wide_as_there_are_enough_of_them() {
+        assert_eq!(Tile::of([1, 8192, 8192], 4096).columns, 256);
+        assert_eq!(Tile::of([1, 1024, 1024], 4096).columns, 128);
+        assert_eq!(Tile::of([1, 128, 200], 4096).columns, 208);
+        assert_eq!(Tile::of([64, 1024, 1024], 4096).columns, 256);
+    }
+
+    #[test]
+    fn a_short_row_has_one_step_of_few_instructions() {
+        let tile = Tile::of([1, 128, 128], 40);
+        assert_eq!((tile.steps, tile.instructions, tile.stages), (1, 2, 1));
+        let tile = Tile::of([1, 128, 128], 129);
+        assert_eq!((tile.steps, tile.instructions, tile.stages), (2, 4, 2));
+    }
+
+    #[test]
+    fn everything_has_room_in_the_widest_tile() {
+        for kind in [Kind::Mxf4nvf4, Kind::Mxf4, Kind::Mxf8f6f4] {
+            let widest = Tile::of([1, 8192, 8192], 4096);
+            let (tile, places) = widest.places(kind, b200()).unwrap();
+            assert_eq!((tile.columns, tile.stages), (256, 4));
+            assert!(places.shared_bytes <= 227 << 10);
+            assert_eq!(places.allocation, 512);
+            assert_eq!(places.stage_bytes % 1024, 0);
+            for first in places.tiles.map(SwizzledTile::first) {
+                assert_eq!(first % 1024, 0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_chip_without_tensor_memory_has_no_place() {
+        let hopper = "sm_90a".parse::<GpuTarget>().unwrap().capability();
+        assert_eq!(
+            Tile::of([1, 128, 128], 128).places(Kind::Mxf4, hopper),
+            None
+        );
+    }
+}

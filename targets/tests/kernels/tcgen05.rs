@@ -1,0 +1,245 @@
+//! Products of scaled tensors on the matrix unit of sm_100a, run in the emulator with its checker on: every kind of
+//! instruction, layout of scales, edge of tiles and number of steps.
+
+use crate::harness::{Case, Random, assert_within_roundings, interpret, loaded, numbers};
+use crate::ptx::{ptx, tool};
+use crate::scaled::{ordinary, quantized};
+use std::path::Path;
+use std::process::Command;
+use tessera_ir::plan::Family;
+use tessera_ir::{Builder, ElementType, Graph, Input, OpKind, ScaledType, Tensor};
+use tessera_numerics::{BlockShape, Format, ScaleLayout};
+use tessera_runtime::{Device, RunOptions};
+
+/// A product of scaled tensors: shape, axis and batching dimensions of each.
+struct Product {
+    lhs: (&'static [usize], usize, &'static [usize]),
+    rhs: (&'static [usize], usize, &'static [usize]),
+    formats: [Format; 2],
+    layout: ScaleLayout,
+}
+
+impl Product {
+    /// Of `m` rows by `n` columns.
+    fn plain(m: usize, n: usize, k: usize, formats: [Format; 2], layout: ScaleLayout) -> Self {
+        let shape = |rows| &*Box::leak(Box::new([rows, k]));
+        Self {
+            lhs: (shape(m), 1, &[]),
+            rhs: (shape(n), 1, &[]),
+            formats,
+            layout,
+        }
+    }
+
+    fn types(&self) -> [ScaledType; 2] {
+        let scaled = |(shape, axis, _): (&[usize], usize, _), format| {
+            ScaledType::new(shape, format, axis, BlockShape::Vector, self.layout).unwrap()
+        };
+        [
+            scaled(self.lhs, self.formats[0]),
+            scaled(self.rhs, self.formats[1]),
+        ]
+    }
+
+    fn body(&self) -> Graph {
+        let mut b = Builder::with_inputs("scaled_dot", self.types().map(Input::new).into());
+        let kind = OpKind::ScaledDot {
+            lhs_batching_dimensions: self.lhs.2.to_vec(),
+            rhs_batching_dimensions: self.rhs.2.to_vec(),
+            element: ElementType::F32,
+        };
+        let operands = b.inputs();
+        let result = b.push(kind, operands).unwrap();
+        b.finish(result)
+    }
+
+    fn case(&self, operands: Vec<Tensor>) -> Case {
+        Case::of(Family::Dot, self.body(), operands)
+    }
+
+    fn name(&self) -> String {
+        let Self { lhs, rhs, .. } = self;
+        format!("{:?} {} {lhs:?} {rhs:?}", self.formats, self.layout)
+    }
+}
+
+/// How far a sum may be from the exact one, in roundings of 2⁻²⁴ of the sum of magnitudes.
+///
+/// One instruction takes 32 bytes of a row. Those of 4 bits are added exactly and cut off towards zero once, which is two
+/// roundings to nearest. Those of mixed formats are cut off each 25 bits below the largest of 32 and what was there,
+/// half a rounding, before the sum is. Then come three roundings for the tensor scales, and the interpreter's one.
+fn roundings(types: &[ScaledType; 2]) -> f64 {
+    let is_packed = |scaled: &ScaledType| scaled.format().element().bits() == 4;
+    let (depth, each) = if types.iter().all(is_packed) {
+        (64, 2.0)
+    } else {
+        (32, 33.0 / 2.0 + 2.0)
+    };
+    types[0].columns().div_ceil(depth) as f64 * each + 4.0
+}
+
+/// The products as cases, and of each the sums of magnitudes.
+fn cases(products: &[Product]) -> (Vec<Case>, Vec<Vec<f64>>) {
+    let mut random = Random(23);
+    let mut cases = Vec::new();
+    let mut sizes = Vec::new();
+    for product in products {
+        let types = product.types();
+        let operands = types.clone().map(|one| ordinary(&mut random, one.shape()));
+        let bytes = |f: fn(f32) -> f32| -> Vec<Tensor> {
+            let each = types.iter().zip(&operands).map(|(scaled, x)| {
+                let values: Vec<f32> = x.values::<f32>().unwrap().into_iter().map(f).collect();
+                let x = Tensor::from_values(scaled.shape(), &values).unwrap();
+                quantized(scaled, &x)
+            });
+            each.collect()
+        };
+        // Rounding to nearest is symmetric: the magnitudes' codes are the codes' magnitudes.
+        sizes.push(numbers(&interpret(&product.body(), &bytes(f32::abs))[0]));
+        cases.push(product.case(bytes(|x| x)));
+    }
+    (cases, sizes)
+}
+
+fn check(products: &[Product]) {
+    let (cases, sizes) = cases(products);
+    let (program, inputs) = loaded(&cases, "sm_100a", &Device::Emulator(None));
+    let found = program.run(&inputs, &RunOptions::default());
+    let found = found.unwrap_or_else(|error| panic!("{error}"));
+    for (((product, case), sizes), found) in products.iter().zip(&cases).zip(&sizes).zip(&found) {
+        let expected = numbers(&interpret(&case.kernel.body, &case.inputs)[0]);
+        let roundings = roundings(&product.types());
+        let name = product.name();
+        assert_within_roundings(&numbers(found), &expected, sizes, roundings, &name);
+    }
+}
+
+const NVFP4: [Format; 2] = [Format::Nvfp4; 2];
+const MXFP4: [Format; 2] = [Format::Mxfp4; 2];
+
+#[test]
+fn products_of_four_bits() {
+    use ScaleLayout::{Linear, Tiled128x4};
+    check(&[
+        // One block, one row and one column.
+        Product::plain(1, 1, 16, NVFP4, Linear),
+        Product::plain(1, 1, 32, MXFP4, Linear),
+        // Two tiles down; rows of 8 bytes more than a multiple of 16; scales that are no whole words; columns that are no
+        // whole block.
+        Product::plain(130, 7, 40, NVFP4, Linear),
+        Product::plain(130, 7, 40, NVFP4, Tiled128x4),
+        // A step of two words of two scales, and one of one.
+        Product::plain(20, 140, 224, MXFP4, Linear),
+        Product::plain(20, 140, 128, MXFP4, Tiled128x4),
+        // More steps than stages, the last a part of one; rows of whole words of scales.
+        Product::plain(9, 33, 1344, NVFP4, Linear),
+        Product::plain(9, 33, 1360, NVFP4, Tiled128x4),
+        // Columns of a tile that have two tiles of scales.
+        Product::plain(200, 129, 64, NVFP4, Linear),
+        Product::plain(145, 200, 288, MXFP4, Tiled128x4),
+    ]);
+}
+
+#[test]
+fn products_of_eight_six_and_four_bits() {
+    use ScaleLayout::{Linear, Tiled128x4};
+    let [e2m3, e3m2] = [Format::Mxfp6E2m3, Format::Mxfp6E3m2];
+    let [e4m3, e5m2] = [Format::Mxfp8E4m3, Format::Mxfp8E5m2];
+    check(&[
+        Product::plain(1, 3, 32, [e4m3, e4m3], Linear),
+        Product::plain(40, 130, 288, [e4m3, e5m2], Linear),
+        Product::plain(17, 20, 600, [e5m2, e4m3], Tiled128x4),
+        Product::plain(130, 10, 96, [e2m3, e3m2], Linear),
+        Product::plain(10, 20, 160, [e3m2, e4m3], Tiled128x4),
+        Product::plain(10, 20, 160, [Format::Mxfp4, e4m3], Linear),
+        Product::plain(10, 20, 64, [e2m3, Format::Mxfp4], Linear),
+    ]);
+}
+
+#[test]
+fn products_whose_rows_are_of_several_dimensions() {
+    let [linear, tiled] = [ScaleLayout::Linear, ScaleLayout::Tiled128x4];
+    let product = |lhs, rhs, layout| Product {
+        lhs,
+        rhs,
+        formats: NVFP4,
+        layout,
+    };
+    check(&[
+        // Axes that are the first, and lie between others.
+        product((&[40, 17], 0, &[]), (&[3, 40, 6], 1, &[]), linear),
+        // Batches first, and in another order among others.
+        product((&[3, 9, 40], 2, &[0]), (&[3, 40, 11], 1, &[0]), tiled),
+        product(
+            (&[2, 6, 3, 64], 3, &[2, 0]),
+            (&[3, 64, 2, 5], 1, &[0, 2]),
+            linear,
+        ),
+        product((&[130, 2, 64], 2, &[1]), (&[2, 20, 64], 2, &[0]), tiled),
+    ]);
+}
+
+/// A product of each kind, with the instruction it is, in PTX and in machine code.
+fn kinds() -> [(Product, &'static str, &'static str); 3] {
+    let large = |formats| Product::plain(1000, 1100, 1120, formats, ScaleLayout::Linear);
+    [
+        (large(NVFP4), "kind::mxf4nvf4.block_scale", "UTCOMMA"),
+        (large(MXFP4), "kind::mxf4.block_scale", "UTCOMMA"),
+        (
+            large([Format::Mxfp6E2m3, Format::Mxfp8E5m2]),
+            "kind::mxf8f6f4.block_scale",
+            "UTCQMMA",
+        ),
+    ]
+}
+
+const TARGETS: [&str; 3] = ["sm_100a", "sm_100f", "sm_103a"];
+
+#[test]
+fn each_kind_is_the_matrix_units() {
+    for target in TARGETS {
+        for (product, expected, _) in kinds() {
+            let text = ptx(&[product.case(Vec::new())], target);
+            assert!(text.contains(expected), "{target}: {text}");
+        }
+    }
+    let all = kinds().map(|(product, ..)| product.case(Vec::new()));
+    let text = ptx(&all, "sm_90a");
+    assert!(!text.contains("tcgen05"), "{text}");
+}
+
+/// Assembles PTX; what `ptxas -v` says of it.
+fn assemble(ptxas: &Path, target: &str, text: &str, cubin: &Path) -> String {
+    let source = cubin.with_extension("ptx");
+    std::fs::write(&source, text).unwrap();
+    let output = Command::new(ptxas)
+        .args([&format!("-arch={target}"), "-v"])
+        .arg(&source)
+        .arg("-o")
+        .arg(cubin)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{target}: {said}");
+    said
+}
+
+#[test]
+fn the_assembler_makes_the_instruction_of_each_kind_and_spills_nothing() {
+    let (Some(ptxas), Some(nvdisasm)) = (tool("ptxas"), tool("nvdisasm")) else {
+        eprintln!("SKIPPED: no ptxas or no nvdisasm on PATH or under CUDA_HOME");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let cubin = folder.path().join("kernel.cubin");
+    for target in TARGETS {
+        for (product, _, expected) in kinds() {
+            let text = ptx(&[product.case(Vec::new())], target);
+            let said = assemble(&ptxas, target, &text, &cubin);
+            assert!(said.contains(" 0 bytes spill stores"), "{target}: {said}");
+            let output = Command::new(&nvdisasm).arg(&cubin).output().unwrap();
+            let machine_code = String::from_utf8_lossy(&output.stdout);
+            assert!(machine_code.contains(expected), "{target}: no {expected}");
+        }
+    }
+}
