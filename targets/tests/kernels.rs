@@ -28,6 +28,8 @@ mod scaled;
 mod sorts;
 #[path = "kernels/tcgen05.rs"]
 mod tcgen05;
+#[path = "kernels/tcgen05_wrong.rs"]
+mod tcgen05_wrong;
 #[path = "kernels/updates.rs"]
 mod updates;
 #[path = "kernels/workers.rs"]

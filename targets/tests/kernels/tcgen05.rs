@@ -12,7 +12,7 @@ use tessera_numerics::{BlockShape, Format, ScaleLayout};
 use tessera_runtime::{Device, RunOptions};
 
 /// A product of scaled tensors: shape, axis and batching dimensions of each.
-struct Product {
+pub struct Product {
     lhs: (&'static [usize], usize, &'static [usize]),
     rhs: (&'static [usize], usize, &'static [usize]),
     formats: [Format; 2],
@@ -21,7 +21,7 @@ struct Product {
 
 impl Product {
     /// Of `m` rows by `n` columns.
-    fn plain(m: usize, n: usize, k: usize, formats: [Format; 2], layout: ScaleLayout) -> Self {
+    pub fn plain(m: usize, n: usize, k: usize, formats: [Format; 2], layout: ScaleLayout) -> Self {
         let shape = |rows| &*Box::leak(Box::new([rows, k]));
         Self {
             lhs: (shape(m), 1, &[]),
@@ -79,7 +79,7 @@ fn roundings(types: &[ScaledType; 2]) -> f64 {
 }
 
 /// The products as cases, and of each the sums of magnitudes.
-fn cases(products: &[Product]) -> (Vec<Case>, Vec<Vec<f64>>) {
+pub fn cases(products: &[Product]) -> (Vec<Case>, Vec<Vec<f64>>) {
     let mut random = Random(23);
     let mut cases = Vec::new();
     let mut sizes = Vec::new();
@@ -114,7 +114,7 @@ fn check(products: &[Product]) {
     }
 }
 
-const NVFP4: [Format; 2] = [Format::Nvfp4; 2];
+pub const NVFP4: [Format; 2] = [Format::Nvfp4; 2];
 const MXFP4: [Format; 2] = [Format::Mxfp4; 2];
 
 #[test]
