@@ -179,6 +179,22 @@ fn products_whose_rows_are_of_several_dimensions() {
     ]);
 }
 
+#[test]
+fn more_tiles_than_processors() {
+    // Of 300 tiles the first CTAs have three, whose sums take turns in two buffers.
+    let product = |lhs, rhs| Product {
+        lhs,
+        rhs,
+        formats: NVFP4,
+        layout: ScaleLayout::Linear,
+    };
+    check(&[
+        product((&[300, 1, 16], 2, &[0]), (&[300, 1, 16], 2, &[0])),
+        // Two tiles of three steps in four stages.
+        product((&[150, 1, 528], 2, &[0]), (&[150, 1, 528], 2, &[0])),
+    ]);
+}
+
 /// A product of each kind, with the instruction it is, in PTX and in machine code.
 fn kinds() -> [(Product, &'static str, &'static str); 3] {
     let large = |formats| Product::plain(1000, 1100, 1120, formats, ScaleLayout::Linear);

@@ -1,7 +1,7 @@
 //! The tile of a CTA: how large it is, and where its parts are in shared and tensor memory.
 
 use super::kind::Kind;
-use super::memory::{ScaleTile, SharedMemory, SwizzledTile, TensorMemory};
+use super::memory::{OutOfColumns, ScaleTile, SharedMemory, SwizzledTile, TensorMemory};
 use crate::blocks::ceil_div;
 use crate::nvptx::Capability;
 
@@ -38,8 +38,16 @@ pub struct Tile {
     pub steps: i64,
     /// Instructions of a step.
     pub instructions: i64,
+    /// Instructions of the last step: those behind it would add zeros.
+    pub last_instructions: i64,
     /// Stages of shared memory.
     pub stages: i64,
+    /// CTAs, each of which has a tile of so many.
+    pub ctas: i64,
+    /// Tiles that a CTA has, at most.
+    pub rounds: i64,
+    /// Sums of so many tiles are in tensor memory at once: while some are written, others are made.
+    pub buffers: i64,
 }
 
 /// Where the parts of a tile are.
@@ -55,15 +63,17 @@ pub struct Places {
     pub full: i64,
     /// An mbarrier for each that is empty.
     pub empty: i64,
-    /// The mbarrier of the finished sums.
+    /// An mbarrier for each buffer of sums that are done.
     pub done: i64,
+    /// An mbarrier for each buffer of sums that are read.
+    pub read: i64,
     /// The word for the address of tensor memory.
     pub slot: i64,
     /// Bytes of all.
     pub shared_bytes: u32,
-    /// Columns of tensor memory, from the first on, of the sums and of the scales of A and B.
+    /// The first column of tensor memory of the sums, of the first buffer.
     pub sums: u32,
-    /// As above.
+    /// The first columns of tensor memory of the scales of A and B.
     pub scale_columns: [u32; 2],
     /// Columns of tensor memory to allocate.
     pub allocation: u32,
@@ -84,16 +94,26 @@ impl Tile {
             parts *= 2;
         }
         let steps = ceil_div(bytes, SwizzledTile::ROW);
+        let last = bytes - (steps - 1) * SwizzledTile::ROW;
+        let last_instructions = ceil_div(last, SwizzledTile::ROW / INSTRUCTIONS);
+        let columns = even(parts);
+        let tiles = batches * ceil_div(rows, ROWS) * ceil_div(wide, columns);
+        let ctas = tiles.min(PROCESSORS);
+        let rounds = ceil_div(tiles, ctas);
         Self {
             a,
-            columns: even(parts),
+            columns,
             steps,
             instructions: if steps == 1 {
-                ceil_div(bytes, SwizzledTile::ROW / INSTRUCTIONS)
+                last_instructions
             } else {
                 INSTRUCTIONS
             },
-            stages: steps.min(MOST_STAGES),
+            last_instructions,
+            stages: (rounds * steps).min(MOST_STAGES),
+            ctas,
+            rounds,
+            buffers: rounds.min(2),
         }
     }
 
@@ -112,22 +132,23 @@ impl Tile {
         self.rows().map(|rows| ceil_div(rows, ScaleTile::ROWS))
     }
 
-    /// Where its parts are; with fewer stages where shared memory has no room for all. `None` where it has for none, or
-    /// tensor memory has not.
+    /// Where its parts are; with one buffer of sums where tensor memory has no room for more, and with fewer stages where
+    /// shared memory has none for all. `None` where there is too little of either for one.
     pub fn places(mut self, kind: Kind, capability: &Capability) -> Option<(Self, Places)> {
-        loop {
-            let places = self.try_places(kind, capability)?;
-            if places.shared_bytes <= capability.shared_bytes {
-                return Some((self, places));
-            }
-            self.stages -= 1;
-            if self.stages == 0 {
-                return None;
+        while self.stages > 0 {
+            match self.try_places(kind, capability) {
+                Ok(places) if places.shared_bytes <= capability.shared_bytes => {
+                    return Some((self, places));
+                }
+                Ok(_) => self.stages -= 1,
+                Err(_) if self.buffers > 1 => self.buffers -= 1,
+                Err(_) => return None,
             }
         }
+        None
     }
 
-    fn try_places(&self, kind: Kind, capability: &Capability) -> Option<Places> {
+    fn try_places(&self, kind: Kind, capability: &Capability) -> Result<Places, OutOfColumns> {
         let mut stage = SharedMemory::default();
         let tiles = self.rows().map(|rows| stage.tile(rows));
         let scale_tiles = self.scale_tiles().map(|tiles| tiles * self.words(kind));
@@ -139,21 +160,23 @@ impl Tile {
         let mut all = SharedMemory::default();
         all.take((stage_bytes * self.stages) as u32, SharedMemory::BASE);
         let mut barriers = |count: i64| i64::from(all.take(8 * count as u32, 8));
-        let (full, empty, done) = (barriers(self.stages), barriers(self.stages), barriers(1));
+        let (full, empty) = (barriers(self.stages), barriers(self.stages));
+        let (done, read) = (barriers(self.buffers), barriers(self.buffers));
         let slot = i64::from(all.take(4, 4));
         let mut tensor = TensorMemory::new(capability.tensor_memory_columns);
-        let sums = tensor.take(self.columns as u32).ok()?;
+        let sums = tensor.take((self.buffers * self.columns) as u32)?;
         let mut scale_columns = [0; 2];
         for (first, tiles) in scale_columns.iter_mut().zip(scale_tiles) {
-            *first = tensor.take((tiles * ScaleTile::COLUMNS) as u32).ok()?;
+            *first = tensor.take((tiles * ScaleTile::COLUMNS) as u32)?;
         }
-        Some(Places {
+        Ok(Places {
             stage_bytes,
             tiles,
             scales,
             full,
             empty,
             done,
+            read,
             slot,
             shared_bytes: all.bytes(),
             sums,
@@ -199,6 +222,16 @@ mod tests {
         assert_eq!((tile.steps, tile.instructions, tile.stages), (1, 2, 1));
         let tile = Tile::of([1, 128, 128], 129);
         assert_eq!((tile.steps, tile.instructions, tile.stages), (2, 4, 2));
+        assert_eq!(tile.last_instructions, 1);
+    }
+
+    #[test]
+    fn a_cta_has_several_tiles_where_there_are_more_than_processors() {
+        let one = Tile::of([148, 100, 10], 128);
+        assert_eq!((one.ctas, one.rounds, one.buffers), (148, 1, 1));
+        let several = Tile::of([400, 100, 10], 128);
+        assert_eq!((several.ctas, several.rounds, several.buffers), (148, 3, 2));
+        assert_eq!(several.stages, 3);
     }
 
     #[test]
@@ -206,7 +239,7 @@ mod tests {
         for kind in [Kind::Mxf4nvf4, Kind::Mxf4, Kind::Mxf8f6f4] {
             let widest = Tile::of([1, 8192, 8192], 4096);
             let (tile, places) = widest.places(kind, b200()).unwrap();
-            assert_eq!((tile.columns, tile.stages), (256, 4));
+            assert_eq!((tile.columns, tile.stages, tile.buffers), (256, 4, 1));
             assert!(places.shared_bytes <= 227 << 10);
             assert_eq!(places.allocation, 512);
             assert_eq!(places.stage_bytes % 1024, 0);
@@ -214,6 +247,14 @@ mod tests {
                 assert_eq!(first % 1024, 0);
             }
         }
+    }
+
+    #[test]
+    fn sums_of_two_tiles_have_room_where_these_are_half_as_wide() {
+        let tile = Tile::of([400, 128, 128], 4096);
+        let (tile, places) = tile.places(Kind::Mxf4nvf4, b200()).unwrap();
+        assert_eq!((tile.columns, tile.buffers), (128, 2));
+        assert!(places.scale_columns.iter().all(|&first| first >= 256));
     }
 
     #[test]
