@@ -13,6 +13,9 @@ mod conversions;
 mod floats;
 #[path = "../../tests/it/modifiers/integers.rs"]
 mod integers;
+#[path = "../../tests/it/modifiers/memory.rs"]
+#[expect(dead_code, reason = "results are compared where they are executed")]
+mod memory;
 #[path = "../../tests/it/modifiers/row.rs"]
 #[expect(dead_code, reason = "results are computed where they are executed")]
 mod row;
@@ -30,6 +33,7 @@ const DECODERS: &[&str] = &[
     include_str!("convert.rs"),
     include_str!("float.rs"),
     include_str!("integer.rs"),
+    include_str!("memory.rs"),
     include_str!("number.rs"),
 ];
 
@@ -63,14 +67,14 @@ fn accepted(statements: &[String]) -> Vec<bool> {
 }
 
 /// What tells a form from another: its words in any order, and how many operands it has.
-fn key(row: &Row, form: &Form) -> (Vec<String>, usize) {
+fn key(operands: &str, form: &Form) -> (Vec<String>, usize) {
     let mut words = form.words.clone();
     words[1..].sort();
-    (words, row.operands.split(',').count())
+    (words, operands.split(',').count())
 }
 
-#[test]
-fn every_form_is_in_a_table() {
+/// The forms of the tables, with their operands.
+fn table() -> Vec<(&'static str, Form)> {
     let tables = [
         integers::ROWS,
         floats::ROWS,
@@ -78,40 +82,68 @@ fn every_form_is_in_a_table() {
         comparisons::ROWS,
         conversions::ROWS,
     ];
-    let rows = || tables.iter().flat_map(|rows| rows.iter());
-    let known: BTreeSet<_> = rows()
-        .flat_map(|row| {
-            row.forms()
-                .into_iter()
-                .map(|form| key(row, &form))
-                .collect::<Vec<_>>()
-        })
+    let rows = tables.iter().flat_map(|rows| rows.iter());
+    let rows = rows.flat_map(|row: &Row| row.forms().into_iter().map(|form| (row.operands, form)));
+    let accesses = memory::ACCESSES.iter();
+    let accesses =
+        accesses.flat_map(|own| own.forms().into_iter().map(|form| (own.operands, form)));
+    rows.chain(accesses).collect()
+}
+
+/// Modifiers that go with every form of an opcode: hints, of which any may stand behind any other, and orders.
+fn goes_with_all(opcode: &str, modifier: &str) -> bool {
+    let orders: &[&str] = match opcode {
+        // Parameters, constants and local memory are what every kernel of a compiler's reads.
+        "ld" => &["weak", "volatile", "param", "const", "local"],
+        "st" => &["weak", "volatile", "param", "local"],
+        "atom" => &[
+            "relaxed", "acquire", "release", "acq_rel", "cta", "cluster", "gpu", "sys",
+        ],
+        "red" => &["relaxed", "release", "cta", "cluster", "gpu", "sys"],
+        _ => &[],
+    };
+    orders.contains(&modifier)
+        || matches!(
+            modifier,
+            "ca" | "cg" | "cs" | "lu" | "cv" | "wb" | "wt" | "nc"
+        )
+        || modifier.starts_with("L1::")
+        || modifier.starts_with("L2::")
+}
+
+#[test]
+fn every_form_is_in_a_table() {
+    let table = table();
+    let known: BTreeSet<_> = table
+        .iter()
+        .map(|(operands, form)| key(operands, form))
         .collect();
     let modifiers = modifiers();
     let (mut refused, mut unknown) = (Vec::new(), Vec::new());
-    for row in rows() {
-        for form in row.forms() {
-            let mut statements = vec![row.statement(&form)];
-            for modifier in &modifiers {
-                let mut more = form.clone();
-                more.words.push(modifier.clone());
-                if form.has(modifier) || known.contains(&key(row, &more)) {
-                    continue;
-                }
-                let statement = row.statement(&form);
-                statements.push(statement.replacen(&form.text(), &more.text(), 1));
+    for (operands, form) in &table {
+        let statement = row::statement(operands, form);
+        let mut statements = vec![statement.clone()];
+        for modifier in &modifiers {
+            let mut more = form.clone();
+            more.words.push(modifier.clone());
+            if form.has(modifier)
+                || goes_with_all(&form.words[0], modifier)
+                || known.contains(&key(operands, &more))
+            {
+                continue;
             }
-            let accepted = accepted(&statements);
-            if !accepted[0] {
-                refused.push(statements[0].clone());
-            }
-            let beyond = statements.into_iter().zip(accepted).skip(1);
-            unknown.extend(
-                beyond
-                    .filter(|(_, accepted)| *accepted)
-                    .map(|(text, _)| text),
-            );
+            statements.push(statement.replacen(&form.text(), &more.text(), 1));
         }
+        let accepted = accepted(&statements);
+        if !accepted[0] {
+            refused.push(statement);
+        }
+        let beyond = statements.into_iter().zip(accepted).skip(1);
+        unknown.extend(
+            beyond
+                .filter(|(_, accepted)| *accepted)
+                .map(|(text, _)| text),
+        );
     }
     assert!(refused.is_empty(), "refused: {refused:#?}");
     assert!(unknown.is_empty(), "not in a table: {unknown:#?}");

@@ -3,6 +3,7 @@
 use super::number::Number;
 use super::words::Words;
 use super::{Action, Location, Refusal, Source};
+use crate::arithmetic::Float;
 use crate::arithmetic::float::{Extreme, Mode};
 use crate::arithmetic::integer::Integer;
 use crate::program::Register;
@@ -114,23 +115,41 @@ fn space(words: &mut Words<'_>) -> Result<(Space, Ordering), Refusal> {
         return Err(words.refuse("is of memory that is a device's, which is not modelled"));
     }
     // All memory of this machine is as strongly ordered as any of these asks: only the race checker looks at them.
-    let ordering = words.choice(|word| {
+    let opcode = words.opcode();
+    let is_atomic = matches!(opcode, "atom" | "red");
+    let named = words.choice(|word| {
         let named = |acquires, releases| Ordering {
             is_strong: true,
             acquires,
             releases,
         };
-        Some(match word {
-            "weak" => Ordering::default(),
-            "volatile" | "relaxed" => named(false, false),
-            "acquire" => named(true, false),
-            "release" => named(false, true),
-            "acq_rel" => named(true, true),
+        Some(match (word, opcode) {
+            ("weak", "ld" | "st") => (false, Ordering::default()),
+            ("volatile", "ld" | "st") => (false, named(false, false)),
+            ("relaxed", "ld" | "st" | "atom" | "red") => (true, named(false, false)),
+            ("acquire", "ld" | "atom") => (true, named(true, false)),
+            ("release", "st" | "atom" | "red") => (true, named(false, true)),
+            ("acq_rel", "atom") => (true, named(true, true)),
             _ => return None,
         })
     });
-    words.choice(|word| matches!(word, "cta" | "cluster" | "gpu" | "sys").then_some(()));
+    let is_scoped = named.as_ref().is_some_and(|(is_scoped, _)| *is_scoped);
+    let ordering = named.map(|(_, ordering)| ordering);
+    if is_atomic || is_scoped {
+        let scope =
+            words.choice(|word| matches!(word, "cta" | "cluster" | "gpu" | "sys").then_some(()));
+        if scope.is_none() && !is_atomic {
+            return Err(words.refuse("needs a scope"));
+        }
+    }
     let space = words.choice(Space::from_name).unwrap_or(Space::Generic);
+    let is_shared_by_threads = matches!(space, Space::Generic | Space::Global | Space::Shared);
+    if (is_atomic || is_scoped) && !is_shared_by_threads {
+        return Err(words.refuse("is of memory that no other thread has"));
+    }
+    if opcode == "st" && space == Space::Constant {
+        return Err(words.refuse("writes constants"));
+    }
     words.skip_cache_hints();
     Ok((space, ordering.unwrap_or_default()))
 }
@@ -218,8 +237,6 @@ fn store(words: &mut Words<'_>) -> Result<Action, Refusal> {
 /// `atom` gives what memory was, `red` does not.
 fn atomic(words: &mut Words<'_>) -> Result<Action, Refusal> {
     let (space, ordering) = space(words)?;
-    // Which is what memory does: subnormal numbers stay.
-    words.has("noftz");
     let operation = words.needed("operation", |word| {
         [
             "and", "or", "xor", "cas", "exch", "add", "inc", "dec", "min", "max",
@@ -228,6 +245,14 @@ fn atomic(words: &mut Words<'_>) -> Result<Action, Refusal> {
         .find(|own| *own == word)
     })?;
     let number = words.number()?;
+    let is_half = matches!(
+        number,
+        Number::Float(Float::F16 | Float::Bf16) | Number::Two(_)
+    );
+    // Which is what memory does: subnormal numbers stay.
+    if is_half && operation == "add" && !words.has("noftz") {
+        return Err(words.refuse("needs .noftz"));
+    }
     let gives = words.opcode() == "atom";
     let operands = if operation == "cas" { 2 } else { 1 };
     let first = usize::from(gives);
@@ -277,7 +302,14 @@ pub(super) fn atomic_function(
     }
     Some(match (operation, number) {
         ("exch", _) => Box::new(|_, a, _| a),
-        ("cas", _) => Box::new(|old, expected, new| if old == expected { new } else { old }),
+        ("cas", _) => {
+            let mask = u64::MAX >> (64 - number.bits());
+            Box::new(
+                move |old, expected, new| {
+                    if old == expected & mask { new } else { old }
+                },
+            )
+        }
         ("and", Number::Integer(_)) => Box::new(|old, a, _| old & a),
         ("or", Number::Integer(_)) => Box::new(|old, a, _| old | a),
         ("xor", Number::Integer(_)) => Box::new(|old, a, _| old ^ a),

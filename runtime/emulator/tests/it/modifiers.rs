@@ -10,6 +10,8 @@ mod conversions;
 mod floats;
 #[path = "modifiers/integers.rs"]
 mod integers;
+#[path = "modifiers/memory.rs"]
+mod memory;
 #[path = "modifiers/row.rs"]
 mod row;
 
@@ -76,7 +78,7 @@ fn samples() -> Vec<[u64; 4]> {
 /// A kernel that executes a form on a quadruple of values for each thread.
 fn kernel(row: &Row, form: &Form, count: usize) -> String {
     let mut body = String::new();
-    for (letter, width) in row.registers(form) {
+    for (letter, width) in row::registers_of(row.operands, form) {
         let text = format!("%{letter}{width}");
         let Some(at) = ['a', 'b', 'c', 'e'].iter().position(|own| *own == letter) else {
             continue;
@@ -88,11 +90,11 @@ fn kernel(row: &Row, form: &Form, count: usize) -> String {
             _ => writeln!(body, "cvt.u{width}.u64 {text}, %x;"),
         };
     }
-    let registers = row.registers(form);
+    let registers = row::registers_of(row.operands, form);
     let result = registers.iter().find(|(letter, _)| *letter == 'd');
     let &(_, width) = result.expect("a row has a result");
     let result = format!("%d{width}");
-    body += &row.statement(form);
+    body += &row::statement(row.operands, form);
     body.push('\n');
     let _ = match width {
         1 => writeln!(body, "selp.u64 %x, 1, 0, {result};"),
@@ -131,7 +133,7 @@ fn execute(row: &Row, form: &Form, samples: &[[u64; 4]]) -> Vec<u64> {
 /// The values as the registers of the row have them.
 fn cut(row: &Row, form: &Form, values: [u64; 4]) -> [u64; 4] {
     let mut cut = values;
-    for (letter, width) in row.registers(form) {
+    for (letter, width) in row::registers_of(row.operands, form) {
         if let Some(at) = ['a', 'b', 'c', 'e'].iter().position(|own| *own == letter) {
             cut[at] &= u64::MAX >> (64 - width);
         }
@@ -207,6 +209,120 @@ fn comparisons_and_selections() {
 #[test]
 fn conversions_of_numbers() {
     check(conversions::ROWS);
+}
+
+/// Loads, stores and atomics: each thread has a cell.
+#[test]
+fn accesses_of_memory() {
+    let samples = &samples()[512..768];
+    let mut wrong = Vec::new();
+    for access in memory::ACCESSES {
+        for form in access.forms() {
+            let found = execute_access(access, &form, samples);
+            for (&values, (result, cell)) in samples.iter().zip(found) {
+                let mut expected_cell = cell_of(values);
+                let expected = (access.result)(&form, &mut expected_cell, values);
+                let bytes = bits(form.of()).unwrap() as usize / 8;
+                let has_result = !access.operands.starts_with('[');
+                let mask = match row::registers_of(access.operands, &form)
+                    .iter()
+                    .find(|(letter, _)| *letter == 'd')
+                {
+                    Some((_, width)) => u64::MAX >> (64 - width),
+                    None => 0,
+                };
+                // A NaN in the cell may have any bits.
+                let mut own = [0; 8];
+                own[..bytes].copy_from_slice(&cell[..bytes]);
+                let mut cell = cell;
+                let canonical = memory::canonical(&form, u64::from_le_bytes(own));
+                cell[..bytes].copy_from_slice(&canonical.to_le_bytes()[..bytes]);
+                if cell != expected_cell || (has_result && result & mask != expected & mask) {
+                    wrong.push(format!("{} of {values:x?}: {result:#x} for {expected:#x}, {cell:x?} for {expected_cell:x?}", form.text()));
+                    break;
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A cell as it is at first.
+fn cell_of(values: [u64; 4]) -> Vec<u8> {
+    let words = values.into_iter().chain(values.map(|own| !own));
+    words.flat_map(u64::to_le_bytes).collect()
+}
+
+/// What each thread's `d` and cell become.
+fn execute_access(
+    access: &memory::Access,
+    form: &Form,
+    samples: &[[u64; 4]],
+) -> Vec<(u64, Vec<u8>)> {
+    let space = form.one_of(&["shared", "shared::cta", "local"]);
+    let (name, at) = match space {
+        Some("local") => ("local", "mov.u64 %at, mine;\n"),
+        Some(_) => (
+            "shared",
+            "mov.u64 %at, all;\nmad.wide.u32 %at, %t, 64, %at;\n",
+        ),
+        None => ("global", "mov.b64 %at, %own;\n"),
+    };
+    let copy = |from: &str, to: &str, base: &str, other: &str| -> String {
+        (0..8)
+            .map(|i| {
+                let at = 8 * i;
+                format!("ld.{from}.b64 %x, [{base}+{at}];\nst.{to}.b64 [{other}+{at}], %x;\n")
+            })
+            .collect()
+    };
+    let mut loads = String::new();
+    let operands = row::registers_of(access.operands, form);
+    for (letter, width) in operands.iter().filter(|(letter, _)| *letter != 'd') {
+        let at = ['a', 'b', 'c', 'e']
+            .iter()
+            .position(|own| own == letter)
+            .unwrap();
+        let _ = writeln!(
+            loads,
+            "ld.global.b{width} %{letter}{width}, [%own+{}];",
+            8 * at
+        );
+    }
+    let result = operands.iter().find(|(letter, _)| *letter == 'd');
+    let result = match result {
+        Some((_, 64)) => "mov.b64 %x, %d64;\n".into(),
+        Some((_, width)) => format!("cvt.u64.u{width} %x, %d{width};\n"),
+        None => "mov.b64 %x, 0;\n".into(),
+    };
+    let text = format!(
+        ".version 8.8\n.target sm_100a\n.address_size 64\n.visible .entry main(.param .u64 p, .param .u64 q) {{\n\
+         {}.reg .b64 %own, %out, %x, %cell;\n.reg .b32 %t;\n.local .align 64 .b8 mine[64];\n.shared .align 64 .b8 all[16384];\n\
+         ld.param.u64 %own, [p];\nld.param.u64 %out, [q];\nmov.u32 %t, %tid.x;\n\
+         mad.wide.u32 %own, %t, 64, %own;\nmad.wide.u32 %out, %t, 72, %out;\n{loads}{at}{}{}\n{result}\
+         st.global.b64 [%out], %x;\nadd.u64 %cell, %out, 8;\n{}ret;\n}}",
+        row::registers(),
+        if name == "global" {
+            String::new()
+        } else {
+            copy("global", name, "%own", "%at")
+        },
+        row::statement(access.operands, form),
+        copy(name, "global", "%at", "%cell"),
+    );
+    let program = Program::new(&Module::parse(&text).unwrap()).unwrap();
+    let mut memory = Global::new();
+    let input = memory.allocate_with(samples.iter().flat_map(|&values| cell_of(values)).collect());
+    let output = memory.allocate(72 * samples.len());
+    let grid = Launch::new("main").block([samples.len() as u32, 1, 1]);
+    let report = launch(&program, &mut memory, &grid.u64(input).u64(output)).unwrap();
+    assert_eq!(report.findings, [], "{}", form.text());
+    let bytes = memory.read_bytes(output, 72 * samples.len()).unwrap();
+    let word = |own: &[u8]| u64::from_le_bytes(own.try_into().unwrap());
+    let found = bytes
+        .chunks(72)
+        .map(|own| (word(&own[..8]), own[8..].to_vec()));
+    found.collect()
 }
 
 #[test]

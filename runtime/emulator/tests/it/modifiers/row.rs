@@ -80,30 +80,29 @@ impl Row {
     pub fn forms(&self) -> Vec<Form> {
         forms(self.forms)
     }
+}
 
-    /// The registers of a form, by their letters and bits.
-    pub fn registers(&self, form: &Form) -> Vec<(char, u32)> {
-        let parts = self.operands.split([',', ' ', '|', '!', '{', '}']);
-        parts.filter_map(|part| register(part, form)).collect()
-    }
+const BETWEEN: [char; 6] = [',', ' ', '|', '!', '{', '}'];
 
-    /// The instruction as it is written.
-    pub fn statement(&self, form: &Form) -> String {
-        let mut text = format!("{} ", form.text());
-        for part in self
-            .operands
-            .split_inclusive([',', ' ', '|', '!', '{', '}'])
-        {
-            let own = part.trim_end_matches([',', ' ', '|', '!', '{', '}']);
-            match register(own, form) {
-                Some((letter, width)) => {
-                    text += &format!("%{letter}{width}{}", &part[own.len()..]);
-                }
-                None => text += part,
+/// The registers of operands, by their letters and bits.
+pub fn registers_of(operands: &str, form: &Form) -> Vec<(char, u32)> {
+    let parts = operands.split(BETWEEN);
+    parts.filter_map(|part| register(part, form)).collect()
+}
+
+/// The instruction as it is written.
+pub fn statement(operands: &str, form: &Form) -> String {
+    let mut text = format!("{} ", form.text());
+    for part in operands.split_inclusive(BETWEEN) {
+        let own = part.trim_end_matches(BETWEEN);
+        match register(own, form) {
+            Some((letter, width)) => {
+                text += &format!("%{letter}{width}{}", &part[own.len()..]);
             }
+            None => text += part,
         }
-        text + ";"
     }
+    text + ";"
 }
 
 fn register(part: &str, form: &Form) -> Option<(char, u32)> {
@@ -119,7 +118,7 @@ fn register(part: &str, form: &Form) -> Option<(char, u32)> {
     Some((letter, width))
 }
 
-/// Declarations of every register that rows name.
+/// Declarations of every register that rows name, and of `%at`.
 pub fn registers() -> String {
     let letters = ["a", "b", "c", "d", "e"];
     let kinds = [
@@ -132,7 +131,7 @@ pub fn registers() -> String {
     let each = kinds
         .iter()
         .flat_map(|(kind, bits)| letters.map(|letter| format!(".reg .{kind} %{letter}{bits};\n")));
-    each.collect()
+    each.chain([".reg .b64 %at;\n".to_owned()]).collect()
 }
 
 /// The low bits of a number.
