@@ -14,6 +14,8 @@ mod counts;
 mod findings;
 #[path = "it/instructions.rs"]
 mod instructions;
+#[path = "it/lanes.rs"]
+mod lanes;
 #[path = "it/malformed.rs"]
 mod malformed;
 #[path = "it/modifiers.rs"]

@@ -40,6 +40,8 @@ pub(crate) enum Exchange {
     },
     /// `redux.sync`: a function of all values.
     Reduce {
+        /// What a lane's value counts as.
+        each: Box<dyn Fn(u64) -> u64 + Send + Sync>,
         function: ReduceFunction,
         value: Source,
         mask: Source,
@@ -217,9 +219,11 @@ fn reduce(words: &mut Words<'_>) -> Result<Exchange, Refusal> {
             .into_iter()
             .find(|own| *own == word)
     })?;
-    let (nan, absolute) = (words.has("NaN"), words.has("abs"));
     let number = words.number()?;
+    let is_float = matches!(number, Number::Float(_));
+    let (nan, absolute) = (is_float && words.has("NaN"), is_float && words.has("abs"));
     words.counted(&[3])?;
+    let mut each: Box<dyn Fn(u64) -> u64 + Send + Sync> = Box::new(|value| value);
     let function: ReduceFunction = match (operation, number) {
         ("add", Number::Integer(integer)) => {
             Box::new(move |a, b| integer.wrap(integer.value(a) + integer.value(b)))
@@ -241,11 +245,14 @@ fn reduce(words: &mut Words<'_>) -> Result<Exchange, Refusal> {
                 xor_sign: false,
             };
             let mode = Mode::plain(format);
+            // The magnitude, where that is asked for, and of NaN the canonical one.
+            each = Box::new(move |value| mode.extreme(value, value, how));
             Box::new(move |a, b| mode.extreme(a, b, how))
         }
         _ => return Err(words.refuse("is an operation that is not modelled for its type")),
     };
     Ok(Exchange::Reduce {
+        each,
         function,
         value: words.source(1)?,
         mask: words.source(2)?,

@@ -105,13 +105,14 @@ impl Context<'_> {
                 self.set(frame, *all, active, &Lanes::splat(u64::from(unanimous)));
             }
             Exchange::Reduce {
+                each: of_each,
                 function,
                 value,
                 destination,
                 ..
             } => {
                 let values = self.values(frame, value);
-                let each = lanes_of(members).map(|lane| values.values[lane as usize]);
+                let each = lanes_of(members).map(|lane| of_each(values.values[lane as usize]));
                 let reduced = each.reduce(function).unwrap_or(0);
                 let written = if values.written & members == members {
                     u32::MAX

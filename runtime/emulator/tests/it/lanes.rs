@@ -1,0 +1,299 @@
+//! What lanes of a warp tell each other: every form, of whole warps and of some lanes, against the ISA's definitions
+//! (PTX ISA 9.7.9.6, 9.7.13.9 to 9.7.13.16).
+
+use tessera_emulator::{Global, Launch, Program, launch, ptx::Module};
+
+/// 32 lanes' values: `%a`, `%b` and `%c`.
+type Lanes = [[u64; 3]; 32];
+
+/// A value, nothing where what was written is undefined, and a predicate.
+type Found = (Option<u64>, bool);
+
+/// Executes an instruction in the lanes of a mask, which `%mask` is: `%d` and the predicate `%q` of each.
+fn run(instruction: &str, width: u32, lanes: &Lanes, mask: u32) -> Vec<Found> {
+    let text = format!(
+        ".version 8.8\n.target sm_100a\n.address_size 64\n.visible .entry main(.param .u64 p, .param .u64 q, .param .u32 m) {{\n\
+         .reg .b64 %in, %out, %x;\n.reg .b32 %t, %mask, %own, %c;\n.reg .b{width} %a, %d;\n.reg .b32 %b;\n.reg .pred %q, %on, %p;\n\
+         ld.param.u64 %in, [p];\nld.param.u64 %out, [q];\nld.param.u32 %mask, [m];\nmov.u32 %t, %tid.x;\n\
+         mad.wide.u32 %in, %t, 24, %in;\nmad.wide.u32 %out, %t, 16, %out;\n\
+         ld.global.b{width} %a, [%in];\nld.global.b32 %b, [%in+8];\nld.global.b32 %c, [%in+16];\n\
+         setp.ne.b{width} %p, %a, 0;\nmov.b{width} %d, 0;\nsetp.ne.b32 %q, %t, %t;\n\
+         shr.u32 %own, %mask, %t;\nand.b32 %own, %own, 1;\nsetp.ne.u32 %on, %own, 0;\n@!%on bra END;\n\
+         {instruction}\nEND:\nbar.warp.sync -1;\n\
+         st.global.b64 [%out], 0;\nst.global.b{width} [%out], %d;\nselp.b64 %x, 1, 0, %q;\nst.global.b64 [%out+8], %x;\nret;\n}}"
+    );
+    let program = Program::new(&Module::parse(&text).unwrap()).unwrap();
+    let mut memory = Global::new();
+    let bytes = lanes.iter().flatten().flat_map(|own| own.to_le_bytes());
+    let input = memory.allocate_with(bytes.collect());
+    let output = memory.allocate(512);
+    let grid = Launch::new("main")
+        .block([32, 1, 1])
+        .u64(input)
+        .u64(output)
+        .u32(mask);
+    let report = launch(&program, &mut memory, &grid).unwrap();
+    assert_eq!(report.findings, [], "{instruction}");
+    let word = |at: u64| {
+        let bytes = memory.read_bytes(output + at, 8).ok()?;
+        Some(u64::from_le_bytes(bytes.try_into().unwrap()))
+    };
+    let found = (0..32).map(|lane| (word(16 * lane), word(16 * lane + 8) == Some(1)));
+    found.collect()
+}
+
+const MASKS: [u32; 6] = [
+    u32::MAX,
+    1,
+    0x8000_0000,
+    0x0000_ffff,
+    0x5555_5555,
+    0x9a00_6f03,
+];
+
+/// Some values that are the same every time.
+fn values(seed: u64) -> Lanes {
+    let mut state = seed;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        state ^ state >> 31
+    };
+    std::array::from_fn(|_| std::array::from_fn(|_| next()))
+}
+
+fn lanes_of(mask: u32) -> impl Iterator<Item = usize> {
+    (0..32).filter(move |lane| mask >> lane & 1 == 1)
+}
+
+/// That an instruction gives each lane of every mask what a definition says.
+fn check(
+    instruction: &str,
+    width: u32,
+    lanes: &Lanes,
+    definition: impl Fn(usize, &Lanes, u32) -> Found,
+) {
+    for mask in MASKS {
+        let found = run(instruction, width, lanes, mask);
+        for lane in lanes_of(mask) {
+            let expected = definition(lane, lanes, mask);
+            assert_eq!(
+                found[lane], expected,
+                "{instruction} in lane {lane} of {mask:#x}"
+            );
+        }
+    }
+}
+
+#[test]
+fn shuffles() {
+    for mode in ["up", "down", "bfly", "idx"] {
+        for bounds in [
+            0u32, 31, 0x1f, 0x1800, 0x181f, 0x1c07, 0x0f0f, 0x1e1f, 0x0710,
+        ] {
+            let lanes = values(bounds.into());
+            let instruction = format!("shfl.sync.{mode}.b32 %d|%q, %a, %b, {bounds}, %mask;");
+            check(&instruction, 32, &lanes, |lane, lanes, mask| {
+                // The ISA's own lines.
+                let (own, b) = (lane as i32, (lanes[lane][1] & 31) as i32);
+                let (clamp, segment) = ((bounds & 31) as i32, (bounds >> 8 & 31) as i32);
+                let highest = (own & segment) | (clamp & !segment);
+                let lowest = own & segment;
+                let (from, within) = match mode {
+                    "up" => (own - b, own - b >= highest),
+                    "down" => (own + b, own + b <= highest),
+                    "bfly" => (own ^ b, own ^ b <= highest),
+                    _ => {
+                        let from = lowest | (b & !segment);
+                        (from, from <= highest)
+                    }
+                };
+                let from = if within { from } else { own };
+                // What a lane that does not take part has is open.
+                let takes_part = mask >> from & 1 == 1;
+                let value = takes_part.then(|| lanes[from as usize][0] & 0xffff_ffff);
+                (value, within)
+            });
+        }
+    }
+}
+
+#[test]
+fn votes() {
+    let few = |seed| {
+        let mut lanes = values(seed);
+        lanes.iter_mut().for_each(|own| own[0] &= 1);
+        lanes
+    };
+    let mut all = few(1);
+    all.iter_mut().for_each(|own| own[0] = 1);
+    let mut none = all;
+    none.iter_mut().for_each(|own| own[0] = 0);
+    for lanes in [few(3), all, none] {
+        let holds =
+            |lanes: &Lanes, mask| lanes_of(mask).filter(|&i| lanes[i][0] != 0).count() as u32;
+        let q = |own: bool| (Some(0), own);
+        check(
+            "vote.sync.all.pred %q, %p, %mask;",
+            32,
+            &lanes,
+            |_, lanes, mask| q(holds(lanes, mask) == mask.count_ones()),
+        );
+        check(
+            "vote.sync.all.pred %q, !%p, %mask;",
+            32,
+            &lanes,
+            |_, lanes, mask| q(holds(lanes, mask) == 0),
+        );
+        check(
+            "vote.sync.any.pred %q, %p, %mask;",
+            32,
+            &lanes,
+            |_, lanes, mask| q(holds(lanes, mask) > 0),
+        );
+        check(
+            "vote.sync.uni.pred %q, %p, %mask;",
+            32,
+            &lanes,
+            |_, lanes, mask| {
+                q(matches!(holds(lanes, mask), 0) || holds(lanes, mask) == mask.count_ones())
+            },
+        );
+        check(
+            "vote.sync.ballot.b32 %d, %p, %mask;",
+            32,
+            &lanes,
+            |_, lanes, mask| {
+                let all = lanes_of(mask).filter(|&i| lanes[i][0] != 0);
+                (Some(all.map(|i| 1 << i).sum()), false)
+            },
+        );
+    }
+}
+
+#[test]
+fn matches_of_values() {
+    let mut some = values(5);
+    some.iter_mut()
+        .for_each(|own| own[0] = ((own[0] % 3) << 33) | (own[0] % 5));
+    let mut one = some;
+    one.iter_mut().for_each(|own| own[0] = 77);
+    for (width, result) in [(32, "%b"), (64, "%b")] {
+        for lanes in [some, one] {
+            let cut = |own: u64| own & (u64::MAX >> (64 - width));
+            let alike = |lane: usize, lanes: &Lanes, mask| -> u64 {
+                let same = lanes_of(mask).filter(|&i| cut(lanes[i][0]) == cut(lanes[lane][0]));
+                same.map(|i| 1 << i).sum()
+            };
+            let moved = if width == 64 {
+                "cvt.u64.u32 %d, %b;"
+            } else {
+                "mov.b32 %d, %b;"
+            };
+            let any = format!("match.any.sync.b{width} {result}, %a, %mask;\n{moved}");
+            check(&any, width, &lanes, |lane, lanes, mask| {
+                (Some(alike(lane, lanes, mask)), false)
+            });
+            let all = format!("match.all.sync.b{width} {result}|%q, %a, %mask;\n{moved}");
+            check(&all, width, &lanes, |lane, lanes, mask| {
+                let holds = alike(lane, lanes, mask) == u64::from(mask);
+                (Some(if holds { mask.into() } else { 0 }), holds)
+            });
+        }
+    }
+}
+
+/// A reduction of the values of a mask's lanes.
+fn reduced(
+    lanes: &Lanes,
+    mask: u32,
+    of: impl Fn(i64, i64) -> i64,
+    value: impl Fn(u64) -> i64,
+) -> u64 {
+    let all = lanes_of(mask).map(|i| value(lanes[i][0] & 0xffff_ffff));
+    all.reduce(of).unwrap_or(0) as u64 & 0xffff_ffff
+}
+
+#[test]
+fn reductions_of_integers() {
+    let lanes = values(9);
+    let signed = |own: u64| i64::from(own as u32 as i32);
+    let unsigned = |own: u64| own as i64;
+    let add = i64::wrapping_add;
+    let check = |instruction: &str, of: fn(i64, i64) -> i64, is_signed: bool| {
+        let instruction = format!("{instruction} %d, %a, %mask;");
+        check(&instruction, 32, &lanes, |_, lanes, mask| {
+            let value = if is_signed { signed } else { unsigned };
+            (Some(reduced(lanes, mask, of, value)), false)
+        });
+    };
+    check("redux.sync.add.s32", add, true);
+    check("redux.sync.add.u32", add, false);
+    check("redux.sync.min.s32", i64::min, true);
+    check("redux.sync.min.u32", i64::min, false);
+    check("redux.sync.max.s32", i64::max, true);
+    check("redux.sync.max.u32", i64::max, false);
+    check("redux.sync.and.b32", |a, b| a & b, false);
+    check("redux.sync.or.b32", |a, b| a | b, false);
+    check("redux.sync.xor.b32", |a, b| a ^ b, false);
+}
+
+#[test]
+fn reductions_of_floats() {
+    // Zeros of both signs, NaN, infinities and subnormal numbers among them.
+    let special = [
+        0,
+        0x8000_0000,
+        1,
+        0x8000_0001,
+        0x7f80_0000,
+        0xff80_0000,
+        0x7fc0_0001,
+    ];
+    for count in [0, 6, 7] {
+        let mut lanes = values(11);
+        for (own, special) in lanes.iter_mut().zip(&special[..count]) {
+            own[0] = *special;
+        }
+        for operation in ["min", "max"] {
+            for (modifiers, absolute, nan) in [
+                ("", false, false),
+                (".abs", true, false),
+                (".NaN", false, true),
+                (".abs.NaN", true, true),
+            ] {
+                let instruction = format!("redux.sync.{operation}{modifiers}.f32 %d, %a, %mask;");
+                check(&instruction, 32, &lanes, |_, lanes, mask| {
+                    let all = lanes_of(mask).map(|i| f32::from_bits(lanes[i][0] as u32));
+                    let all: Vec<f32> = all
+                        .map(|own| if absolute { own.abs() } else { own })
+                        .collect();
+                    let numbers = all.iter().copied().filter(|own| !own.is_nan());
+                    if (nan && all.iter().any(|own| own.is_nan())) || numbers.clone().count() == 0 {
+                        return (Some(0x7fff_ffff), false);
+                    }
+                    // −0 is below +0.
+                    let picked = if operation == "min" {
+                        numbers.min_by(f32::total_cmp)
+                    } else {
+                        numbers.max_by(f32::total_cmp)
+                    };
+                    (picked.map(|own| own.to_bits().into()), false)
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn who_is_there() {
+    let lanes = values(2);
+    check("activemask.b32 %d;", 32, &lanes, |_, _, mask| {
+        (Some(mask.into()), false)
+    });
+    check("elect.sync %d|%q, %mask;", 32, &lanes, |lane, _, mask| {
+        let first = mask.trailing_zeros();
+        (Some(first.into()), lane as u32 == first)
+    });
+}
