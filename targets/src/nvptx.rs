@@ -6,10 +6,12 @@
 
 mod capability;
 mod combine;
+mod copy;
 mod family;
 mod function;
 mod inline;
 mod machine;
+mod matrix;
 mod module;
 mod shared;
 mod thread;

@@ -18,6 +18,8 @@ mod grouped;
 mod loops;
 #[path = "kernels/math.rs"]
 mod math;
+#[path = "kernels/matrix_units.rs"]
+mod matrix_units;
 #[path = "kernels/ptx.rs"]
 mod ptx;
 #[path = "kernels/reductions.rs"]

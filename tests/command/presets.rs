@@ -37,9 +37,9 @@ fn check(name: &str, presets: &[&str]) {
 }
 
 /// The same steps on a GPU in software, whose checker finds nothing: it computes the CPU's losses. Quantisations have the
-/// same bits; sums of products have another order, of which the comment on `check` says what that may do. A matrix unit
-/// also cuts its sums off towards zero, each by up to 2⁻²³ of its magnitudes for 64 products: less, for the few hundred
-/// that these have, than a number that becomes another code.
+/// same bits; sums of products have another order, of which the comment on `check` says what that may do. Matrix units
+/// also cut their sums off towards zero: by up to 2⁻²³ of their terms' magnitudes for each 64 products of codes, by less than
+/// 22 · 2⁻²⁴ for each 16 of bf16: less, for the few hundred that these have, than a number that becomes another code.
 #[test]
 fn the_llama_under_averis_on_gpus_in_software() {
     for (preset, target) in [("averis", "sm_100a"), ("nvidia", "sm_120a")] {

@@ -186,6 +186,32 @@ impl<'g> Product<'g> {
         Ok(scalar::convert(&b, from, self.accumulator, x))
     }
 
+    /// The type of 16 bits that represents every element of an operand (0: lhs, 1: rhs), where that is known: the
+    /// operand's own, or that of what it is converted from.
+    pub fn half(&self, number: usize) -> Option<ElementType> {
+        let mut value = self.operation.op.operands[number];
+        loop {
+            let element = self.graph.tensor_type(value).element;
+            if matches!(element, ElementType::F16 | ElementType::Bf16) {
+                return Some(element);
+            }
+            let op = &self.graph.defining_operation(value)?.op;
+            let keeps_elements = match op.kind {
+                OpKind::Transpose { .. }
+                | OpKind::Reshape { .. }
+                | OpKind::BroadcastInDim { .. }
+                | OpKind::Slice { .. }
+                | OpKind::Reverse { .. } => true,
+                OpKind::Convert { .. } => element == ElementType::F32,
+                _ => false,
+            };
+            if !keeps_elements {
+                return None;
+            }
+            value = op.operands[0];
+        }
+    }
+
     /// Writes a sum as the element of the result at places in the flat batch, rows and columns, of a body that
     /// [`check`](Self::check) does not refuse.
     pub fn store<'c>(
@@ -214,16 +240,7 @@ impl<'g> Product<'g> {
         y: Value<'c>,
         sum: Value<'c>,
     ) -> Value<'c> {
-        match self.accumulator {
-            accumulator if accumulator.is_float() => b.value(
-                "math.fma",
-                &[x, y, sum],
-                scalar::register_type(b, accumulator),
-                &[],
-            ),
-            ElementType::I1 => b.binary("arith.ori", sum, b.binary("arith.andi", x, y)),
-            _ => b.binary("arith.addi", sum, b.binary("arith.muli", x, y)),
-        }
+        scalar::multiply_add(b, self.accumulator, x, y, sum)
     }
 
     pub fn is_empty(&self) -> bool {

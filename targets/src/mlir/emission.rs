@@ -166,8 +166,24 @@ impl<'c, 'g> Emission<'c, 'g> {
         otherwise: &[Value<'c>],
         body: impl FnOnce(&mut Self, Expression) -> Result<Vec<Value<'c>>, E>,
     ) -> Result<Vec<Value<'c>>, E> {
+        let end = self.elemental.builder().constant_i64(count);
+        self.value_before((number, count), end, otherwise, body)
+    }
+
+    /// What `body` gives where `number`, which is not negative, is below `end`, which is `count` at most, and `otherwise`
+    /// elsewhere.
+    ///
+    /// # Errors
+    /// What `body` returns.
+    pub fn value_before<E>(
+        &mut self,
+        (number, count): (Value<'c>, i64),
+        end: Value<'c>,
+        otherwise: &[Value<'c>],
+        body: impl FnOnce(&mut Self, Expression) -> Result<Vec<Value<'c>>, E>,
+    ) -> Result<Vec<Value<'c>>, E> {
         let b = self.elemental.builder();
-        let below = b.compare_integers(IntegerPredicate::Slt, number, b.constant_i64(count));
+        let before = b.compare_integers(IntegerPredicate::Slt, number, end);
         let types: Vec<_> = otherwise.iter().map(|value| value.r#type()).collect();
         let then = |this: &mut Self, inner: Builder<'c>| {
             this.inside(inner, |this| {
@@ -175,7 +191,23 @@ impl<'c, 'g> Emission<'c, 'g> {
                 body(this, Expression::variable(variable))
             })
         };
-        b.if_else(self, below, &types, then, |_, _| Ok(otherwise.to_vec()))
+        b.if_else(self, before, &types, then, |_, _| Ok(otherwise.to_vec()))
+    }
+
+    /// Does `body` where `number`, which is not negative, is below `end`, which is `count` at most; it is given the number.
+    ///
+    /// # Errors
+    /// What `body` returns.
+    pub fn when_before<E>(
+        &mut self,
+        number: (Value<'c>, i64),
+        end: Value<'c>,
+        body: impl FnOnce(&mut Self, Expression) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.value_before(number, end, &[], |this, number| {
+            body(this, number).map(|()| Vec::new())
+        })?;
+        Ok(())
     }
 
     /// A loop over bounds (from, to, step) known at run time, whose counter is in `range` (both included), with values

@@ -355,6 +355,23 @@ pub fn neutral<'c>(b: &Builder<'c>, function: Binary, element: ElementType) -> O
     }
 }
 
+/// `x y + sum` of an accumulator's type, rounded once.
+pub fn multiply_add<'c>(
+    b: &Builder<'c>,
+    accumulator: ElementType,
+    x: Value<'c>,
+    y: Value<'c>,
+    sum: Value<'c>,
+) -> Value<'c> {
+    match accumulator {
+        accumulator if accumulator.is_float() => {
+            b.value("math.fma", &[x, y, sum], register_type(b, accumulator), &[])
+        }
+        ElementType::I1 => b.binary("arith.ori", sum, b.binary("arith.andi", x, y)),
+        _ => b.binary("arith.addi", sum, b.binary("arith.muli", x, y)),
+    }
+}
+
 /// A step of a reduction: as [`binary`], but sums of narrow floats are kept in `f32` and rounded at the end.
 pub fn accumulate<'c>(
     b: &Builder<'c>,

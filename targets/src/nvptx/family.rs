@@ -3,8 +3,12 @@
 mod blocks;
 mod column;
 mod dot;
+mod fma;
+mod grouped;
 mod hadamard;
 mod r#loop;
+mod mma;
+mod part;
 mod quantize;
 mod row;
 mod scaled_dot;

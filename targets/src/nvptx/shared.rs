@@ -23,6 +23,12 @@ pub struct Shared {
 /// The state space of shared memory, as LLVM's NVPTX back end numbers them.
 const SPACE: u32 = 3;
 
+/// An address in shared memory as one of its own state space, which some instructions ask for.
+pub fn own<'c>(b: &Builder<'c>, address: Value<'c>) -> Value<'c> {
+    let own = llvm::r#type::pointer(b.context(), SPACE);
+    b.cast("llvm.addrspacecast", address, own)
+}
+
 impl Shared {
     /// None yet, of the kernel of that name.
     pub fn new(symbol: &str) -> Self {

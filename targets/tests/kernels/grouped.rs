@@ -1,6 +1,9 @@
-//! Products of groups of rows, which the runtime computes itself.
+//! Products of groups of rows.
 
-use crate::harness::{Case, Random, Tolerance, check_on_cpu, interpret, numbers, run, try_run};
+use crate::emulated;
+use crate::harness::{
+    Case, Random, Tolerance, assert_within_roundings, check, interpret, numbers, run, try_run,
+};
 use tessera_ir::plan::Family;
 use tessera_ir::{
     Builder, ElementType, Graph, Input, OpKind, ScaledType, Tensor, TensorType, Type,
@@ -66,7 +69,7 @@ fn grouped_dots_are_within_their_roundings_of_the_interpreters() {
             }
         }
     }
-    check_on_cpu(cases);
+    check(cases);
 }
 
 #[test]
@@ -86,7 +89,13 @@ fn groups_that_do_not_fit_end_the_step() {
         let [lhs, rhs] = [shapes.0, shapes.1].map(|shape| random.tensor(ElementType::F32, shape));
         let inputs = vec![lhs, rhs, sizes(group)];
         let case = Case::of(Family::Dot, body(shapes, ElementType::F32), inputs);
-        assert_eq!(try_run(&[case], 2).unwrap_err().to_string(), expected);
+        let case = [case];
+        assert_eq!(try_run(&case, 2).unwrap_err().to_string(), expected);
+        let error = emulated::try_run_on(&case, "sm_90a")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("trap"), "{error}");
+        assert!(error.contains("k0_grouped_dot"), "{error}");
     }
 }
 
@@ -131,18 +140,18 @@ fn grouped_scaled_dots_are_within_their_roundings_of_the_exact_products() {
                 let of = |n: usize| vec![left[n].clone(), right[n].clone(), sizes(group)];
                 let expected = numbers(&interpret(&body, &of(0))[0]);
                 let magnitudes = numbers(&interpret(&body, &of(1))[0]);
-                let found = run(&[Case::of(Family::Dot, body.clone(), of(0))]);
-                // One rounding for each block, three for the scales, of sums no larger than the sum of magnitudes; one
-                // more in the interpreter.
-                let blocks = types[0].blocks_per_row() as f64;
-                for ((found, expected), size) in
-                    numbers(&found[0]).iter().zip(&expected).zip(&magnitudes)
+                let case = [Case::of(Family::Dot, body.clone(), of(0))];
+                // On the CPU one rounding for each block, on a GPU those of its matrix units, three for the scales, of
+                // sums no larger than the sum of magnitudes; one more in the interpreter.
+                let blocks = types[0].blocks_per_row();
+                let instructions = emulated::roundings_of_halves(types[0].columns());
+                for (found, roundings) in
+                    [(run(&case), blocks), (emulated::run(&case), instructions)]
                 {
-                    let bound = (blocks + 4.0) * 2f64.powi(-24) * size * 1.001;
-                    assert!(
-                        (found - expected).abs() <= bound,
-                        "{format} {lhs:?} {rhs:?}: {found}, expected {expected} ± {bound}"
-                    );
+                    let roundings = roundings as f64 + 4.0;
+                    let what = format!("{format} {lhs:?} {rhs:?} {group:?}");
+                    let found = numbers(&found[0]);
+                    assert_within_roundings(&found, &expected, &magnitudes, roundings, &what);
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::code::cases;
 use crate::harness::{Case, Random, plan_of};
+use crate::matrix_units;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tessera_ir::ElementType;
@@ -92,6 +93,26 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     all.find_map(|folder| Some(folder.join(name)).filter(|program| program.is_file()))
 }
 
+/// What the assembler makes of some cases for a target, in a folder, and what it says.
+fn assembled(ptxas: &Path, cases: &[Case], target: &str, folder: &Path) -> (PathBuf, String) {
+    let bundle = folder.join(target);
+    let made_for: Target = target.parse().unwrap();
+    let writer = compile(&plan_of(cases), &made_for, &Options::default()).unwrap();
+    writer.write(&bundle).unwrap();
+    let cubin = folder.join(format!("{target}.cubin"));
+    let output = Command::new(ptxas)
+        .arg(format!("-arch={target}"))
+        .arg("-v")
+        .arg(bundle.join(PTX_FILE))
+        .arg("-o")
+        .arg(&cubin)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{target}: {said}");
+    (cubin, said)
+}
+
 #[test]
 fn the_assembler_takes_every_kernel_for_every_target() {
     let Some(ptxas) = tool("ptxas") else {
@@ -100,22 +121,10 @@ fn the_assembler_takes_every_kernel_for_every_target() {
     };
     let mut all = cases();
     all.push(scale());
+    all.extend(matrix_units::cases());
     let folder = tempfile::tempdir().unwrap();
     for row in &CAPABILITIES {
-        let path = folder.path().join(row.name);
-        let target: Target = row.name.parse().unwrap();
-        let writer = compile(&plan_of(&all), &target, &Options::default()).unwrap();
-        writer.write(&path).unwrap();
-        let output = Command::new(&ptxas)
-            .arg(format!("-arch={}", row.name))
-            .arg("-v")
-            .arg(path.join(PTX_FILE))
-            .arg("-o")
-            .arg(folder.path().join("kernels.cubin"))
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}: {said}", row.name);
+        let (_, said) = assembled(&ptxas, &all, row.name, folder.path());
         let spills = said.lines().filter(|line| line.contains("bytes spill"));
         for line in spills {
             assert!(
@@ -123,6 +132,32 @@ fn the_assembler_takes_every_kernel_for_every_target() {
                 "{}: {line}",
                 row.name
             );
+        }
+    }
+}
+
+/// In machine code, products of codes with block scales are instructions of their own: OMMA of four bits, QMMA of more.
+#[test]
+fn the_machine_code_of_products_of_codes_multiplies_codes() {
+    let (Some(ptxas), Some(nvdisasm)) = (tool("ptxas"), tool("nvdisasm")) else {
+        eprintln!("SKIPPED: no ptxas or no nvdisasm on PATH or under CUDA_HOME");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for target in ["sm_120a", "sm_120f", "sm_121a"] {
+        let cases = matrix_units::cases();
+        let (cubin, _) = assembled(&ptxas, &cases, target, folder.path());
+        let output = Command::new(&nvdisasm).arg(&cubin).output().unwrap();
+        assert!(output.status.success(), "{target}");
+        let text = String::from_utf8_lossy(&output.stdout);
+        for instruction in [
+            "OMMA.SF.16864.F32.E2M1.E2M1.UE4M3.4X",
+            "OMMA.SF.16864.F32.E2M1.E2M1.E8",
+            "QMMA.SF.16832.F32.E4M3.E4M3.E8",
+            "LDGSTS",
+            "LDSM",
+        ] {
+            assert!(text.contains(instruction), "{target}: no {instruction}");
         }
     }
 }

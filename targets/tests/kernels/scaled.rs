@@ -491,11 +491,12 @@ fn scaled_dot_is_within_its_roundings_of_the_exact_product() {
             let expected = numbers(&interpret(&body, &bytes)[0]);
             let sizes = numbers(&interpret(&body, &magnitudes)[0]);
             let case = [Case::of(Family::Dot, body, bytes)];
-            // One rounding for each block on the CPU, for each element on a GPU, and three for the scales, of sums no
-            // larger than the sum of magnitudes; one more in the interpreter. What is below 2⁻¹²⁶ is rounded to multiples
-            // of 2⁻¹⁴⁹ instead.
-            let (blocks, columns) = (types[0].blocks_per_row(), types[0].columns());
-            for (found, roundings) in [(run(&case), blocks), (emulated::run(&case), columns)] {
+            // One rounding for each block on the CPU, those of its matrix units on a GPU, and three for the scales, of
+            // sums no larger than the sum of magnitudes; one more in the interpreter. What is below 2⁻¹²⁶ is rounded to
+            // multiples of 2⁻¹⁴⁹ instead.
+            let blocks = types[0].blocks_per_row();
+            let instructions = emulated::roundings_of_halves(types[0].columns());
+            for (found, roundings) in [(run(&case), blocks), (emulated::run(&case), instructions)] {
                 let found = numbers(&found[0]);
                 for ((found, expected), size) in found.iter().zip(&expected).zip(&sizes) {
                     let roundings = roundings as f64 + 4.0;

@@ -1,7 +1,6 @@
-//! Products of scaled tensors: codes are decoded on their way into shared memory.
+//! Products of scaled tensors: sums of codes times block scales in f32, then multiplied by the tensor scales.
 //!
-//! A code times its block scale is exact in f32, and so is the product of two such numbers of 4 bits; sums are made in f32
-//! in the order of the contracted dimension, then multiplied by the tensor scales.
+//! A code times its block scale is exact in f32, and so is the product of two such numbers of 4 bits.
 
 use super::dot::Factors;
 use crate::blocks::extent;
@@ -9,6 +8,7 @@ use crate::mlir::elemental::{Unsupported, stored_place};
 use crate::mlir::index::{self, Expression};
 use crate::mlir::{Builder, Emission, Value, scalar};
 use tessera_ir::{ElementType, Graph, OpKind, ScaledType};
+use tessera_numerics::Format;
 
 /// A scaled_dot in flat dimensions.
 pub struct ScaledProduct<'g> {
@@ -69,6 +69,17 @@ impl<'g> ScaledProduct<'g> {
 }
 
 impl<'g> ScaledProduct<'g> {
+    /// The operands' formats.
+    pub fn formats(&self) -> [Format; 2] {
+        self.types().map(ScaledType::format)
+    }
+
+    /// The rows of lhs or the columns of rhs in a product of the batch.
+    pub fn rows(&self, operand: usize) -> i64 {
+        let own = &self.operands[operand];
+        extent(&own.shape(&own.free))
+    }
+
     /// The types of the operands.
     pub fn types(&self) -> [&'g ScaledType; 2] {
         [0, 1].map(|operand| self.operands[operand].scaled_type)
@@ -134,19 +145,20 @@ impl Factors for ScaledProduct<'_> {
         b.value("math.fma", &[x, y, sum], b.f32(), &[])
     }
 
+    fn scaled<'c>(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        sums: &[Value<'c>],
+    ) -> Result<Vec<Value<'c>>, Unsupported> {
+        times_tensor_scales(emission, sums)
+    }
+
     fn write<'c>(
         &self,
         emission: &mut Emission<'c, '_>,
         sum: Value<'c>,
         [batch, row, column]: [&Expression; 3],
     ) -> Result<(), Unsupported> {
-        let operation = &emission.kernel.body.operations()[0];
-        let mut sum = sum;
-        for &operand in &operation.op.operands {
-            let scale = emission.elemental.tensor_scale(operation, operand)?;
-            let b = emission.elemental.builder();
-            sum = scale.map_or(sum, |scale| b.binary("arith.mulf", sum, scale));
-        }
         let b = emission.elemental.builder();
         let rounded = scalar::convert(&b, ElementType::F32, self.element, sum);
         let [_, m, n, _] = self.extents();
@@ -155,4 +167,29 @@ impl Factors for ScaledProduct<'_> {
         (emission.elemental).store(rounded, base, self.element, &position);
         Ok(())
     }
+}
+
+/// Sums times the tensor scales of the operands of the body's only op that are scaled tensors, one after the other.
+///
+/// # Errors
+/// One is none of the kernel's inputs.
+pub fn times_tensor_scales<'c>(
+    emission: &mut Emission<'c, '_>,
+    sums: &[Value<'c>],
+) -> Result<Vec<Value<'c>>, Unsupported> {
+    let body = &emission.kernel.body;
+    let operation = &body.operations()[0];
+    let mut sums = sums.to_vec();
+    for &operand in &operation.op.operands {
+        if body.value_type(operand).as_scaled().is_none() {
+            continue;
+        }
+        if let Some(scale) = emission.elemental.tensor_scale(operation, operand)? {
+            let b = emission.elemental.builder();
+            for sum in &mut sums {
+                *sum = b.binary("arith.mulf", *sum, scale);
+            }
+        }
+    }
+    Ok(sums)
 }

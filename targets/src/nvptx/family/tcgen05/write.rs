@@ -60,6 +60,7 @@ impl<'c> Kernel<'_, 'c, '_> {
             let from = b.binary("arith.addi", sums, offset);
             let sums = instructions::load_columns(&b, from, at_once);
             let sums: Vec<_> = sums.iter().map(|&sum| b.bitcast(sum, b.f32())).collect();
+            let sums = self.own.product.scaled(emission, &sums)?;
             emission.when_below(row, self.extents[0], |emission, row| {
                 for (number, &sum) in sums.iter().enumerate() {
                     let other = round.corners[1].plus(&column).plus_constant(number as i64);

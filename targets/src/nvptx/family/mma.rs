@@ -1,0 +1,429 @@
+//! Products on the warps' matrix units: a CTA has a tile of the result, its warps equal parts of that, in fragments whose
+//! sums stay in registers.
+//!
+//! The operands' tiles come into shared memory some steps ahead of the products, in as many places as there are stages;
+//! copies that go on by themselves are waited for a step at a time. Rows stand 16 bytes further apart than they are long,
+//! so that the rows of a matrix that is loaded lie in different banks. Where an operand ends there are zeros, codes and
+//! scales alike, which add nothing.
+//!
+//! A sum is made in f32 in the order of the contracted dimension, one instruction after the other. How an instruction
+//! rounds is the matrix unit's: of codes with block scales, once, towards zero.
+
+mod division;
+mod halves;
+mod packed;
+
+pub use halves::Halves;
+pub use packed::Packed;
+
+use self::division::Division;
+use super::dot::Factors;
+use super::grid;
+use super::part::Part;
+use crate::blocks::ceil_div;
+use crate::mlir::elemental::Unsupported;
+use crate::mlir::index::Expression;
+use crate::mlir::{Emission, Value};
+use crate::nvptx::matrix::{self, Mma, Scales};
+use crate::nvptx::shared::Shared;
+use crate::nvptx::{Grid, copy, thread};
+
+/// Instructions along the contracted dimension in a stage.
+const DEEP: i64 = 2;
+
+/// Bytes of a row in a stage.
+const ROW_BYTES: i64 = DEEP * matrix::BYTES;
+
+/// Bytes from row to row in shared memory.
+const ROW_STRIDE: i64 = ROW_BYTES + 16;
+
+/// Bytes of a register of block scales.
+const WORD: i64 = 4;
+
+/// How an operand comes into shared memory.
+pub trait Staging {
+    /// Brings a piece of an operand into shared memory, or begins to. All threads of the CTA take part.
+    ///
+    /// # Errors
+    /// It cannot be computed here.
+    fn stage<'c>(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        piece: &Piece<'_, 'c>,
+    ) -> Result<(), Unsupported>;
+}
+
+/// The part of an operand that a CTA multiplies in one step, and where it goes.
+pub struct Piece<'a, 'c> {
+    /// 0: lhs, 1: rhs.
+    pub operand: usize,
+    /// What the CTA makes.
+    pub part: &'a Part<'c>,
+    /// How many there are.
+    pub rows: i64,
+    /// How many steps along the contracted dimension come before.
+    pub step: &'a Expression,
+    /// Where they go, [`ROW_STRIDE`] bytes apart.
+    to: Value<'c>,
+    /// Where their block scales go, [`scale_stride`] bytes apart.
+    scales: Value<'c>,
+    /// The thread in its CTA.
+    thread: &'a Expression,
+    /// Threads of the CTA.
+    threads: i64,
+}
+
+impl<'c> Piece<'_, 'c> {
+    /// Shares `count` equal pieces of work among the threads.
+    fn share<'g>(
+        &self,
+        emission: &mut Emission<'c, 'g>,
+        count: i64,
+        mut work: impl FnMut(&mut Emission<'c, 'g>, &Expression) -> Result<(), Unsupported>,
+    ) -> Result<(), Unsupported> {
+        for turn in 0..ceil_div(count, self.threads) {
+            let place = self.thread.plus_constant(turn * self.threads);
+            if place.range().1 < count {
+                work(emission, &place)?;
+            } else {
+                let number = emission.elemental.number(&place);
+                emission.when_below(number, count, |emission, place| work(emission, &place))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of a row's block scales in a stage.
+fn scale_bytes(mma: Mma) -> i64 {
+    match mma {
+        Mma::F16 | Mma::Bf16 => 0,
+        Mma::BlockScaled(format) => DEEP * format.scales(),
+    }
+}
+
+/// Bytes from row to row of the block scales in shared memory: whole registers.
+fn scale_stride(mma: Mma) -> i64 {
+    ceil_div(scale_bytes(mma), WORD) * WORD
+}
+
+/// Fills a kernel's function with a product.
+///
+/// # Errors
+/// An operand or the result cannot be computed here.
+pub fn tiles(
+    emission: &mut Emission<'_, '_>,
+    shared: &mut Shared,
+    product: &impl Factors,
+    mma: Mma,
+    staging: &impl Staging,
+) -> Result<Grid, Unsupported> {
+    let [batches, m, n, k] = product.extents();
+    if batches * m * n == 0 {
+        return Ok(Grid::EMPTY);
+    }
+    let row_bytes = ROW_STRIDE + scale_stride(mma);
+    let division = Division::cheapest(batches, m, n);
+    let stages = division.stages(row_bytes);
+    let tile = division.tile();
+    let b = emission.elemental.builder();
+    let mut arrays = |stride| tile.map(|rows| shared.array(&b, (stages * rows * stride) as u32));
+    let rows = arrays(ROW_STRIDE);
+    let scales = match scale_stride(mma) {
+        0 => rows,
+        stride => arrays(stride),
+    };
+    let threads = division.threads();
+    let own = (emission.elemental).variable(thread::thread(&b), 0, threads - 1);
+    let (ctas, part) = product.part(emission, tile)?;
+    let tile = Tile {
+        product,
+        mma,
+        staging,
+        division,
+        stages,
+        most: ceil_div(k, DEEP * mma.elements()),
+        steps: part.steps(emission, DEEP * mma.elements()),
+        rows,
+        scales,
+        thread: Expression::variable(own),
+        part,
+    };
+    let sums = tile.sums(emission)?;
+    tile.store(emission, &sums)?;
+    grid(emission, ctas, threads)
+}
+
+/// A tile of the result.
+struct Tile<'a, 'c, P, S> {
+    product: &'a P,
+    mma: Mma,
+    staging: &'a S,
+    division: Division,
+    /// Stages in shared memory.
+    stages: i64,
+    /// Steps along the contracted dimension, and how many there are at most.
+    steps: Value<'c>,
+    most: i64,
+    /// Where lhs and rhs are staged.
+    rows: [Value<'c>; 2],
+    /// Where their block scales are.
+    scales: [Value<'c>; 2],
+    thread: Expression,
+    part: Part<'c>,
+}
+
+impl<'c, P: Factors, S: Staging> Tile<'_, 'c, P, S> {
+    /// The sums of this thread's elements, fragment by fragment.
+    fn sums(&self, emission: &mut Emission<'c, '_>) -> Result<Vec<Value<'c>>, Unsupported> {
+        let b = emission.elemental.builder();
+        let [down, across] = self.division.fragments;
+        let sums = vec![b.constant_float(b.f32(), 0.0); (down * across * 4) as usize];
+        if self.most == 0 {
+            return Ok(sums);
+        }
+        for step in 0..self.stages - 1 {
+            if step < self.most {
+                let number = (b.constant_i64(step), self.most);
+                emission.when_before(number, self.steps, |emission, _| {
+                    self.stage(emission, &Expression::constant(step))
+                })?;
+            }
+            copy::commit(&b);
+        }
+        let bounds = [b.constant_i64(0), self.steps, b.constant_i64(1)];
+        let range = (0, self.most - 1);
+        emission.for_carried(bounds, range, &sums, |emission, step, sums| {
+            let b = emission.elemental.builder();
+            // What this step multiplies is there, and what the last one multiplied is no longer read.
+            copy::wait(&b, self.stages - 2);
+            thread::barrier(&b);
+            let next = emission
+                .elemental
+                .number(&step.plus_constant(self.stages - 1));
+            emission.when_before((next, self.most), self.steps, |emission, next| {
+                self.stage(emission, &next)
+            })?;
+            copy::commit(&emission.elemental.builder());
+            Ok(self.multiply(emission, &step, sums))
+        })
+    }
+
+    /// Brings what a step multiplies into its stage.
+    fn stage(&self, emission: &mut Emission<'c, '_>, step: &Expression) -> Result<(), Unsupported> {
+        for operand in [0, 1] {
+            let rows = self.division.tile()[operand];
+            let first = step.remainder(self.stages).times(rows);
+            let to = address(emission, self.rows[operand], &first.times(ROW_STRIDE));
+            let stride = scale_stride(self.mma);
+            let scales = address(emission, self.scales[operand], &first.times(stride));
+            let piece = Piece {
+                operand,
+                part: &self.part,
+                rows,
+                step,
+                to,
+                scales,
+                thread: &self.thread,
+                threads: self.division.threads(),
+            };
+            self.staging.stage(emission, &piece)?;
+        }
+        Ok(())
+    }
+
+    fn lane(&self) -> Expression {
+        self.thread.remainder(thread::WARP)
+    }
+
+    /// The first row and column of this thread's warp in the tile.
+    fn warp(&self) -> [Expression; 2] {
+        let warp = self.thread.quotient(thread::WARP);
+        let across = self.division.warps[1];
+        let [rows, columns] = self.division.warp();
+        [
+            warp.quotient(across).times(rows),
+            warp.remainder(across).times(columns),
+        ]
+    }
+
+    /// Adds the products of what a step has in shared memory.
+    fn multiply(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        step: &Expression,
+        sums: &[Value<'c>],
+    ) -> Vec<Value<'c>> {
+        let [down, across] = self.division.fragments;
+        let stage = step.remainder(self.stages);
+        let scales = self.scales(emission, &stage);
+        let mut sums = sums.to_vec();
+        for deep in 0..DEEP {
+            let lhs: Vec<_> = (0..down)
+                .map(|i| self.load_lhs(emission, &stage, deep, i))
+                .collect();
+            let rhs: Vec<_> = (0..across / 2)
+                .flat_map(|pair| {
+                    let both = self.load_rhs_pair(emission, &stage, deep, pair);
+                    [both[..2].to_vec(), both[2..].to_vec()]
+                })
+                .collect();
+            let b = emission.elemental.builder();
+            for (i, lhs) in lhs.iter().enumerate() {
+                for (j, rhs) in rhs.iter().enumerate() {
+                    let first = (i * across as usize + j) * 4;
+                    let own = (scales.as_ref()).map(|[lhs, rhs]| {
+                        [lhs[i], rhs[j]].map(|register| self.selected(register, deep))
+                    });
+                    let sum = (self.mma).multiply(&b, (lhs, rhs), &sums[first..first + 4], own);
+                    sums[first..first + 4].copy_from_slice(&sum);
+                }
+            }
+        }
+        sums
+    }
+
+    /// A fragment of lhs: of four matrices the upper and lower half of its rows, first of the first 16 bytes.
+    fn load_lhs(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        stage: &Expression,
+        deep: i64,
+        fragment: i64,
+    ) -> Vec<Value<'c>> {
+        let lane = self.lane();
+        let row = self.warp()[0]
+            .plus(&lane.remainder(matrix::ROWS))
+            .plus_constant(fragment * matrix::ROWS);
+        let byte = lane.quotient(matrix::ROWS).times(16);
+        self.load(
+            emission,
+            0,
+            stage,
+            &row,
+            &byte.plus_constant(deep * matrix::BYTES),
+        )
+    }
+
+    /// Two fragments of rhs: of four matrices the first and last 16 bytes of the first columns, then of the others.
+    fn load_rhs_pair(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        stage: &Expression,
+        deep: i64,
+        pair: i64,
+    ) -> Vec<Value<'c>> {
+        let lane = self.lane();
+        let column = self.warp()[1]
+            .plus(&lane.remainder(matrix::COLUMNS))
+            .plus(&lane.quotient(16).times(matrix::COLUMNS))
+            .plus_constant(pair * 2 * matrix::COLUMNS);
+        let byte = lane.quotient(8).remainder(2).times(16);
+        self.load(
+            emission,
+            1,
+            stage,
+            &column,
+            &byte.plus_constant(deep * matrix::BYTES),
+        )
+    }
+
+    fn load(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        operand: usize,
+        stage: &Expression,
+        row: &Expression,
+        byte: &Expression,
+    ) -> Vec<Value<'c>> {
+        let row = stage.times(self.division.tile()[operand]).plus(row);
+        let place = row.times(ROW_STRIDE).plus(byte);
+        let address = address(emission, self.rows[operand], &place);
+        matrix::load(&emission.elemental.builder(), address)
+    }
+
+    /// A register of block scales for each fragment of lhs and of rhs, for all of a stage. Where an instruction takes a
+    /// whole register of scales, lanes that the first one leaves out have those of the second.
+    fn scales(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        stage: &Expression,
+    ) -> Option<[Vec<Value<'c>>; 2]> {
+        let is_register_each = match self.mma {
+            Mma::F16 | Mma::Bf16 => return None,
+            Mma::BlockScaled(format) => format.scales() == WORD,
+        };
+        let lane = self.lane();
+        let word = |which: Expression| match is_register_each {
+            true => which.times(WORD),
+            false => Expression::constant(0),
+        };
+        let words = [word(lane.remainder(4).quotient(2)), word(lane.remainder(2))];
+        let lower = lane.remainder(2).times(matrix::ROWS / 2);
+        let rows = [lane.quotient(4).plus(&lower), lane.quotient(4)];
+        let heights = [matrix::ROWS, matrix::COLUMNS];
+        Some([0, 1].map(|operand| {
+            let first = stage.times(self.division.tile()[operand]);
+            let first = first.plus(&self.warp()[operand]).plus(&rows[operand]);
+            let of = |fragment: i64| {
+                let row = first.plus_constant(fragment * heights[operand]);
+                let place = row.times(scale_stride(self.mma)).plus(&words[operand]);
+                let address = address(emission, self.scales[operand], &place);
+                let b = emission.elemental.builder();
+                b.load(address, b.integer(32))
+            };
+            (0..self.division.fragments[operand]).map(of).collect()
+        }))
+    }
+
+    /// The scales of an instruction in a register of a stage's.
+    fn selected(&self, register: Value<'c>, deep: i64) -> Scales<'c> {
+        let each = scale_bytes(self.mma) / DEEP;
+        Scales {
+            register,
+            byte: deep * each % WORD,
+            thread: deep * each / WORD,
+        }
+    }
+
+    /// Writes this thread's elements of the result.
+    fn store(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        sums: &[Value<'c>],
+    ) -> Result<(), Unsupported> {
+        let [_, m, n, _] = self.product.extents();
+        let sums = self.product.scaled(emission, sums)?;
+        let lane = self.lane();
+        let [row, column] = [0, 1].map(|side| self.part.corner[side].plus(&self.warp()[side]));
+        let row = row.plus(&lane.quotient(4));
+        let column = column.plus(&lane.remainder(4).times(2));
+        let [down, across] = self.division.fragments;
+        // A fragment's first two numbers are next to each other in a row, the others eight rows below.
+        for upper in 0..2 * down {
+            let row = row.plus_constant(upper * matrix::ROWS / 2);
+            let number = emission.elemental.number(&row);
+            emission.when_before((number, m), self.part.rows_end, |emission, row| {
+                for left in 0..2 * across {
+                    let column = column.plus_constant(left / 2 * matrix::COLUMNS + left % 2);
+                    let fragment = upper / 2 * across + left / 2;
+                    let sum = sums[(fragment * 4 + upper % 2 * 2 + left % 2) as usize];
+                    let number = emission.elemental.number(&column);
+                    emission.when_below(number, n, |emission, column| {
+                        let places = [&self.part.batch, &row, &column];
+                        self.product.write(emission, sum, places)
+                    })?;
+                }
+                Ok::<_, Unsupported>(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The address so many bytes behind another.
+fn address<'c>(emission: &mut Emission<'c, '_>, base: Value<'c>, bytes: &Expression) -> Value<'c> {
+    let bytes = emission.elemental.number(bytes);
+    let b = emission.elemental.builder();
+    b.element_address(base, b.integer(8), bytes)
+}
