@@ -171,7 +171,7 @@ def products():
 
 
 def quantisation():
-    """Centring and quantising beside a copy of the same tensor, one thread, as `cargo bench` times them."""
+    """Centring and quantising beside a copy of the same tensor, as `cargo bench` times them."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             ["cargo", "bench", "--locked", "--quiet", "-p", "tessera-numerics", "--bench", "quantize", "--",
@@ -181,11 +181,12 @@ def quantisation():
         for case in pathlib.Path(folder, "quantize").iterdir():
             seconds = json.load(open(case / "new" / "estimates.json"))["median"]["point_estimate"] * 1e-9
             rates[case.name] = json.load(open(case / "new" / "benchmark.json"))["throughput"]["Bytes"] / seconds
-    copy = rates["memcpy"]
-    print(f"copy of 4096x4096 f32   {copy * 1e-9:6.1f} GB/s read and written, one thread")
-    for direction in ("rows", "columns", "both"):
-        rate = rates[f"nvfp4 {direction} centred"]
-        print(f"centre and quantise, {direction:8}{rate * 1e-9:6.1f} GB/s read and written, {rate / copy:4.0%} of the copy")
+    for threads, suffix in [("one thread", ""), ("all threads", ", all threads")]:
+        copy = rates["memcpy" + suffix]
+        print(f"copy of 4096x4096 f32, {threads:12}{copy * 1e-9:6.1f} GB/s read and written")
+        for direction in ("rows", "columns", "both"):
+            rate = rates[f"nvfp4 {direction} centred{suffix}"]
+            print(f"centre and quantise, {direction:8}  {threads:12}{rate * 1e-9:6.1f} GB/s, {rate / copy:4.0%} of the copy")
 
 
 def extraction(rows=2048, columns=2048, steps=9):

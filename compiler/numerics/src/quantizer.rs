@@ -13,12 +13,14 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod columns;
 mod eden;
 mod elements;
 mod kernel;
 mod largest;
 mod rotation;
 mod rounding;
+mod rows;
 mod scales;
 mod sink;
 mod source;

@@ -310,17 +310,17 @@ unsafe impl Vector for Avx2 {
     }
 
     #[inline(always)]
-    fn largest_magnitudes(groups: &[Self; LANES]) -> Self {
+    fn largest_magnitudes(groups: &[Floats; LANES]) -> Self {
         let mut words = [0; LANES];
         for (word, group) in words.iter_mut().zip(groups) {
-            *word = group.and(Self::splat(MAGNITUDE)).largest();
+            *word = Self::load(group).and(Self::splat(MAGNITUDE)).largest();
         }
         Self::of_words(&words)
     }
 
     #[inline(always)]
-    fn pack(vectors: &[Self; LANES]) -> [[u8; 8]; LANES] {
-        let mut packed = [[0; 8]; LANES];
+    fn pack(vectors: [Self; 4]) -> [[u8; 8]; 4] {
+        let mut packed = [[0; 8]; 4];
         for (packed, vector) in packed.iter_mut().zip(vectors) {
             avx2! {
                 // Within each half of 128 bits the lanes of the first register, then those of the second; then in order.

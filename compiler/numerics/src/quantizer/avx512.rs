@@ -355,7 +355,7 @@ unsafe impl Vector for Avx512 {
     }
 
     #[inline(always)]
-    fn largest_magnitudes(groups: &[Self; LANES]) -> Self {
+    fn largest_magnitudes(groups: &[Floats; LANES]) -> Self {
         // Each step puts the numbers of two vectors side by side and keeps the larger: of a, b with two numbers each, then
         // of a, b, c, d with one in every 128 bits, then with the 128 bits of two and of four such vectors.
         avx512! {
@@ -365,8 +365,8 @@ unsafe impl Vector for Avx512 {
                 for (half, two) in twos.iter_mut().enumerate() {
                     let first = 4 * number + 2 * half;
                     let magnitude = _mm512_set1_epi32(MAGNITUDE as i32);
-                    let a = _mm512_and_si512(groups[first].0, magnitude);
-                    let b = _mm512_and_si512(groups[first + 1].0, magnitude);
+                    let a = _mm512_and_si512(Self::load(&groups[first]).0, magnitude);
+                    let b = _mm512_and_si512(Self::load(&groups[first + 1]).0, magnitude);
                     let (low, high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
                     *two = _mm512_max_epu32(low, high);
                 }
@@ -393,23 +393,20 @@ unsafe impl Vector for Avx512 {
     }
 
     #[inline(always)]
-    fn pack(vectors: &[Self; LANES]) -> [[u8; 8]; LANES] {
-        let mut packed = [[0; 8]; LANES];
-        let (fours, _) = vectors.as_chunks::<4>();
-        for (place, [a, b, c, d]) in packed.chunks_exact_mut(4).zip(fours) {
-            avx512! {
-                // Every 128 bits: four codes of each vector, as bytes.
-                let ab = _mm512_packus_epi32(a.0, b.0);
-                let cd = _mm512_packus_epi32(c.0, d.0);
-                let bytes = _mm512_packus_epi16(ab, cd);
-                // The first of two bytes once, the second sixteen times.
-                let pairs = _mm512_maddubs_epi16(bytes, _mm512_set1_epi16(0x1001));
-                let words = _mm512_cvtepi16_epi8(pairs);
-                // From four words of each quarter to a vector's words side by side.
-                let order = _mm256_setr_epi16(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-                let ordered = _mm256_permutexvar_epi16(order, words);
-                _mm256_storeu_si256(place.as_mut_ptr().cast(), ordered);
-            }
+    fn pack([a, b, c, d]: [Self; 4]) -> [[u8; 8]; 4] {
+        let mut packed = [[0; 8]; 4];
+        avx512! {
+            // Every 128 bits: four codes of each vector, as bytes.
+            let ab = _mm512_packus_epi32(a.0, b.0);
+            let cd = _mm512_packus_epi32(c.0, d.0);
+            let bytes = _mm512_packus_epi16(ab, cd);
+            // The first of two bytes once, the second sixteen times.
+            let pairs = _mm512_maddubs_epi16(bytes, _mm512_set1_epi16(0x1001));
+            let words = _mm512_cvtepi16_epi8(pairs);
+            // From four words of each quarter to a vector's words side by side.
+            let order = _mm256_setr_epi16(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let ordered = _mm256_permutexvar_epi16(order, words);
+            _mm256_storeu_si256(packed.as_mut_ptr().cast(), ordered);
         }
         packed
     }

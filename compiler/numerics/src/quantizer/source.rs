@@ -61,23 +61,21 @@ impl<'a> Source<'a> {
         centred
     }
 
-    /// Sixteen rows of sixteen columns, centred.
+    /// What [`along`](Self::along) gave, which has centred it in `centred` where there is a mean.
     #[inline(always)]
-    pub fn across<V: Vector>(&self, row: usize, column: usize) -> [V; LANES] {
-        let mut values = [V::splat(0); LANES];
-        let rows = &self.matrix[row * self.pitch + column..];
-        // One check for all rows.
-        let rows = &rows[..(LANES - 1) * self.pitch + LANES];
-        for (index, value) in values.iter_mut().enumerate() {
-            *value = V::load(first_group(&rows[index * self.pitch..]));
+    pub fn again<'b>(
+        &self,
+        row: usize,
+        column: usize,
+        centred: &'b [Floats; LANES],
+    ) -> &'b [Floats; LANES]
+    where
+        'a: 'b,
+    {
+        match self.mean {
+            None => groups(&self.matrix[row * self.pitch + column..]),
+            Some(_) => centred,
         }
-        if let Some(mean) = self.mean {
-            let mean = V::load(first_group(&mean[column..]));
-            for value in &mut values {
-                *value = value.sub(mean);
-            }
-        }
-        values
     }
 
     /// Whether the matrix is as small as the caches next to a core, which hold it from one output to the next.
@@ -115,6 +113,22 @@ pub(super) struct Patch {
     pub run: usize,
 }
 
+/// Sixteen rows of sixteen columns of a patch.
+#[derive(Clone, Copy)]
+pub(super) struct Across<'a, const RUN: usize> {
+    groups: &'a [Floats],
+    run: usize,
+}
+
+impl<const RUN: usize> Across<'_, RUN> {
+    /// One of the rows.
+    #[inline(always)]
+    pub fn row(&self, index: usize) -> &Floats {
+        let run = if RUN == 0 { self.run } else { RUN };
+        &self.groups[index * run]
+    }
+}
+
 impl Patch {
     /// A patch of nothing.
     pub fn new() -> Self {
@@ -136,18 +150,15 @@ impl Patch {
         groups(&self.numbers[row * self.run * LANES..])
     }
 
-    /// Sixteen rows of sixteen columns.
+    /// Sixteen rows of sixteen columns, which are `RUN` groups apart, or as many as they are for 0.
     #[inline(always)]
-    pub fn across<V: Vector>(&self, row: usize, chunk: usize) -> [V; LANES] {
-        let mut values = [V::splat(0); LANES];
-        let pitch = self.run * LANES;
-        let numbers = &self.numbers[row * pitch + chunk * LANES..];
+    pub fn across<const RUN: usize>(&self, row: usize, chunk: usize) -> Across<'_, RUN> {
+        let (groups, _) = self.numbers.as_chunks();
+        let run = if RUN == 0 { self.run } else { RUN };
+        let groups = &groups[row * run + chunk..];
         // One check for all rows.
-        let numbers = &numbers[..(LANES - 1) * pitch + LANES];
-        for (index, value) in values.iter_mut().enumerate() {
-            *value = V::load(first_group(&numbers[index * pitch..]));
-        }
-        values
+        let groups = &groups[..(LANES - 1) * run + 1];
+        Across { groups, run }
     }
 
     /// Stands for a place of the input without taking it.
@@ -255,12 +266,4 @@ fn groups(values: &[f32]) -> &[Floats; LANES] {
     groups
         .first_chunk()
         .expect("that many numbers are as many groups")
-}
-
-/// The first group of numbers that have as many.
-#[inline(always)]
-fn first_group(values: &[f32]) -> &Floats {
-    values[..LANES]
-        .first_chunk()
-        .expect("that many numbers are a group")
 }

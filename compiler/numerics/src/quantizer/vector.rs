@@ -132,9 +132,9 @@ pub(super) unsafe trait Vector: Copy {
     /// The lowest bytes of the lanes.
     fn bytes(self) -> [u8; LANES];
     /// The bits of the largest magnitude of each of sixteen groups of numbers.
-    fn largest_magnitudes(groups: &[Self; LANES]) -> Self;
+    fn largest_magnitudes(groups: &[Floats; LANES]) -> Self;
     /// The lowest four bits of the lanes of each vector, which are all that they have, the first in the lowest.
-    fn pack(vectors: &[Self; LANES]) -> [[u8; 8]; LANES];
+    fn pack(vectors: [Self; 4]) -> [[u8; 8]; 4];
 }
 
 /// Where [`Vector::interleave`] puts a lane: the order in which registers of 512 bits unpack.
@@ -389,19 +389,19 @@ unsafe impl Vector for Portable {
     }
 
     #[inline(never)]
-    fn largest_magnitudes(groups: &[Self; LANES]) -> Self {
+    fn largest_magnitudes(groups: &[Floats; LANES]) -> Self {
         let mut largest = [0; LANES];
         for (largest, group) in largest.iter_mut().zip(groups) {
-            for word in group.0 {
-                *largest = (*largest).max(word & MAGNITUDE);
+            for number in group {
+                *largest = (*largest).max(number.to_bits() & MAGNITUDE);
             }
         }
         Self(largest)
     }
 
     #[inline(never)]
-    fn pack(vectors: &[Self; LANES]) -> [[u8; 8]; LANES] {
-        let mut packed = [[0; 8]; LANES];
+    fn pack(vectors: [Self; 4]) -> [[u8; 8]; 4] {
+        let mut packed = [[0; 8]; 4];
         for (packed, vector) in packed.iter_mut().zip(vectors) {
             for (index, byte) in packed.iter_mut().enumerate() {
                 *byte = (vector.0[2 * index] | vector.0[2 * index + 1] << 4) as u8;
