@@ -6,7 +6,9 @@ use tessera_ir::plan::Plan;
 use tessera_passes::manager::{Observer, Silent};
 use tessera_passes::recipes::Recipe;
 use tessera_passes::recipes::expand::ExpandRecipe;
-use tessera_passes::{PassError, Pipeline, PlanOptions, default_pipeline, recipe_pipeline};
+use tessera_passes::{
+    PassError, Pipeline, PlanOptions, default_pipeline, matrix_unit_pipeline, recipe_pipeline,
+};
 use tessera_runtime::BundleError;
 use tessera_targets::{CodeStage, CodegenError, Options, Target, TargetError, WorkerCommand};
 
@@ -40,17 +42,31 @@ pub enum CompileError {
     Bundle(#[from] BundleError),
 }
 
+fn pipeline_for(target: &Target) -> Pipeline {
+    if target.has_matrix_units() {
+        matrix_unit_pipeline()
+    } else {
+        default_pipeline()
+    }
+}
+
 impl Compiler {
     /// A compiler for `cpu`, this machine, or for a named target: `cpu:x86-64-v3`, `sm_90a`.
     ///
     /// # Errors
     /// There is no such target.
     pub fn new(target: &str) -> Result<Self, TargetError> {
+        let target: Target = target.parse()?;
         Ok(Self {
-            target: target.parse()?,
-            pipeline: default_pipeline(),
+            pipeline: pipeline_for(&target),
+            target,
             options: Options::default(),
         })
+    }
+
+    /// The passes that this compiler's target runs without others being named.
+    pub fn default_pipeline(&self) -> Pipeline {
+        pipeline_for(&self.target)
     }
 
     /// Other passes than the default ones. They have to end with `fuse` for what comes after them.

@@ -7,13 +7,13 @@
 //! | scaled_dot, but of two nvfp4 or two mxfp4 operands with linear scales | dequantize and dot_general |
 //! | grouped_scaled_dot, likewise | dequantize and grouped_dot |
 //! | grouped_dot of elements other than those of its sums | the same of these, f32 or f64 |
-//! | dot_general of f16 or bf16 that gives f32 | the same of f32 |
+//! | dot_general of f16 or bf16 that gives f32, unless `half-dots=keep` | the same of f32 |
 //! | quantize, hadamard, dequantize, scaled_dot, grouped_scaled_dot of f16 or bf16 | the same of f32 |
 //!
 //! f32 holds every f16 and bf16, and the product of any two, so that the converts added change no number. A pass that
 //! merges equal ops should follow: several quantisations of one tensor then share its convert.
 
-use crate::manager::{Pass, PassFailure, Report};
+use crate::manager::{OptionError, OptionValue, Pass, PassFailure, Report};
 use crate::rebuild::{map_regions, push_like};
 use tessera_ir::{
     Builder, ComparisonDirection, DotDimensionNumbers, ElementType, Graph, Input, Module, OpError,
@@ -23,7 +23,19 @@ use tessera_numerics::{Format, ScaleLayout};
 
 /// The pass `decompose`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Decompose;
+pub struct Decompose {
+    half_dots: HalfDots,
+}
+
+/// What becomes of a dot_general of f16 or bf16 that gives f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum HalfDots {
+    /// One of f32, for machines that have no better.
+    #[default]
+    Widen,
+    /// It stays, for machines with matrix units.
+    Keep,
+}
 
 impl Pass for Decompose {
     fn name(&self) -> &'static str {
@@ -34,36 +46,73 @@ impl Pass for Decompose {
         "makes simpler ops of those that no kernel computes"
     }
 
+    fn options(&self) -> Vec<OptionValue> {
+        vec![OptionValue {
+            name: "half-dots",
+            summary: "whether products of f16 and bf16 that give f32 become those of f32: widen, keep",
+            value: match self.half_dots {
+                HalfDots::Widen => "widen",
+                HalfDots::Keep => "keep",
+            }
+            .to_owned(),
+        }]
+    }
+
+    fn set_option(&mut self, name: &str, value: &str) -> Result<(), OptionError> {
+        if name != "half-dots" {
+            return Err(OptionError::Unknown);
+        }
+        self.half_dots = match value {
+            "widen" => HalfDots::Widen,
+            "keep" => HalfDots::Keep,
+            _ => {
+                return Err(OptionError::Value {
+                    expected: "widen or keep",
+                    found: value.to_owned(),
+                });
+            }
+        };
+        Ok(())
+    }
+
     fn run(&self, module: &Module, report: &mut Report) -> Result<Module, PassFailure> {
         let mut decomposed = 0;
         let mut result = Module::new(module.name.clone());
         for graph in module.graphs() {
-            result.insert(decompose(graph, &mut decomposed)?);
+            result.insert(self.decompose(graph, &mut decomposed)?);
         }
         report.count("ops decomposed", decomposed);
         Ok(result)
     }
 }
 
-fn decompose(graph: &Graph, decomposed: &mut usize) -> Result<Graph, OpError> {
-    graph.rebuild(|new, operation, operands| {
-        let kind = map_regions(&operation.op.kind, |region| decompose(region, decomposed))?;
-        let types: Vec<Type> = operands
-            .iter()
-            .map(|&operand| new.value_type(operand).clone())
-            .collect();
-        match decomposition(&kind, &types)? {
-            Some(ops) => {
-                *decomposed += 1;
-                new.splice(&ops, &operands, |_| operation.location.clone())
+impl Decompose {
+    fn decompose(self, graph: &Graph, decomposed: &mut usize) -> Result<Graph, OpError> {
+        graph.rebuild(|new, operation, operands| {
+            let kind = map_regions(&operation.op.kind, |region| {
+                self.decompose(region, decomposed)
+            })?;
+            let types: Vec<Type> = operands
+                .iter()
+                .map(|&operand| new.value_type(operand).clone())
+                .collect();
+            match decomposition(&kind, &types, self.half_dots)? {
+                Some(ops) => {
+                    *decomposed += 1;
+                    new.splice(&ops, &operands, |_| operation.location.clone())
+                }
+                None => push_like(new, operation, kind, operands),
             }
-            None => push_like(new, operation, kind, operands),
-        }
-    })
+        })
+    }
 }
 
 /// What an op on operands of those types becomes, as a graph of the operands; `None` where it stays.
-fn decomposition(kind: &OpKind, types: &[Type]) -> Result<Option<Graph>, OpError> {
+fn decomposition(
+    kind: &OpKind,
+    types: &[Type],
+    half_dots: HalfDots,
+) -> Result<Option<Graph>, OpError> {
     let inputs = types.iter().cloned().map(Input::new).collect();
     let mut b = Builder::with_inputs("", inputs);
     let operands = b.inputs();
@@ -127,7 +176,9 @@ fn decomposition(kind: &OpKind, types: &[Type]) -> Result<Option<Graph>, OpError
             accumulator: ElementType::F32,
             element: ElementType::F32,
             ..
-        } if operands.iter().any(|&operand| is_half(&b, operand)) => {
+        } if half_dots == HalfDots::Widen
+            && operands.iter().any(|&operand| is_half(&b, operand)) =>
+        {
             let operands = widened(&mut b, &operands)?;
             b.push(kind.clone(), operands)?
         }

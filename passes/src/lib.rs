@@ -44,6 +44,9 @@ use rewrites::Saturate;
 pub const DEFAULT_PIPELINE: &str =
     "inline,canonicalise,decompose,fold-unit-dimensions,canonicalise,drop-barriers,fuse";
 
+/// The same for machines with matrix units, whose kernels multiply f16 and bf16 as they are.
+pub const MATRIX_UNIT_PIPELINE: &str = "inline,canonicalise,decompose{half-dots=keep},fold-unit-dimensions,canonicalise,drop-barriers,fuse";
+
 /// What comes before all else where a recipe is given: the step as the linears are found in, the recipe, and of all that is
 /// equal to it the cheapest.
 pub fn recipe_pipeline(recipe: ExpandRecipe) -> Pipeline {
@@ -53,6 +56,13 @@ pub fn recipe_pipeline(recipe: ExpandRecipe) -> Pipeline {
     pipeline.push(Box::new(recipe));
     pipeline.push(Box::<Saturate>::default());
     pipeline
+}
+
+/// The passes of [`MATRIX_UNIT_PIPELINE`].
+pub fn matrix_unit_pipeline() -> Pipeline {
+    MATRIX_UNIT_PIPELINE
+        .parse()
+        .expect("the pipeline names passes that exist, which a test checks")
 }
 
 /// The passes of [`DEFAULT_PIPELINE`].

@@ -68,8 +68,9 @@ impl<'a> Stages<'a> {
         let compiler = Compiler::new(name)
             .map_err(|error| Failure::error(format!("--target {name}: {error}")))?
             .with_jobs(target.jobs)
-            .with_worker(worker::command())
-            .with_pipeline(passes::compile_pipeline(passes, source)?);
+            .with_worker(worker::command());
+        let pipeline = passes::pipeline(passes, source, || compiler.default_pipeline())?;
+        let compiler = compiler.with_pipeline(pipeline);
         Ok(Self {
             source,
             passes,

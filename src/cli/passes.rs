@@ -9,7 +9,7 @@ use tessera_ir::text::{self, PrintOptions};
 use tessera_ir::{Location, Module};
 use tessera_passes::manager::{Observer, PassRun};
 use tessera_passes::recipes::expand::ExpandRecipe;
-use tessera_passes::{PassError, Pipeline, default_pipeline};
+use tessera_passes::{PassError, Pipeline};
 
 /// The first line of a reproducer, in front of the pipeline.
 const REPRODUCER_HEADER: &str = "// tessera opt --passes '";
@@ -52,14 +52,6 @@ fn reproducer_pipeline(text: &str) -> Option<&str> {
         .next()?
         .strip_prefix(REPRODUCER_HEADER)?
         .strip_suffix('\'')
-}
-
-/// The pipeline of `compile` and `run`, in the reproducer's terms.
-pub(super) fn compile_pipeline(
-    arguments: &PassArguments,
-    source: &Source,
-) -> Result<Pipeline, Failure> {
-    pipeline(arguments, source, default_pipeline)
 }
 
 /// Runs the pipeline as the flags say.

@@ -64,6 +64,14 @@ impl Target {
         }
     }
 
+    /// Whether its kernels multiply f16 and bf16 as they are, with sums in f32.
+    pub fn has_matrix_units(&self) -> bool {
+        match self {
+            Self::Cpu(_) => false,
+            Self::Gpu(target) => target.has(nvptx::Feature::MmaSync),
+        }
+    }
+
     /// What the code is made for, whatever the target's name.
     pub(crate) fn description(&self) -> String {
         match self {

@@ -40,12 +40,11 @@ fn check(name: &str, presets: &[&str]) {
 /// same bits; sums of products have another order, of which the comment on `check` says what that may do. Matrix units
 /// also cut their sums off towards zero: by up to 2⁻²³ of their terms' magnitudes for each 64 products of codes, by less than
 /// 22 · 2⁻²⁴ for each 16 of bf16: less, for the few hundred that these have, than a number that becomes another code.
-#[test]
-fn the_llama_under_averis_on_gpus_in_software() {
-    for (preset, target) in [("averis", "sm_100a"), ("nvidia", "sm_120a")] {
+fn check_on_gpus(name: &str, targets: &[(&str, &str)]) {
+    for (preset, target) in targets {
         let device = format!("emulator:{target}");
-        let cpu = losses("llama_tiny", &["--recipe", preset]);
-        let gpu = losses("llama_tiny", &["--recipe", preset, "--device", &device]);
+        let cpu = losses(name, &["--recipe", preset]);
+        let gpu = losses(name, &["--recipe", preset, "--device", &device]);
         assert_eq!(gpu.len(), 3, "{preset} on {device}");
         for (own, other) in gpu.iter().zip(&cpu) {
             assert!(
@@ -54,6 +53,21 @@ fn the_llama_under_averis_on_gpus_in_software() {
             );
         }
     }
+}
+
+#[test]
+fn the_llama_on_gpus_in_software() {
+    let targets = [
+        ("averis", "sm_100a"),
+        ("nvidia", "sm_120a"),
+        ("bf16", "sm_90a"),
+    ];
+    check_on_gpus("llama_tiny", &targets);
+}
+
+#[test]
+fn the_ragged_mixture_of_experts_on_a_gpu_in_software() {
+    check_on_gpus("moe_ragged_tiny", &[("averis", "sm_90a")]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ const PASSES: &[fn() -> Box<dyn Pass>] = &[
     || Box::new(CommonSubexpressions),
     || Box::new(DeadCode),
     || Box::<ExpandRecipe>::default(),
-    || Box::new(Decompose),
+    || Box::<Decompose>::default(),
     || Box::new(FoldUnitDimensions),
     || Box::<Saturate>::default(),
     || Box::new(DropBarriers),

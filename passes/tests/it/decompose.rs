@@ -150,6 +150,12 @@ fn products_of_halves_that_give_f32_are_of_f32() {
     let expected = interpret(&program(&source("f32")), &inputs);
     assert!(interpret(&module, &inputs) == expected);
     assert_eq!(decomposed(&source("bf16")).1, ["dot_general"]);
+    // Where kernels multiply halves, they stay.
+    let whole = program(&source("f32"));
+    assert_eq!(
+        body(&run("decompose{half-dots=keep}", &whole)),
+        body(&whole)
+    );
 }
 
 #[test]
