@@ -75,6 +75,15 @@ pub enum FindingKind {
         /// Whether the order is there and what is missing is a `fence.proxy.async`.
         needs_proxy_fence: bool,
     },
+    /// Two lanes write different numbers to one place by one instruction.
+    Lanes {
+        /// The memory.
+        memory: &'static str,
+        /// The place.
+        address: u64,
+        /// The other lane.
+        other: u32,
+    },
     /// An mbarrier is used as none can be.
     Mbarrier {
         /// Its address.
@@ -122,6 +131,7 @@ impl FindingKind {
             Self::OutOfBounds { address, .. }
             | Self::Misaligned { address, .. }
             | Self::Race { address, .. }
+            | Self::Lanes { address, .. }
             | Self::Mbarrier { address, .. }
             | Self::Ended { address } => Some(address),
             Self::Uninitialised { .. }
@@ -198,6 +208,14 @@ impl fmt::Display for FindingKind {
                     "{own} {bytes} bytes of {memory}, and {missing} line {other_line}, which {other} {address:#x} too"
                 )
             }
+            Self::Lanes {
+                memory,
+                address,
+                other,
+            } => write!(
+                f,
+                "writes another number to {address:#x} of {memory} than lane {other} by the same instruction"
+            ),
             Self::Mbarrier { address, reason } => {
                 write!(f, "the mbarrier at {address:#x} {reason}")
             }

@@ -26,6 +26,8 @@ mod ordinary;
 mod ring;
 #[path = "it/tcgen05.rs"]
 mod tcgen05;
+#[path = "it/tcgen05_forms.rs"]
+mod tcgen05_forms;
 #[path = "it/tcgen05_kernels.rs"]
 mod tcgen05_kernels;
 #[path = "it/tcgen05_triton.rs"]

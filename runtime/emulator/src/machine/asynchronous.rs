@@ -60,7 +60,7 @@ impl Spot {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Global(_) => "global memory",
             Self::Shared(..) => "shared memory",

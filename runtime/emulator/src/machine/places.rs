@@ -35,6 +35,24 @@ impl Places {
             together: together(&of, active, u64::from(bytes)),
         }
     }
+
+    /// Pairs of lanes, the lower one first, that have one place, one for each lane but a place's first.
+    pub fn at_one_place(&self, active: u32) -> Vec<(u32, u32)> {
+        let is_alone = active.count_ones() < 2;
+        if is_alone || self.together.is_some_and(|together| together.step != 0) {
+            return Vec::new();
+        }
+        let mut lanes: Vec<u32> = lanes_of(active).collect();
+        let place = |&lane: &u32| self.of[lane as usize];
+        if lanes.windows(2).all(|own| place(&own[0]) < place(&own[1])) {
+            return Vec::new();
+        }
+        lanes.sort_by_key(|lane| (place(lane), *lane));
+        let pairs = lanes.windows(2).map(|own| (own[0], own[1]));
+        pairs
+            .filter(|(first, second)| place(first) == place(second))
+            .collect()
+    }
 }
 
 impl Index<usize> for Places {
@@ -106,6 +124,18 @@ mod tests {
         assert_eq!(together.lane(0b1010, 4), 3);
         let together = of(u32::MAX, |_| 32).unwrap();
         assert_eq!((together.begin, together.bytes, together.step), (32, 4, 0));
+    }
+
+    #[test]
+    fn pairs_at_one_place() {
+        let pairs = |active, place: fn(u64) -> u64| {
+            let of = std::array::from_fn(|lane| (Window::Shared, place(lane as u64)));
+            Places::new(of, active, 4).at_one_place(active)
+        };
+        assert_eq!(pairs(u32::MAX, |lane| 4 * lane), []);
+        assert_eq!(pairs(u32::MAX, |lane| 4 * (31 - lane)), []);
+        assert_eq!(pairs(0b1011, |_| 8), [(0, 1), (1, 3)]);
+        assert_eq!(pairs(0b1111, |lane| 4 * (lane % 2)), [(0, 2), (1, 3)]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! CTA itself.
 
 /// A window of generic addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Window {
     Global,
     Shared,

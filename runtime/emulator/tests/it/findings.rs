@@ -159,3 +159,46 @@ fn an_end_that_no_lane_comes_to_is_passed_by() {
         assert_eq!(report.instructions, 5, "{end}");
     }
 }
+
+#[test]
+fn lanes_that_write_different_numbers_to_one_place() {
+    let store = |store: &str| {
+        format!(
+            "ld.param.u64 %rd1, [p];\nmov.u32 %r1, %tid.x;\nshr.u32 %r3, %r1, 1;\n\
+             mad.wide.u32 %rd2, %r3, 4, %rd1;\nand.b32 %r4, %r1, 30;\nmov.u32 %r5, own;\n{store}\nret;"
+        )
+    };
+    let lanes = |memory, other| FindingKind::Lanes {
+        memory,
+        address: 0,
+        other,
+    };
+    let found = |body: &str| {
+        let (kind, line) = finding(&store(body), 32);
+        assert_eq!(line, 7, "{body}");
+        match kind {
+            FindingKind::Lanes { memory, other, .. } => lanes(memory, other),
+            other => other,
+        }
+    };
+    assert_eq!(
+        found("st.global.u32 [%rd2], %r1;"),
+        lanes("global memory", 0)
+    );
+    assert_eq!(
+        found("st.shared.u32 [%r5], %r1;"),
+        lanes("shared memory", 0)
+    );
+    // The same number, one that differs in bits that are not written, lanes that are not on, and strong writes.
+    for right in [
+        "st.global.u32 [%rd2], %r4;",
+        "st.shared.u32 [%r5], 7;",
+        "shl.b32 %r6, %r1, 8;\nst.shared.u8 [%r5], %r6;",
+        "setp.eq.u32 %p1, %r1, 4;\n@%p1 st.shared.u32 [%r5], %r1;",
+        "st.relaxed.gpu.global.u32 [%rd2], %r1;",
+        "atom.shared.exch.b32 %r6, [%r5], %r1;",
+    ] {
+        let right = format!("st.shared.u32 [%r5], 0;\nbar.warp.sync -1;\n{right}");
+        assert_eq!(run(&store(&right), 32).findings, [], "{right}");
+    }
+}

@@ -88,6 +88,10 @@ fn what_is_not_modelled_is_named() {
             "tcgen05.mma.sp.cta_group::1.kind::f16",
             ".sp, is not modelled",
         ),
+        (
+            "tcgen05.mma.cta_group::1.kind::f16.ashift",
+            ".ashift, is not modelled",
+        ),
         ("tcgen05.mma.cta_group::1.kind::mxf4", "needs .block_scale"),
         (
             "tcgen05.mma.cta_group::1.kind::mxf4.block_scale.scale_vec::4X",
@@ -100,6 +104,8 @@ fn what_is_not_modelled_is_named() {
     assert!(
         refusal("tcgen05.shift.cta_group::1.down [%r0];").contains("no operation that is modelled")
     );
+    let smallest = "tcgen05.ld.red.sync.aligned.32x32b.x2.min.f32 {%r1, %r2}, %r3, [%r0];";
+    assert!(refusal(smallest).contains("tcgen05.ld.red.sync.aligned"));
     let copy = "tcgen05.cp.cta_group::1.32x128b [%r0], %rd0;";
     assert!(refusal(copy).contains("a multicast that do not go together"));
 }

@@ -5,12 +5,12 @@ use tessera_emulator::{FindingKind, Global, Launch, Program, Report, launch, ptx
 use tessera_numerics::{ElementFormat, ScaleFormat};
 
 /// Bytes of shared memory that a CTA begins with.
-const IMAGE: usize = 6144;
-const N: usize = 32;
+pub(super) const IMAGE: usize = 6144;
+pub(super) const N: usize = 32;
 
 /// A kernel of CTAs of 128 threads: it fills shared memory from the first argument, executes `issue` in the first thread of the
 /// first CTA, waits for the mbarrier `done`, and stores the 32 columns of each lane from `%t` on to the second argument.
-fn kernel(group: u32, before: &str, issue: &str) -> String {
+pub(super) fn kernel(group: u32, before: &str, issue: &str) -> String {
     let registers: Vec<String> = (0..N).map(|i| format!("%d{i}")).collect();
     let stores: String = (0..N)
         .map(|i| format!("st.global.b32 [%out+{}], %d{i};\n", 4 * i))
@@ -50,11 +50,11 @@ fn kernel(group: u32, before: &str, issue: &str) -> String {
 }
 
 /// The descriptor, but for where it begins, of a matrix along K without swizzling.
-fn descriptor(leading: u64, stride: u64) -> u64 {
+pub(super) fn descriptor(leading: u64, stride: u64) -> u64 {
     leading >> 4 << 16 | stride >> 4 << 32 | 1 << 46
 }
 
-fn run(text: &str, image: &[u8], ctas: u32, seed: u64) -> (Report, Option<Vec<f32>>) {
+pub(super) fn run(text: &str, image: &[u8], ctas: u32, seed: u64) -> (Report, Option<Vec<f32>>) {
     let program = Program::new(&Module::parse(text).unwrap()).unwrap();
     let mut memory = Global::new();
     let input = memory.allocate_with(image.to_vec());
@@ -88,7 +88,7 @@ fn check(text: &str, image: &[u8], ctas: u32, expected: &[f32]) {
     }
 }
 
-fn words(count: usize, from: usize) -> impl Iterator<Item = u32> {
+pub(super) fn words(count: usize, from: usize) -> impl Iterator<Item = u32> {
     (from as u32..(from + count) as u32)
         .map(|i| (i.wrapping_mul(0x9e37_79b9) ^ (i << 9).wrapping_mul(0x85eb_ca6b)).rotate_left(11))
 }

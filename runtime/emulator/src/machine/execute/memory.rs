@@ -144,8 +144,14 @@ impl Context<'_> {
         )?;
         self.accesses(active, &places, (false, true), store.ordering);
         self.check_mbarriers(active, &places);
+        let at_one_place = if self.shadow.is_some() && !store.ordering.is_strong {
+            places.at_one_place(active)
+        } else {
+            Vec::new()
+        };
         for (element, source) in store.sources.iter().enumerate() {
             let values = self.values(frame, source);
+            self.check_lanes(&at_one_place, &places, bytes, &values);
             let offset = element as u64 * u64::from(bytes);
             if self.store_together(active, &places, (offset, bytes), &values) {
                 continue;
@@ -171,6 +177,28 @@ impl Context<'_> {
             }
         }
         Ok(Outcome::Done)
+    }
+
+    /// Finds lanes, of pairs at one place, that write different numbers: which of them stays is not said. Those that write the
+    /// same number, as programs do that let every lane write a result, are in order.
+    fn check_lanes(&mut self, pairs: &[(u32, u32)], places: &Places, bytes: u32, values: &Lanes) {
+        let mask = u64::MAX >> (64 - 8 * bytes);
+        let differs = |&&(first, second): &&(u32, u32)| {
+            let [a, b] = [first, second].map(|lane| values.values[lane as usize] & mask);
+            a != b && values.written >> first & values.written >> second & 1 == 1
+        };
+        let Some(&(other, lane)) = pairs.iter().find(differs) else {
+            return;
+        };
+        let (window, place) = places[lane as usize];
+        if let Some(spot) = self.spot(window, place) {
+            let kind = FindingKind::Lanes {
+                memory: spot.name(),
+                address: place,
+                other,
+            };
+            self.found.push(Fault { kind, lane });
+        }
     }
 
     /// Finds stores where mbarriers lie.
