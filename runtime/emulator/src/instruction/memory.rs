@@ -41,6 +41,8 @@ pub(crate) struct Ordering {
     pub is_strong: bool,
     pub acquires: bool,
     pub releases: bool,
+    /// Whether its scope is the CTA.
+    pub in_cta: bool,
 }
 
 /// Elements one behind the other.
@@ -122,6 +124,7 @@ fn space(words: &mut Words<'_>) -> Result<(Space, Ordering), Refusal> {
             is_strong: true,
             acquires,
             releases,
+            in_cta: false,
         };
         Some(match (word, opcode) {
             ("weak", "ld" | "st") => (false, Ordering::default()),
@@ -134,10 +137,11 @@ fn space(words: &mut Words<'_>) -> Result<(Space, Ordering), Refusal> {
         })
     });
     let is_scoped = named.as_ref().is_some_and(|(is_scoped, _)| *is_scoped);
-    let ordering = named.map(|(_, ordering)| ordering);
+    let mut ordering = named.map(|(_, ordering)| ordering).unwrap_or_default();
     if is_atomic || is_scoped {
         let scope =
             words.choice(|word| matches!(word, "cta" | "cluster" | "gpu" | "sys").then_some(()));
+        ordering.in_cta = words.instruction.has("cta");
         if scope.is_none() && !is_atomic {
             return Err(words.refuse("needs a scope"));
         }
@@ -151,7 +155,7 @@ fn space(words: &mut Words<'_>) -> Result<(Space, Ordering), Refusal> {
         return Err(words.refuse("writes constants"));
     }
     words.skip_cache_hints();
-    Ok((space, ordering.unwrap_or_default()))
+    Ok((space, ordering))
 }
 
 /// Elements of an access: `.v2`, `.v4`, `.v8`.

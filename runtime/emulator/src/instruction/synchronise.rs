@@ -36,8 +36,8 @@ pub(crate) enum Synchronise {
 /// What a fence orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fence {
-    /// Accesses of threads.
-    Threads,
+    /// Accesses of threads, as threads of the CTA see them or as all do.
+    Threads { in_cta: bool },
     /// Accesses through the generic and the asynchronous proxy.
     Proxies,
     /// Names of memory or tensor maps, of which this machine keeps no other copy.
@@ -100,7 +100,8 @@ fn fence(words: &mut Words<'_>) -> Result<Synchronise, Refusal> {
     } else {
         // That of initialisations alone tells what any fence's does.
         words.has("mbarrier_init");
-        Fence::Threads
+        let in_cta = words.instruction.has("cta");
+        Fence::Threads { in_cta }
     };
     words.choice(|word| matches!(word, "sc" | "acq_rel" | "acquire" | "release").then_some(()));
     words.choice(|word| matches!(word, "cta" | "cluster" | "gpu" | "gl" | "sys").then_some(()));

@@ -249,9 +249,16 @@ impl Context<'_> {
             if reads && let Some(told) = shadow.told(own) {
                 self.order.hears(warp, &told, ordering.acquires);
             }
+            let cta = agent - self.warp.index;
+            if reads && let Some(told) = shadow.told_in_cta(own, cta) {
+                self.order.hears(warp, told, ordering.acquires);
+            }
             if writes {
-                let told = self.order.told(warp, ordering.releases);
-                shadow.tell(own, told);
+                let told = self.order.told(warp, ordering.releases, ordering.in_cta);
+                shadow.tell(own, told.all);
+                if let Some(told) = told.in_cta {
+                    shadow.tell_in_cta(own, cta, told);
+                }
             }
         }
         if let Some(conflict) = conflict {

@@ -136,6 +136,25 @@ pub(crate) enum Channel {
     Tensor(u32, u32),
 }
 
+/// What a strong write tells who reads it.
+pub(crate) struct Told {
+    /// Everybody.
+    pub all: Knowledge,
+    /// Threads of the CTA, beyond that.
+    pub in_cta: Option<Knowledge>,
+}
+
+impl Told {
+    /// What threads of the own CTA are told.
+    fn whole(self) -> Knowledge {
+        let mut whole = self.all;
+        if let Some(more) = &self.in_cta {
+            whole.join(more);
+        }
+        whole
+    }
+}
+
 /// The order of a cluster's warps.
 pub(crate) struct Order {
     cluster: u32,
@@ -156,6 +175,8 @@ struct Warp {
     knows: Knowledge,
     /// What it knew at its last fence: what its relaxed writes make known.
     released: Knowledge,
+    /// What it knew at its last fence, where that one's scope was its CTA: they make it known there alone.
+    released_in_cta: Option<Knowledge>,
     /// What its relaxed reads have seen: known from the next fence on.
     seen: Knowledge,
 }
@@ -173,6 +194,7 @@ impl Order {
             Warp {
                 knows,
                 released: empty.clone(),
+                released_in_cta: None,
                 seen: empty.clone(),
             }
         });
@@ -259,9 +281,9 @@ impl Order {
         self.tick(warp);
     }
 
-    /// A fence of the generic proxy: what was done before it is told by later relaxed writes, and what earlier relaxed reads
-    /// were told is known.
-    pub fn fence(&mut self, warp: u32) {
+    /// A fence of the generic proxy: what was done before it is told by later relaxed writes, to threads of the CTA alone where
+    /// that is its scope, and what earlier relaxed reads were told is known. Of those the scope is not looked at.
+    pub fn fence(&mut self, warp: u32, in_cta: bool) {
         if !self.is_kept {
             return;
         }
@@ -269,19 +291,42 @@ impl Order {
         let seen = std::mem::take(&mut own.seen);
         own.knows.join(&seen);
         own.seen.cluster = self.cluster;
-        own.released = own.knows.clone();
+        if in_cta {
+            own.released_in_cta = Some(own.knows.clone());
+        } else {
+            own.released = own.knows.clone();
+            own.released_in_cta = None;
+        }
         self.tick(warp);
     }
 
-    /// What a strong write of a warp tells who reads it: of a release all that the warp knows.
-    pub fn told(&mut self, warp: u32, releases: bool) -> Knowledge {
+    /// What a strong write of a warp tells who reads it: of a release all that the warp knows, to threads of the CTA where that
+    /// is its scope.
+    pub fn told(&mut self, warp: u32, releases: bool, in_cta: bool) -> Told {
         if !self.is_kept {
-            return self.empty();
+            return Told {
+                all: self.empty(),
+                in_cta: None,
+            };
         }
-        if !releases {
-            return self.warps[warp as usize].released.clone();
+        if releases && !in_cta {
+            return Told {
+                all: self.snapshot(warp),
+                in_cta: None,
+            };
         }
-        self.snapshot(warp)
+        let all = self.warps[warp as usize].released.clone();
+        let in_cta = if releases {
+            Some(self.snapshot(warp))
+        } else {
+            self.warps[warp as usize].released_in_cta.clone()
+        };
+        Told { all, in_cta }
+    }
+
+    /// What an arrival of a warp at a barrier object tells: its scope is not looked at.
+    pub fn told_at_barrier(&mut self, warp: u32, releases: bool) -> Knowledge {
+        self.told(warp, releases, false).whole()
     }
 
     /// A strong read has been told something: of an acquire it is known at once.
@@ -319,7 +364,7 @@ impl Order {
         if !self.is_kept {
             return;
         }
-        let told = self.told(warp, releases);
+        let told = self.told_at_barrier(warp, releases);
         self.clustered.join(&told);
     }
 
@@ -425,14 +470,32 @@ mod tests {
     fn a_relaxed_write_tells_what_was_before_the_last_fence() {
         let mut order = Order::new(0, 2, true);
         let (first, before) = order.warp(0);
-        order.fence(0);
+        order.fence(0, false);
         let (_, between) = order.warp(0);
-        let told = order.told(0, false);
+        let told = order.told(0, false, false).all;
         order.hears(1, &told, false);
         assert!(!order.knows(1).covers(first, before));
-        order.fence(1);
+        order.fence(1, false);
         assert!(order.knows(1).covers(first, before));
         assert!(!order.knows(1).covers(first, between));
+    }
+
+    #[test]
+    fn a_fence_of_the_cta_tells_nobody_else() {
+        let mut order = Order::new(0, 1, true);
+        let (own, clock) = order.warp(0);
+        order.fence(0, true);
+        let told = order.told(0, false, false);
+        assert!(!told.all.covers(own, clock));
+        assert!(told.in_cta.unwrap().covers(own, clock));
+        // One of a wider scope tells all.
+        order.fence(0, false);
+        let told = order.told(0, false, false);
+        assert!(told.all.covers(own, clock) && told.in_cta.is_none());
+        let (_, clock) = order.warp(0);
+        let told = order.told(0, true, true);
+        assert!(!told.all.covers(own, clock));
+        assert!(told.in_cta.unwrap().covers(own, clock));
     }
 
     #[test]
@@ -450,10 +513,10 @@ mod tests {
     fn clusters_learn_of_each_other_by_what_they_are_told() {
         let (mut here, mut there) = (Order::new(0, 1, true), Order::new(1, 1, true));
         let (agent, clock) = here.warp(0);
-        let told = here.told(0, true);
+        let told = here.told(0, true, false).all;
         there.hears(0, &told, true);
         assert!(there.knows(0).covers(agent, clock));
-        let back = there.told(0, true);
+        let back = there.told(0, true, false).all;
         here.hears(0, &back, true);
         assert!(here.knows(0).covers(there.warp(0).0, 1));
     }

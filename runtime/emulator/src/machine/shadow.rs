@@ -196,6 +196,8 @@ pub(crate) struct Shadow {
     reads: Reads,
     /// What strong writes of a place have told to who reads it strongly.
     told: HashMap<u64, Arc<Knowledge>>,
+    /// What they have told threads of their own CTA beyond that, by the place and the CTA.
+    told_in_cta: HashMap<(u64, Agent), Knowledge>,
 }
 
 impl Shadow {
@@ -217,6 +219,21 @@ impl Shadow {
     /// What strong writes of a place have told.
     pub fn told(&self, place: u64) -> Option<Arc<Knowledge>> {
         self.told.get(&place).map(Arc::clone)
+    }
+
+    /// What strong writes of a place have told threads of a CTA, which its first warp names, and nobody else.
+    pub fn told_in_cta(&self, place: u64, cta: Agent) -> Option<&Knowledge> {
+        self.told_in_cta.get(&(place, cta))
+    }
+
+    /// A strong write of a place tells threads of its CTA something.
+    pub fn tell_in_cta(&mut self, place: u64, cta: Agent, told: Knowledge) {
+        match self.told_in_cta.entry((place, cta)) {
+            std::collections::hash_map::Entry::Occupied(mut known) => known.get_mut().join(&told),
+            std::collections::hash_map::Entry::Vacant(free) => {
+                free.insert(told);
+            }
+        }
     }
 
     /// A strong write of a place tells something. It does not make untold what was told before: it may be an atomic, whose

@@ -452,3 +452,49 @@ fn who_asks_an_mbarrier_once_is_found() {
     // Wherever the question comes before the arrival: of two warps about half of the schedules.
     assert!(found_of_waits(once) >= 4);
 }
+
+/// The first of two CTAs, or of two warps, writes a number and then a flag that the second waits for.
+fn message(between: &str, flag: &str, is_other_cta: bool) -> Report {
+    let who = if is_other_cta {
+        "mov.u32 %r2, %cluster_ctarank;"
+    } else {
+        "shr.u32 %r2, %r1, 5;"
+    };
+    let body = format!(
+        "{who}\nsetp.eq.u32 %p1, %r2, 0;\nand.b32 %r3, %r1, 31;\nsetp.ne.u32 %p3, %r3, 0;\n@%p3 ret;\n@!%p1 bra SECOND;\n\
+         st.global.u32 [%rd1], 77;\n{between}\n{flag} [%rd1+64], 1;\nret;\n\
+         SECOND:\nld.relaxed.gpu.global.u32 %r3, [%rd1+64];\nsetp.ne.u32 %p2, %r3, 1;\n@%p2 bra SECOND;\n\
+         fence.acq_rel.gpu;\nld.global.u32 %r4, [%rd1];\nst.global.u32 [%rd1+4], %r4;"
+    );
+    let (threads, ctas) = if is_other_cta { (32, 2) } else { (64, 1) };
+    run(&body, threads, ctas).0
+}
+
+#[test]
+fn what_a_fence_of_the_cta_tells() {
+    let relaxed = "st.relaxed.gpu.global.u32";
+    for (between, flag, is_wide) in [
+        ("fence.acq_rel.gpu;", relaxed, true),
+        ("membar.gl;", relaxed, true),
+        ("fence.sc.sys;", relaxed, true),
+        ("fence.acq_rel.cluster;", relaxed, true),
+        ("", "st.release.gpu.global.u32", true),
+        ("fence.acq_rel.cta;", relaxed, false),
+        ("membar.cta;", relaxed, false),
+        ("", "st.release.cta.global.u32", false),
+    ] {
+        let is_race = |report: &Report| {
+            let race = |kind: &FindingKind| matches!(kind, FindingKind::Race { address: _, .. });
+            report.findings.iter().any(|found| race(&found.kind))
+        };
+        // Threads of one CTA are told in any case.
+        let within = message(between, flag, false);
+        assert_eq!(within.findings, [], "{between} {flag}");
+        assert_eq!(
+            is_race(&message(between, flag, true)),
+            !is_wide,
+            "{between} {flag}"
+        );
+        assert!(is_race(&message("", relaxed, true)));
+    }
+}

@@ -169,7 +169,7 @@ impl Context<'_> {
         };
         self.need_written(&counts, active, "a number of arrivals");
         self.need_written(&bytes, active, "a number of bytes that are expected");
-        let told = self.order.told(self.agent(), arrive.releases);
+        let told = self.order.told_at_barrier(self.agent(), arrive.releases);
         let mut tokens = Lanes::splat(0);
         for lane in lanes_of(active) {
             let own = lane as usize;

@@ -80,7 +80,7 @@ impl Context<'_> {
             Synchronise::Fence(fence) => {
                 if active != 0 {
                     match fence {
-                        Fence::Threads => self.order.fence(self.agent()),
+                        Fence::Threads { in_cta } => self.order.fence(self.agent(), *in_cta),
                         Fence::Proxies => self.order.fence_proxy(self.agent()),
                         Fence::Nothing => {}
                     }

@@ -93,6 +93,8 @@ impl Shadow {
             parts,
             reads,
             told,
+            // No CTA has to do with another wave.
+            told_in_cta: _,
             ..
         } = other;
         let mut pages: Vec<Option<Box<[Cell]>>> = pages.into_iter().map(Some).collect();
