@@ -10,6 +10,7 @@ use tessera_passes::{
     PassError, Pipeline, PlanOptions, default_pipeline, matrix_unit_pipeline, recipe_pipeline,
 };
 use tessera_runtime::BundleError;
+use tessera_targets::nvptx::Assembler;
 use tessera_targets::{CodeStage, CodegenError, Options, Target, TargetError, WorkerCommand};
 
 /// Compiles modules for one target with one pipeline.
@@ -97,6 +98,13 @@ impl Compiler {
     #[must_use]
     pub fn with_worker(mut self, worker: Option<WorkerCommand>) -> Self {
         self.options.worker = worker;
+        self
+    }
+
+    /// Adds a GPU's kernels as this assembler makes them to the bundle; without it they are PTX alone.
+    #[must_use]
+    pub fn with_assembler(mut self, assembler: Option<Assembler>) -> Self {
+        self.options.assembler = assembler;
         self
     }
 

@@ -31,7 +31,8 @@ pub use error::BundleError;
 pub use host::{host_features, known_features};
 pub use manifest::{
     BatchDimension, Buffer, BundleFile, Code, CompilerIdentity, Constant, Family, Function, Gemm,
-    Input, Kernel, Manifest, MatrixLayout, NVPTX, Output, Place, PtxKernel, Step, Target,
+    Input, Kernel, Manifest, MatrixLayout, NVPTX, Output, Place, PtxKernel, Resources, Step,
+    Target,
 };
 pub use open::Bundle;
 pub use tensor_type::TensorType;

@@ -147,6 +147,10 @@ pub struct CompileArguments {
     /// What to write.
     #[arg(long, value_enum, default_value = "bundle")]
     pub emit: Emit,
+    /// NVIDIA's assembler, which adds a cubin and what each kernel takes of the chip to a GPU's bundle; 'none' for PTX
+    /// alone [default: that on PATH, under CUDA_HOME or of PyPI's nvidia-cuda-nvcc, if there is one].
+    #[arg(long, value_name = "PROGRAM")]
+    pub ptxas: Option<String>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "flattened: the fields document themselves")]
     pub target: TargetArguments,

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tessera_ir::plan::Plan;
 use tessera_ir::text::{self, PrintOptions};
+use tessera_targets::nvptx::Assembler;
 use tessera_targets::{CodeStage, CodegenError};
 
 pub(super) fn compile(arguments: &CompileArguments) -> Result<(), Failure> {
     let source = Source::read(&arguments.input)?;
-    let stages = Stages::new(&source, &arguments.passes, &arguments.target)?;
+    let mut stages = Stages::new(&source, &arguments.passes, &arguments.target)?;
     let text_output = arguments.output.as_deref().unwrap_or("-");
     match arguments.emit {
         Emit::Tsr => {
@@ -30,7 +31,19 @@ pub(super) fn compile(arguments: &CompileArguments) -> Result<(), Failure> {
         Emit::Llvm => stages.write_code(CodeStage::Llvm, text_output),
         Emit::Asm => stages.write_code(CodeStage::Assembly, text_output),
         Emit::Obj => stages.write_objects(arguments.output.as_deref()),
-        Emit::Bundle => stages.write_bundle(&bundle_path(arguments)?),
+        Emit::Bundle => {
+            stages.compiler = stages.compiler.with_assembler(assembler(arguments));
+            stages.write_bundle(&bundle_path(arguments)?)
+        }
+    }
+}
+
+/// The assembler that is named, or the one that is found.
+fn assembler(arguments: &CompileArguments) -> Option<Assembler> {
+    match arguments.ptxas.as_deref() {
+        Some("none") => None,
+        Some(program) => Some(Assembler::new(program)),
+        None => Assembler::find(),
     }
 }
 

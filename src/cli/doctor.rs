@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use tessera_targets::Options;
 use tessera_targets::cpu::{self, CpuTarget};
+use tessera_targets::nvptx::Assembler;
 
 /// One thing that is looked for.
 struct Finding {
@@ -93,15 +94,11 @@ fn mlir_opt() -> Finding {
 }
 
 fn ptxas() -> Finding {
-    let homes = ["CUDA_HOME", "CUDA_PATH"]
-        .into_iter()
-        .filter_map(env::var_os);
-    let folders: Vec<_> = homes.map(|home| PathBuf::from(home).join("bin")).collect();
-    let advice = "assembles PTX for a GPU; from the CUDA toolkit, on PATH or under CUDA_HOME";
+    let advice = "assembles PTX for a GPU; from the CUDA toolkit, on PATH or under CUDA_HOME, or PyPI's nvidia-cuda-nvcc";
     Finding {
         what: "ptxas",
-        state: find(&["ptxas"], &folders)
-            .map(version)
+        state: Assembler::find()
+            .map(|assembler| version(assembler.program().to_owned()))
             .ok_or_else(|| advice.to_owned()),
         needed: false,
     }

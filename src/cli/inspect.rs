@@ -163,6 +163,17 @@ fn ptx(kernel: &PtxKernel) -> String {
     for (size, what) in sizes.into_iter().filter(|(size, _)| *size > 0) {
         let _ = write!(text, ", {} {what}", bytes(size));
     }
+    if let Some(resources) = &kernel.resources {
+        let _ = write!(text, ", {} registers", resources.registers);
+        let sizes = [
+            (resources.shared_bytes, "static shared"),
+            (resources.stack_bytes, "stack"),
+            (resources.spill_store_bytes, "spilled"),
+        ];
+        for (size, what) in sizes.into_iter().filter(|(size, _)| *size > 0) {
+            let _ = write!(text, ", {} {what}", bytes(size as usize));
+        }
+    }
     text
 }
 

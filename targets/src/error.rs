@@ -62,6 +62,16 @@ pub enum CodegenError {
         /// What it said.
         message: String,
     },
+    /// The GPU's assembler cannot be run, or refuses the kernels.
+    #[error("{program} does not assemble for {target}: {message}", program = .program.display())]
+    Assembler {
+        /// The program.
+        program: PathBuf,
+        /// The target.
+        target: String,
+        /// What it said.
+        message: String,
+    },
     /// A temporary file cannot be written or read.
     #[error("a temporary file: {0}")]
     Io(#[from] std::io::Error),

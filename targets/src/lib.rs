@@ -37,6 +37,8 @@ pub struct Options {
     pub threads: usize,
     /// LLVM's linker; found by itself where this is not given.
     pub linker: Option<PathBuf>,
+    /// What assembles a GPU's kernels; without it a bundle has them as PTX alone.
+    pub assembler: Option<nvptx::Assembler>,
     /// Who compiles the kernels, so that an abort within LLVM is an error; this process where this is not given.
     pub worker: Option<WorkerCommand>,
 }

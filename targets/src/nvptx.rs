@@ -4,6 +4,7 @@
 //! parameters are the addresses of its buffers. A family whose work is many equal elements has a schedule of its own in
 //! `family`; of every other, each thread does one of the blocks that the CPU's threads do many of.
 
+mod assembler;
 mod capability;
 mod combine;
 mod copy;
@@ -16,6 +17,7 @@ mod module;
 mod shared;
 mod thread;
 
+pub use assembler::{Assembled, Assembler};
 pub(crate) use capability::names;
 pub use capability::{CAPABILITIES, Capability, Feature, GpuTarget, GpuTargetError};
 
@@ -27,7 +29,7 @@ use crate::{CodeStage, CodegenError, Options, mlir};
 use inkwell::context::Context as LlvmContext;
 use melior::ir::{Location, Module};
 use tessera_ir::plan::Plan;
-use tessera_runtime::bundle::{self, BundleWriter, PtxKernel};
+use tessera_runtime::bundle::{self, BundleWriter, PtxKernel, Resources};
 
 /// The grid that a kernel is launched with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,11 +73,26 @@ pub(crate) fn bundle(
     target: GpuTarget,
     options: &Options,
 ) -> Result<BundleWriter, CodegenError> {
+    let texts: Vec<&[u8]> = compiled
+        .iter()
+        .flatten()
+        .map(|code| &code.bytes[..])
+        .collect();
+    let ptx = match texts.is_empty() {
+        true => None,
+        false => Some(module::join(&texts)?),
+    };
+    let assembled = match (&ptx, &options.assembler) {
+        (Some(ptx), Some(assembler)) => Some(assembler.assemble(ptx, target)?),
+        _ => None,
+    };
     let kernels = (units.units.iter().zip(compiled)).map(|(unit, code)| {
         let Some(Shape::Grid(grid)) = code.as_ref().map(|code| code.shape) else {
             unreachable!("every kernel was compiled, for a GPU")
         };
-        manifest::kernel(unit, bundle::Code::Ptx(kernel(unit, grid)), None)
+        let assembled = assembled.as_ref();
+        let resources = assembled.and_then(|all| all.resources.get(&unit.symbol));
+        manifest::kernel(unit, bundle::Code::Ptx(kernel(unit, grid, resources)), None)
     });
     let made_for = bundle::Target {
         name: target.to_string(),
@@ -83,19 +100,17 @@ pub(crate) fn bundle(
         features: vec![format!("ptx{}", target.capability().ptx_version)],
     };
     let manifest = manifest::manifest(plan, units, kernels.collect(), made_for, &options.pipeline);
-    let texts: Vec<&[u8]> = compiled
-        .iter()
-        .flatten()
-        .map(|code| &code.bytes[..])
-        .collect();
     let mut writer = BundleWriter::new(manifest).constants(&plan.constants);
-    if !texts.is_empty() {
-        writer = writer.ptx(module::join(&texts)?);
+    if let Some(ptx) = ptx {
+        writer = writer.ptx(ptx);
+    }
+    if let Some(assembled) = assembled {
+        writer = writer.cubin(assembled.cubin);
     }
     Ok(writer)
 }
 
-fn kernel(unit: &Unit<'_>, grid: Grid) -> PtxKernel {
+fn kernel(unit: &Unit<'_>, grid: Grid, resources: Option<&Resources>) -> PtxKernel {
     PtxKernel {
         entry: unit.symbol.clone(),
         grid: [grid.ctas, 1, 1],
@@ -103,6 +118,7 @@ fn kernel(unit: &Unit<'_>, grid: Grid) -> PtxKernel {
         cluster: [1; 3],
         shared_bytes: grid.shared_bytes,
         workspace_bytes: grid.workspace_bytes,
+        resources: resources.copied(),
     }
 }
 

@@ -304,6 +304,25 @@ pub struct PtxKernel {
     pub shared_bytes: u32,
     /// The bytes of memory a launch needs for itself.
     pub workspace_bytes: usize,
+    /// What it takes of the chip, where it was assembled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+}
+
+/// What a kernel takes of a GPU's multiprocessor, as the assembler reports it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resources {
+    /// Registers of a thread.
+    pub registers: u32,
+    /// Bytes of a thread's stack.
+    pub stack_bytes: u32,
+    /// Bytes of registers that a thread writes to its stack for want of more.
+    pub spill_store_bytes: u32,
+    /// Bytes that it reads back.
+    pub spill_load_bytes: u32,
+    /// Bytes of the shared memory that the module declares for a CTA.
+    pub shared_bytes: u32,
 }
 
 /// A batch of matrix products, `result[b] = lhs[b] · rhs[b]`, over strided matrices.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tessera_ir::ElementType;
 use tessera_ir::plan::Family;
-use tessera_runtime::bundle::PTX_FILE;
-use tessera_targets::nvptx::CAPABILITIES;
+use tessera_runtime::bundle::{CUBIN_FILE, Manifest, PTX_FILE};
+use tessera_targets::nvptx::{Assembler, CAPABILITIES};
 use tessera_targets::{CodeStage, CodegenError, Options, Target, compile, emit};
 
 const LOOP: &str = "func.func @scale(%x: tensor<6x8xf32>, %y: tensor<8xf32>) -> tensor<6x8xf32> {
@@ -82,41 +82,31 @@ fn there_are_no_object_files_for_a_gpu() {
     assert!(matches!(error, CodegenError::NoObjects { .. }), "{error}");
 }
 
-/// A program of NVIDIA's, `ptxas` or `nvdisasm`, on PATH, under CUDA_HOME or CUDA_PATH.
-pub fn tool(name: &str) -> Option<PathBuf> {
-    let homes = ["CUDA_HOME", "CUDA_PATH"]
-        .into_iter()
-        .filter_map(std::env::var_os);
-    let folders = homes.map(|home| Path::new(&home).join("bin"));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut all = folders.chain(std::env::split_paths(&path));
-    all.find_map(|folder| Some(folder.join(name)).filter(|program| program.is_file()))
+/// The assembler, and the disassembler that may lie beside it.
+pub fn tools() -> (Option<Assembler>, Option<PathBuf>) {
+    let assembler = Assembler::find();
+    let nvdisasm = assembler
+        .as_ref()
+        .map(|one| one.program().with_file_name("nvdisasm"));
+    (assembler, nvdisasm.filter(|program| program.is_file()))
 }
 
-/// What the assembler makes of some cases for a target, in a folder, and what it says.
-fn assembled(ptxas: &Path, cases: &[Case], target: &str, folder: &Path) -> (PathBuf, String) {
-    let bundle = folder.join(target);
+/// Cases as a bundle in a folder, with the machine code of a target.
+pub fn assembled(assembler: &Assembler, cases: &[Case], target: &str, folder: &Path) -> Manifest {
     let made_for: Target = target.parse().unwrap();
-    let writer = compile(&plan_of(cases), &made_for, &Options::default()).unwrap();
-    writer.write(&bundle).unwrap();
-    let cubin = folder.join(format!("{target}.cubin"));
-    let output = Command::new(ptxas)
-        .arg(format!("-arch={target}"))
-        .arg("-v")
-        .arg(bundle.join(PTX_FILE))
-        .arg("-o")
-        .arg(&cubin)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{target}: {said}");
-    (cubin, said)
+    let options = Options {
+        assembler: Some(assembler.clone()),
+        ..Options::default()
+    };
+    let writer = compile(&plan_of(cases), &made_for, &options).unwrap();
+    writer.write(folder).unwrap();
+    writer.manifest()
 }
 
 #[test]
 fn the_assembler_takes_every_kernel_for_every_target() {
-    let Some(ptxas) = tool("ptxas") else {
-        eprintln!("SKIPPED: no ptxas on PATH or under CUDA_HOME");
+    let (Some(assembler), _) = tools() else {
+        eprintln!("SKIPPED: no ptxas on PATH, under CUDA_HOME or in a virtual environment");
         return;
     };
     let mut all = cases();
@@ -124,14 +114,12 @@ fn the_assembler_takes_every_kernel_for_every_target() {
     all.extend(matrix_units::cases());
     let folder = tempfile::tempdir().unwrap();
     for row in &CAPABILITIES {
-        let (_, said) = assembled(&ptxas, &all, row.name, folder.path());
-        let spills = said.lines().filter(|line| line.contains("bytes spill"));
-        for line in spills {
-            assert!(
-                line.contains(" 0 bytes spill stores"),
-                "{}: {line}",
-                row.name
-            );
+        let manifest = assembled(&assembler, &all, row.name, &folder.path().join(row.name));
+        for kernel in &manifest.kernels {
+            let resources = kernel.code.as_ptx().unwrap().resources.unwrap();
+            let what = format!("{}, {}: {resources:?}", row.name, kernel.name);
+            assert!(resources.registers > 0, "{what}");
+            assert_eq!(resources.spill_store_bytes, 0, "{what}");
         }
     }
 }
@@ -139,15 +127,19 @@ fn the_assembler_takes_every_kernel_for_every_target() {
 /// In machine code, products of codes with block scales are instructions of their own: OMMA of four bits, QMMA of more.
 #[test]
 fn the_machine_code_of_products_of_codes_multiplies_codes() {
-    let (Some(ptxas), Some(nvdisasm)) = (tool("ptxas"), tool("nvdisasm")) else {
-        eprintln!("SKIPPED: no ptxas or no nvdisasm on PATH or under CUDA_HOME");
+    let (Some(assembler), Some(nvdisasm)) = tools() else {
+        eprintln!(
+            "SKIPPED: no ptxas on PATH, under CUDA_HOME or in a virtual environment, or no nvdisasm beside it"
+        );
         return;
     };
     let folder = tempfile::tempdir().unwrap();
     for target in ["sm_120a", "sm_120f", "sm_121a"] {
         let cases = matrix_units::cases();
-        let (cubin, _) = assembled(&ptxas, &cases, target, folder.path());
-        let output = Command::new(&nvdisasm).arg(&cubin).output().unwrap();
+        let bundle = folder.path().join(target);
+        assembled(&assembler, &cases, target, &bundle);
+        let cubin = bundle.join(CUBIN_FILE);
+        let output = Command::new(&nvdisasm).arg(cubin).output().unwrap();
         assert!(output.status.success(), "{target}");
         let text = String::from_utf8_lossy(&output.stdout);
         for instruction in [

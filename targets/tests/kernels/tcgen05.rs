@@ -2,13 +2,13 @@
 //! instruction, layout of scales, edge of tiles and number of steps.
 
 use crate::harness::{Case, Random, assert_within_roundings, interpret, loaded, numbers};
-use crate::ptx::{ptx, tool};
+use crate::ptx::{assembled, ptx, tools};
 use crate::scaled::{ordinary, quantized};
-use std::path::Path;
 use std::process::Command;
 use tessera_ir::plan::Family;
 use tessera_ir::{Builder, ElementType, Graph, Input, OpKind, ScaledType, Tensor};
 use tessera_numerics::{BlockShape, Format, ScaleLayout};
+use tessera_runtime::bundle::CUBIN_FILE;
 use tessera_runtime::{Device, RunOptions};
 
 /// A product of scaled tensors: shape, axis and batching dimensions of each.
@@ -224,36 +224,25 @@ fn each_kind_is_the_matrix_units() {
     assert!(!text.contains("tcgen05"), "{text}");
 }
 
-/// Assembles PTX; what `ptxas -v` says of it.
-fn assemble(ptxas: &Path, target: &str, text: &str, cubin: &Path) -> String {
-    let source = cubin.with_extension("ptx");
-    std::fs::write(&source, text).unwrap();
-    let output = Command::new(ptxas)
-        .args([&format!("-arch={target}"), "-v"])
-        .arg(&source)
-        .arg("-o")
-        .arg(cubin)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{target}: {said}");
-    said
-}
-
 #[test]
 fn the_assembler_makes_the_instruction_of_each_kind_and_spills_nothing() {
-    let (Some(ptxas), Some(nvdisasm)) = (tool("ptxas"), tool("nvdisasm")) else {
-        eprintln!("SKIPPED: no ptxas or no nvdisasm on PATH or under CUDA_HOME");
+    let (Some(assembler), Some(nvdisasm)) = tools() else {
+        eprintln!(
+            "SKIPPED: no ptxas on PATH, under CUDA_HOME or in a virtual environment, or no nvdisasm beside it"
+        );
         return;
     };
     let folder = tempfile::tempdir().unwrap();
-    let cubin = folder.path().join("kernel.cubin");
+    let bundle = folder.path().join("product");
     for target in TARGETS {
         for (product, _, expected) in kinds() {
-            let text = ptx(&[product.case(Vec::new())], target);
-            let said = assemble(&ptxas, target, &text, &cubin);
-            assert!(said.contains(" 0 bytes spill stores"), "{target}: {said}");
-            let output = Command::new(&nvdisasm).arg(&cubin).output().unwrap();
+            let manifest = assembled(&assembler, &[product.case(Vec::new())], target, &bundle);
+            for kernel in &manifest.kernels {
+                let resources = kernel.code.as_ptx().unwrap().resources.unwrap();
+                assert_eq!(resources.spill_store_bytes, 0, "{target}: {resources:?}");
+            }
+            let cubin = bundle.join(CUBIN_FILE);
+            let output = Command::new(&nvdisasm).arg(cubin).output().unwrap();
             let machine_code = String::from_utf8_lossy(&output.stdout);
             assert!(machine_code.contains(expected), "{target}: no {expected}");
         }
