@@ -132,25 +132,10 @@ for_each_level! {
 
 impl Part<'_> {
     /// Blocks along the columns: those of sixteen columns side by side at a time, two groups of each.
-    #[inline(always)]
-    fn columns<V: Vector, E: Element, R: Round>(self, round: R, staged: &mut Staging) {
-        // Of a distance that is known the places are too.
-        if self.patch.run == LANES {
-            self.columns_apart::<V, E, R, LANES>(round, staged);
-        } else {
-            self.columns_apart::<V, E, R, 0>(round, staged);
-        }
-    }
-
-    /// Where the rows of a patch are `RUN` groups apart, or as many as they are for 0.
     ///
     /// The scales of several columns' groups come before their codes, as along the rows.
     #[inline(always)]
-    fn columns_apart<V: Vector, E: Element, R: Round, const RUN: usize>(
-        self,
-        round: R,
-        staged: &mut Staging,
-    ) {
+    fn columns<V: Vector, E: Element, R: Round>(self, round: R, staged: &mut Staging) {
         let place = self.patch.place;
         let block_groups = self.encoding.scales.block_groups();
         let mut blocks = BlockScales::new();
@@ -164,14 +149,14 @@ impl Part<'_> {
                     self.ahead.fetch(fetched);
                     self.ahead.fetch(fetched + 1);
                     fetched += 2;
-                    self.scale_columns::<V, E, RUN>(pair, chunk, &mut blocks, sets);
+                    self.scale_columns::<V, E>(pair, chunk, &mut blocks, sets);
                 }
                 for (chunk, sets) in several.zip(&sets) {
                     let staged = &mut staged[self.first_chunk + chunk];
                     for (half, set) in sets.iter().enumerate() {
                         let group = self.first_group + 2 * pair + half;
                         let codes = &mut staged.codes[group * E::GROUP_BYTES / 4..];
-                        self.stage_codes::<V, E, R, RUN>(
+                        self.stage_codes::<V, E, R>(
                             round,
                             [2 * pair + half, chunk],
                             set,
@@ -186,7 +171,7 @@ impl Part<'_> {
 
     /// The scales of two groups of sixteen columns.
     #[inline(always)]
-    fn scale_columns<V: Vector, E: Element, const RUN: usize>(
+    fn scale_columns<V: Vector, E: Element>(
         &self,
         pair: usize,
         chunk: usize,
@@ -197,8 +182,8 @@ impl Part<'_> {
         let groups = [0, 1].map(|half| 2 * pair + half);
         let largest = match self.squares {
             None => [
-                largest(self.patch.across::<RUN>(groups[0] * LANES, chunk)),
-                largest(self.patch.across::<RUN>(groups[1] * LANES, chunk)),
+                largest(self.patch.across(groups[0] * LANES, chunk)),
+                largest(self.patch.across(groups[1] * LANES, chunk)),
             ],
             Some(squares) => groups.map(|group| V::splat(squares[group][chunk])),
         };
@@ -209,7 +194,7 @@ impl Part<'_> {
         };
         for half in 0..2 {
             let put_elements = |elements: &mut [Floats; LANES]| {
-                let across = self.patch.across::<RUN>(groups[half] * LANES, chunk);
+                let across = self.patch.across(groups[half] * LANES, chunk);
                 for (index, element) in elements.iter_mut().enumerate() {
                     *element = *across.row(index);
                 }
@@ -225,7 +210,7 @@ impl Part<'_> {
 
     /// Stages the codes of a group of each of sixteen columns.
     #[inline(always)]
-    fn stage_codes<V: Vector, E: Element, R: Round, const RUN: usize>(
+    fn stage_codes<V: Vector, E: Element, R: Round>(
         &self,
         round: R,
         [group, chunk]: [usize; 2],
@@ -241,20 +226,20 @@ impl Part<'_> {
             major: 0,
         });
         let factors = V::of_words(&set.factors);
-        let values = self.patch.across::<RUN>(group * LANES, chunk);
+        let values = self.patch.across(group * LANES, chunk);
         if E::FORMAT.elements_per_byte() == 2 {
             let eights = if set.are_small {
-                encode_sixteen::<V, E, R, RUN, true>(&drawn, values, factors)
+                encode_sixteen::<V, E, R, true>(&drawn, values, factors)
             } else {
-                encode_sixteen::<V, E, R, RUN, false>(&drawn, values, factors)
+                encode_sixteen::<V, E, R, false>(&drawn, values, factors)
             };
             put_words(&eights, staged);
         } else {
             let fours = [
-                encode_four::<V, E, R, RUN, 0>(&drawn, values, factors),
-                encode_four::<V, E, R, RUN, 4>(&drawn, values, factors),
-                encode_four::<V, E, R, RUN, 8>(&drawn, values, factors),
-                encode_four::<V, E, R, RUN, 12>(&drawn, values, factors),
+                encode_four::<V, E, R, 0>(&drawn, values, factors),
+                encode_four::<V, E, R, 4>(&drawn, values, factors),
+                encode_four::<V, E, R, 8>(&drawn, values, factors),
+                encode_four::<V, E, R, 12>(&drawn, values, factors),
             ];
             put_words(&fours, staged);
         }
@@ -271,7 +256,7 @@ fn put_words<V: Vector>(words: &[V], staged: &mut [Words]) {
 
 /// The bits of the largest magnitude in each lane: of four rows each, then of these, so that few wait for others.
 #[inline(always)]
-pub(super) fn largest<V: Vector, const RUN: usize>(values: Across<'_, RUN>) -> V {
+pub(super) fn largest<V: Vector>(values: Across<'_>) -> V {
     let mut fours = [V::splat(0); 4];
     for row in 0..LANES {
         let magnitudes = V::load(values.row(row)).and(V::splat(MAGNITUDE));
@@ -283,14 +268,14 @@ pub(super) fn largest<V: Vector, const RUN: usize>(values: Across<'_, RUN>) -> V
 
 /// The codes of sixteen elements of every group: of the first eight, and of the others.
 #[inline(always)]
-fn encode_sixteen<V: Vector, E: Element, R: Round, const RUN: usize, const SMALL: bool>(
+fn encode_sixteen<V: Vector, E: Element, R: Round, const SMALL: bool>(
     drawn: &R::Drawn<V>,
-    values: Across<'_, RUN>,
+    values: Across<'_>,
     factors: V,
 ) -> [V; 2] {
     [
-        encode_eight::<V, E, R, RUN, SMALL, 0>(drawn, values, factors),
-        encode_eight::<V, E, R, RUN, SMALL, 8>(drawn, values, factors),
+        encode_eight::<V, E, R, SMALL, 0>(drawn, values, factors),
+        encode_eight::<V, E, R, SMALL, 8>(drawn, values, factors),
     ]
 }
 
@@ -301,12 +286,11 @@ fn encode_eight<
     V: Vector,
     E: Element,
     R: Round,
-    const RUN: usize,
     const SMALL: bool,
     const FROM: usize,
 >(
     drawn: &R::Drawn<V>,
-    values: Across<'_, RUN>,
+    values: Across<'_>,
     factors: V,
 ) -> V {
     macro_rules! element {
@@ -327,9 +311,9 @@ fn encode_eight<
 
 /// As [`encode_eight`], the codes of four elements of a byte each.
 #[inline(always)]
-fn encode_four<V: Vector, E: Element, R: Round, const RUN: usize, const FROM: usize>(
+fn encode_four<V: Vector, E: Element, R: Round, const FROM: usize>(
     drawn: &R::Drawn<V>,
-    values: Across<'_, RUN>,
+    values: Across<'_>,
     factors: V,
 ) -> V {
     macro_rules! element {

@@ -185,7 +185,7 @@ fn largest_of_squares_with<V: Vector>(patch: &Patch, squares: &mut [[u32; LANES]
     for (row, squares) in squares.iter_mut().enumerate() {
         for (column, square) in squares.iter_mut().enumerate() {
             if row * LANES < patch.place.rows && column * LANES < patch.place.columns {
-                let lanes = largest::<V, 0>(patch.across(row * LANES, column)).words();
+                let lanes = largest::<V>(patch.across(row * LANES, column)).words();
                 *square = lanes.iter().fold(0, |all, &one| all.max(one));
             }
         }

@@ -115,17 +115,16 @@ pub(super) struct Patch {
 
 /// Sixteen rows of sixteen columns of a patch.
 #[derive(Clone, Copy)]
-pub(super) struct Across<'a, const RUN: usize> {
+pub(super) struct Across<'a> {
     groups: &'a [Floats],
     run: usize,
 }
 
-impl<const RUN: usize> Across<'_, RUN> {
+impl Across<'_> {
     /// One of the rows.
     #[inline(always)]
     pub fn row(&self, index: usize) -> &Floats {
-        let run = if RUN == 0 { self.run } else { RUN };
-        &self.groups[index * run]
+        &self.groups[index * self.run]
     }
 }
 
@@ -150,11 +149,11 @@ impl Patch {
         groups(&self.numbers[row * self.run * LANES..])
     }
 
-    /// Sixteen rows of sixteen columns, which are `RUN` groups apart, or as many as they are for 0.
+    /// Sixteen rows of sixteen columns.
     #[inline(always)]
-    pub fn across<const RUN: usize>(&self, row: usize, chunk: usize) -> Across<'_, RUN> {
+    pub fn across(&self, row: usize, chunk: usize) -> Across<'_> {
         let (groups, _) = self.numbers.as_chunks();
-        let run = if RUN == 0 { self.run } else { RUN };
+        let run = self.run;
         let groups = &groups[row * run + chunk..];
         // One check for all rows.
         let groups = &groups[..(LANES - 1) * run + 1];
