@@ -77,6 +77,12 @@ pub(crate) struct Atomic {
     pub access: Access,
     pub ordering: Ordering,
     pub function: AtomicFunction,
+    /// One behind the other; of several each is an operation of its own.
+    pub elements: Vec<AtomicElement>,
+}
+
+/// An element of memory that an atomic changes.
+pub(crate) struct AtomicElement {
     pub operands: [Option<Source>; 2],
     /// What memory was goes here.
     pub destination: Option<Register>,
@@ -258,11 +264,52 @@ fn atomic(words: &mut Words<'_>) -> Result<Action, Refusal> {
         return Err(words.refuse("needs .noftz"));
     }
     let gives = words.opcode() == "atom";
+    let count = vector(words);
+    if count > 1 {
+        // As many as 16 bytes have.
+        let is_of = matches!(
+            number,
+            Number::Float(Float::F32 | Float::F16 | Float::Bf16)
+                | Number::Two(Float::F16 | Float::Bf16)
+        ) && operation == "add"
+            && count as u32 * number.bits() <= 128;
+        if !is_of || space != Space::Global {
+            return Err(words.refuse("is of a vector that no atomic changes"));
+        }
+    }
     let operands = if operation == "cas" { 2 } else { 1 };
     let first = usize::from(gives);
     let hinted = usize::from(words.has("L2::cache_hint"));
     words.counted(&[first + 1 + operands + hinted])?;
-    let source = |place: usize| words.source(place).map(Some);
+    let format = match number {
+        Number::Float(format) => format,
+        _ => Float::F64,
+    };
+    let values = |place: usize| -> Result<Vec<Source>, Refusal> {
+        let sources = words.sources(place)?.into_iter();
+        Ok(sources
+            .map(|source| super::number::in_format(source, format))
+            .collect())
+    };
+    let own = values(first + 1)?;
+    let others = if operands == 2 {
+        values(first + 2)?
+    } else {
+        Vec::new()
+    };
+    let destinations = if gives {
+        words.destinations(0)?
+    } else {
+        vec![None; count]
+    };
+    if own.len() != count || destinations.len() != count {
+        return Err(words.refuse(format!("needs {count} values and registers")));
+    }
+    let elements = own.into_iter().zip(destinations).enumerate();
+    let elements = elements.map(|(place, (own, destination))| AtomicElement {
+        operands: [Some(own), others.get(place).cloned()],
+        destination,
+    });
     Ok(Action::Atomic(Atomic {
         access: Access {
             space,
@@ -274,15 +321,7 @@ fn atomic(words: &mut Words<'_>) -> Result<Action, Refusal> {
             ..ordering
         },
         function: function(words, operation, number)?,
-        operands: [
-            source(first + 1)?,
-            if operands == 2 {
-                source(first + 2)?
-            } else {
-                None
-            },
-        ],
-        destination: if gives { words.destination(0)? } else { None },
+        elements: elements.collect(),
     }))
 }
 

@@ -232,11 +232,13 @@ fn accesses_of_memory() {
                     None => 0,
                 };
                 // A NaN in the cell may have any bits.
-                let mut own = [0; 8];
-                own[..bytes].copy_from_slice(&cell[..bytes]);
                 let mut cell = cell;
-                let canonical = memory::canonical(&form, u64::from_le_bytes(own));
-                cell[..bytes].copy_from_slice(&canonical.to_le_bytes()[..bytes]);
+                for element in cell.chunks_mut(bytes).take(memory::count(&form)) {
+                    let mut own = [0; 8];
+                    own[..bytes].copy_from_slice(element);
+                    let canonical = memory::canonical(&form, u64::from_le_bytes(own));
+                    element.copy_from_slice(&canonical.to_le_bytes()[..bytes]);
+                }
                 if cell != expected_cell || (has_result && result & mask != expected & mask) {
                     wrong.push(format!("{} of {values:x?}: {result:#x} for {expected:#x}, {cell:x?} for {expected_cell:x?}", form.text()));
                     break;

@@ -252,39 +252,43 @@ impl Context<'_> {
     ) -> Result<Outcome, Fault> {
         let bytes = atomic.access.bytes;
         let what = names(atomic.access.space).1;
-        let places = self.places(frame, active, &atomic.access, bytes, what)?;
+        let all = bytes * atomic.elements.len() as u32;
+        let places = self.places(frame, active, &atomic.access, all, what)?;
         self.accesses(active, &places, (true, true), atomic.ordering);
         let zero = Lanes::splat(0);
-        let operands = atomic.operands.each_ref().map(|source| match source {
-            Some(source) => self.values(frame, source),
-            None => zero,
-        });
-        let mut before = Lanes::splat(0);
-        for lane in lanes_of(active) {
-            let own = lane as usize;
-            let (window, place) = places[own];
-            let out_of_bounds = || Fault {
-                kind: FindingKind::OutOfBounds {
-                    access: what,
-                    address: place,
-                    bytes,
-                },
-                lane,
-            };
-            let (old, written) = self
-                .read(frame, lane, window, place, bytes as usize)
-                .ok_or_else(out_of_bounds)?;
-            let new = (atomic.function)(old, operands[0].values[own], operands[1].values[own]);
-            let written = written
-                && operands
-                    .iter()
-                    .all(|values| values.written >> lane & 1 == 1);
-            self.write(frame, lane, window, place, bytes as usize, (new, written))
-                .ok_or_else(out_of_bounds)?;
-            before.values[own] = old;
-            before.written &= !(u32::from(!written) << lane);
+        for (element, parts) in atomic.elements.iter().enumerate() {
+            let operands = parts.operands.each_ref().map(|source| match source {
+                Some(source) => self.values(frame, source),
+                None => zero,
+            });
+            let mut before = Lanes::splat(0);
+            for lane in lanes_of(active) {
+                let own = lane as usize;
+                let (window, place) = places[own];
+                let place = place + element as u64 * u64::from(bytes);
+                let out_of_bounds = || Fault {
+                    kind: FindingKind::OutOfBounds {
+                        access: what,
+                        address: place,
+                        bytes,
+                    },
+                    lane,
+                };
+                let (old, written) = self
+                    .read(frame, lane, window, place, bytes as usize)
+                    .ok_or_else(out_of_bounds)?;
+                let new = (atomic.function)(old, operands[0].values[own], operands[1].values[own]);
+                let written = written
+                    && operands
+                        .iter()
+                        .all(|values| values.written >> lane & 1 == 1);
+                self.write(frame, lane, window, place, bytes as usize, (new, written))
+                    .ok_or_else(out_of_bounds)?;
+                before.values[own] = old;
+                before.written &= !(u32::from(!written) << lane);
+            }
+            self.set(frame, parts.destination, active, &before);
         }
-        self.set(frame, atomic.destination, active, &before);
         Ok(Outcome::Done)
     }
 }

@@ -21,7 +21,7 @@ impl Access {
 }
 
 /// Elements of an access.
-fn count(form: &Form) -> usize {
+pub fn count(form: &Form) -> usize {
     match form.one_of(&["v2", "v4", "v8"]) {
         Some("v2") => 2,
         Some("v4") => 4,
@@ -144,6 +144,16 @@ fn atomic(form: &Form, cell: &mut [u8], [_, b, c, _]: [u64; 4]) -> u64 {
     old
 }
 
+/// Sums of elements one behind the other; what the last one was.
+fn each_element(form: &Form, cell: &mut [u8], values: &[u64]) -> u64 {
+    let bytes = bits(form.of()).unwrap_or(64) as usize / 8;
+    let mut last = 0;
+    for (own, &value) in cell.chunks_mut(bytes).zip(values) {
+        last = atomic(form, own, [0, value, 0, 0]);
+    }
+    last
+}
+
 pub const ACCESSES: &[Access] = &[
     Access {
         forms: "ld[.global|.shared|.shared::cta|.local|][.b8|.b16|.b32|.b64|.u8|.u16|.u32|.u64|.s8|.s16|.s32|.s64]",
@@ -264,6 +274,33 @@ pub const ACCESSES: &[Access] = &[
         operands: "[%at], b#",
         result: |form, cell, values| {
             atomic(form, cell, values);
+            0
+        },
+    },
+    Access {
+        // Each element by itself; the last one's old number is the result.
+        forms: "atom.global.add.v2[.f32|.noftz.f16|.noftz.bf16|.noftz.f16x2|.noftz.bf16x2]",
+        operands: "{_, d#}, [%at], {b#, c#}",
+        result: |form, cell, [_, b, c, _]| each_element(form, cell, &[b, c]),
+    },
+    Access {
+        forms: "atom.global.add.v4[.f32|.noftz.f16|.noftz.bf16|.noftz.f16x2|.noftz.bf16x2]",
+        operands: "{_, _, _, d#}, [%at], {b#, c#, e#, a#}",
+        result: |form, cell, [a, b, c, e]| each_element(form, cell, &[b, c, e, a]),
+    },
+    Access {
+        forms: "red[.global|.relaxed.gpu.global].add.v2[.f32|.noftz.f16|.noftz.bf16x2]",
+        operands: "[%at], {b#, c#}",
+        result: |form, cell, [_, b, c, _]| {
+            each_element(form, cell, &[b, c]);
+            0
+        },
+    },
+    Access {
+        forms: "red.global.add.v8.noftz[.f16|.bf16]",
+        operands: "[%at], {b#, c#, e#, a#, b#, c#, e#, a#}",
+        result: |form, cell, [a, b, c, e]| {
+            each_element(form, cell, &[b, c, e, a, b, c, e, a]);
             0
         },
     },
