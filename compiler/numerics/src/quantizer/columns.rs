@@ -156,12 +156,7 @@ impl Part<'_> {
                     for (half, set) in sets.iter().enumerate() {
                         let group = self.first_group + 2 * pair + half;
                         let codes = &mut staged.codes[group * E::GROUP_BYTES / 4..];
-                        self.stage_codes::<V, E, R>(
-                            round,
-                            [2 * pair + half, chunk],
-                            set,
-                            codes,
-                        );
+                        self.stage_codes::<V, E, R>(round, [2 * pair + half, chunk], set, codes);
                         staged.scales[group / block_groups] = set.codes;
                     }
                 }
@@ -282,13 +277,7 @@ fn encode_sixteen<V: Vector, E: Element, R: Round, const SMALL: bool>(
 /// The codes of eight elements of every group, in each lane the first in the lowest bits. Written out, so that all that is
 /// in registers stays there.
 #[inline(always)]
-fn encode_eight<
-    V: Vector,
-    E: Element,
-    R: Round,
-    const SMALL: bool,
-    const FROM: usize,
->(
+fn encode_eight<V: Vector, E: Element, R: Round, const SMALL: bool, const FROM: usize>(
     drawn: &R::Drawn<V>,
     values: Across<'_>,
     factors: V,
