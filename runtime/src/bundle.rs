@@ -21,6 +21,7 @@ mod json;
 mod manifest;
 mod open;
 pub(crate) mod strides;
+mod tensor_map;
 mod tensor_type;
 mod validate;
 mod value_type;
@@ -35,6 +36,7 @@ pub use manifest::{
     Target,
 };
 pub use open::Bundle;
+pub use tensor_map::TensorMap;
 pub use tensor_type::TensorType;
 pub use value_type::ValueType;
 pub use writer::BundleWriter;

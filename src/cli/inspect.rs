@@ -174,6 +174,13 @@ fn ptx(kernel: &PtxKernel) -> String {
             let _ = write!(text, ", {} {what}", bytes(size as usize));
         }
     }
+    for map in &kernel.tensor_maps {
+        let _ = write!(
+            text,
+            ", boxes of {:?} of buffer {}",
+            map.box_extents, map.buffer
+        );
+    }
     text
 }
 

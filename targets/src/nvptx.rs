@@ -29,10 +29,10 @@ use crate::{CodeStage, CodegenError, Options, mlir};
 use inkwell::context::Context as LlvmContext;
 use melior::ir::{Location, Module};
 use tessera_ir::plan::Plan;
-use tessera_runtime::bundle::{self, BundleWriter, PtxKernel, Resources};
+use tessera_runtime::bundle::{self, BundleWriter, PtxKernel, Resources, TensorMap};
 
 /// The grid that a kernel is launched with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grid {
     /// CTAs; 0 where there is nothing to do.
     pub ctas: u32,
@@ -42,6 +42,8 @@ pub struct Grid {
     pub shared_bytes: u32,
     /// Bytes of global memory of its own.
     pub workspace_bytes: usize,
+    /// Tensor maps over its buffers, its last parameters.
+    pub tensor_maps: Vec<TensorMap>,
 }
 
 impl Grid {
@@ -51,6 +53,7 @@ impl Grid {
         threads: 1,
         shared_bytes: 0,
         workspace_bytes: 0,
+        tensor_maps: Vec::new(),
     };
 
     /// So many CTAs of so many threads; `None` where no grid has that many.
@@ -87,7 +90,7 @@ pub(crate) fn bundle(
         _ => None,
     };
     let kernels = (units.units.iter().zip(compiled)).map(|(unit, code)| {
-        let Some(Shape::Grid(grid)) = code.as_ref().map(|code| code.shape) else {
+        let Some(Shape::Grid(grid)) = code.as_ref().map(|code| &code.shape) else {
             unreachable!("every kernel was compiled, for a GPU")
         };
         let assembled = assembled.as_ref();
@@ -110,7 +113,7 @@ pub(crate) fn bundle(
     Ok(writer)
 }
 
-fn kernel(unit: &Unit<'_>, grid: Grid, resources: Option<&Resources>) -> PtxKernel {
+fn kernel(unit: &Unit<'_>, grid: &Grid, resources: Option<&Resources>) -> PtxKernel {
     PtxKernel {
         entry: unit.symbol.clone(),
         grid: [grid.ctas, 1, 1],
@@ -119,6 +122,7 @@ fn kernel(unit: &Unit<'_>, grid: Grid, resources: Option<&Resources>) -> PtxKern
         shared_bytes: grid.shared_bytes,
         workspace_bytes: grid.workspace_bytes,
         resources: resources.copied(),
+        tensor_maps: grid.tensor_maps.clone(),
     }
 }
 

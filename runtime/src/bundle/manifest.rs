@@ -1,7 +1,7 @@
 //! The manifest: everything about a bundle that is not code or constant bytes.
 
 use super::tensor_type::{deserialize_element_type, serialize_element_type};
-use super::{GroupedGemm, Hadamard, Quantize, ScaledDot, TensorType, ValueType};
+use super::{GroupedGemm, Hadamard, Quantize, ScaledDot, TensorMap, TensorType, ValueType};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tessera_numerics::ElementType;
@@ -283,7 +283,8 @@ pub struct Function {
 /// A kernel of `kernels.ptx`, and the grid it is launched with.
 ///
 /// Its parameters are 64-bit addresses in global memory: of the operands, then of the results, then, where
-/// `workspace_bytes` is not 0, of memory that the kernel has to itself while it runs, its contents undefined. Inputs,
+/// `workspace_bytes` is not 0, of memory that the kernel has to itself while it runs, its contents undefined; then come
+/// its tensor maps. Inputs,
 /// results, the workspace, the arena and the file of constants begin at multiples of 256 bytes; what lies in the last
 /// two has a multiple of [`ALIGNMENT`](super::ALIGNMENT) as its offset there.
 ///
@@ -307,6 +308,9 @@ pub struct PtxKernel {
     /// What it takes of the chip, where it was assembled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// Tensor maps over its buffers, its parameters behind the addresses: 128 bytes each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tensor_maps: Vec<TensorMap>,
 }
 
 /// What a kernel takes of a GPU's multiprocessor, as the assembler reports it.

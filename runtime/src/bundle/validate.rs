@@ -285,7 +285,7 @@ impl Check<'_> {
             }
             self.runs_on_the_target(kernel, &item)?;
             match &kernel.code {
-                Code::Ptx(ptx) => self.ptx(ptx, &format!("{item}.ptx"))?,
+                Code::Ptx(ptx) => self.ptx(ptx, kernel, &format!("{item}.ptx"))?,
                 Code::Function(function) => self.function(function, &format!("{item}.function"))?,
                 Code::Gemm(gemm) => self.gemm(gemm, kernel, &format!("{item}.gemm"))?,
                 Code::GroupedGemm(grouped) => {

@@ -4,7 +4,7 @@ use crate::sample::*;
 use std::fs;
 use tessera_numerics::ElementType::F32;
 use tessera_runtime::bundle::{
-    BundleWriter, Code, Family, Kernel, Manifest, Place, PtxKernel, Target,
+    BundleWriter, Code, Family, Kernel, Manifest, Place, PtxKernel, Target, TensorMap,
 };
 use tessera_runtime::{Bundle, Program};
 
@@ -17,6 +17,7 @@ fn kernel() -> PtxKernel {
         shared_bytes: 0,
         workspace_bytes: 0,
         resources: None,
+        tensor_maps: Vec::new(),
     }
 }
 
@@ -186,5 +187,73 @@ fn memory_that_no_device_has() {
         refusal(|k| k.workspace_bytes = 1 << 63),
         "kernels[0].ptx.workspace_bytes: expected a size that fits into the address space, \
          found 9223372036854775808"
+    );
+}
+
+/// Of 10 rows of 400 bytes boxes of 4 by 128, swizzled.
+fn map() -> TensorMap {
+    TensorMap {
+        buffer: 1,
+        extents: vec![400, 10],
+        strides: vec![400],
+        box_extents: vec![128, 4],
+        swizzle_bytes: 128,
+    }
+}
+
+#[test]
+fn tensor_maps_read_back() {
+    let kernel = PtxKernel {
+        tensor_maps: vec![map()],
+        ..kernel()
+    };
+    let (bundle, _folder) = write(manifest(kernel.clone()), true).unwrap();
+    assert_eq!(bundle.manifest().kernels[0].code, Code::Ptx(kernel));
+}
+
+#[test]
+fn tensor_maps_that_the_driver_would_refuse() {
+    let refusal = |change: fn(&mut TensorMap)| {
+        let mut own = map();
+        change(&mut own);
+        let message = refusal(|k| k.tensor_maps = vec![own]);
+        let prefix = "kernels[0].ptx.tensor_maps[0]";
+        message.strip_prefix(prefix).unwrap().to_owned()
+    };
+    assert_eq!(
+        refusal(|m| m.buffer = 2),
+        ".buffer: expected one of 2, found 2"
+    );
+    assert_eq!(
+        refusal(|m| m.strides.clear()),
+        ": expected 1 to 5 extents, a stride fewer, as many extents of the box, found 2, 0 and 2"
+    );
+    assert_eq!(
+        refusal(|m| m.strides = vec![392]),
+        ".strides: expected multiples of 16 below 2^40, found [392]"
+    );
+    assert_eq!(
+        refusal(|m| m.extents[0] = 0),
+        ".extents: expected 1 to 4294967296, found [0, 10]"
+    );
+    let box_extents = ".box_extents: expected 1 to 256, of the innermost dimension a multiple of 16 no wider than the swizzle, \
+                       found";
+    for wrong in [[120, 4], [144, 4], [128, 257]] {
+        let mut own = map();
+        own.box_extents = wrong.to_vec();
+        let message = super::ptx::refusal(|k| k.tensor_maps = vec![own]);
+        assert!(
+            message.ends_with(&format!("{box_extents} {wrong:?}")),
+            "{message}"
+        );
+    }
+    assert_eq!(
+        refusal(|m| m.swizzle_bytes = 256),
+        ".swizzle_bytes: expected 0, 32, 64 or 128, found 256"
+    );
+    // 4000 bytes have ten rows of 400, and no eleventh.
+    assert_eq!(
+        refusal(|m| m.extents[1] = 11),
+        ".extents: expected places within the 4000 bytes of the buffer, found [400, 11] with strides of [400]"
     );
 }

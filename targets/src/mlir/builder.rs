@@ -86,6 +86,11 @@ impl<'c> Builder<'c> {
         (builder, values)
     }
 
+    /// A further argument of the block.
+    pub fn argument(&self, t: Type<'c>) -> Value<'c> {
+        self.block.add_argument(t, self.location)
+    }
+
     /// The context everything belongs to.
     pub fn context(&self) -> &'c Context {
         self.context

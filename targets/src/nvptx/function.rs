@@ -13,6 +13,10 @@ use melior::{
     },
 };
 
+/// What is said of a parameter that is a tensor map: 128 bytes that are read where the launch put them.
+const TENSOR_MAP: &str =
+    "{llvm.byval = !llvm.array<128 x i8>, llvm.align = 128 : i64, nvvm.grid_constant}";
+
 /// Builds the unit's entry for a target.
 ///
 /// # Errors
@@ -49,6 +53,9 @@ pub fn build<'c>(
     let attribute = |text: &str| {
         Attribute::parse(context, text).expect("the attribute is written in this file")
     };
+    // Behind the addresses, tensor maps by value: the family has added them to the function's block.
+    let maps = kernel.grid.tensor_maps.len();
+    let parameters = vec![pointer; inputs + outputs + maps];
     let promises: Vec<&str> = (unit.in_place.iter())
         .map(|result| match result {
             // Its memory is reached by the result's address alone.
@@ -61,6 +68,7 @@ pub fn build<'c>(
             (0..outputs)
                 .map(|_| "{llvm.noalias, llvm.nonnull, llvm.noundef, llvm.align = 64 : i64}"),
         )
+        .chain((0..maps).map(|_| TENSOR_MAP))
         .collect();
     let threads = format!("array<i32: {}, 1, 1>", kernel.grid.threads);
     let mut attributes = vec![

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use tessera_runtime::bundle::TensorMap;
 
 /// What every reply begins with, so that another program is noticed.
 const MAGIC: [u8; 8] = *b"tsrwork2";
@@ -177,21 +178,30 @@ pub fn read_reply(input: &mut impl Read) -> io::Result<Reply> {
 
 /// Which shape it is, and its numbers.
 fn numbers(shape: &Shape) -> (u8, Vec<u64>) {
-    match *shape {
+    match shape {
         Shape::Blocks(Division {
             blocks,
             grain,
             scratch_bytes,
-        }) => (BLOCKS, vec![blocks, grain, scratch_bytes as u64]),
+        }) => (BLOCKS, vec![*blocks, *grain, *scratch_bytes as u64]),
         Shape::Grid(Grid {
             ctas,
             threads,
             shared_bytes,
             workspace_bytes,
+            tensor_maps,
         }) => {
-            let numbers = [ctas, threads, shared_bytes].map(u64::from);
-            let workspace = [workspace_bytes as u64];
-            (GRID, numbers.into_iter().chain(workspace).collect())
+            let mut numbers = [*ctas, *threads, *shared_bytes].map(u64::from).to_vec();
+            numbers.extend([*workspace_bytes as u64, tensor_maps.len() as u64]);
+            for map in tensor_maps {
+                let lengths = [map.extents.len(), map.strides.len(), map.box_extents.len()];
+                numbers.push(map.buffer as u64);
+                numbers.extend(lengths.map(|length| length as u64));
+                numbers.extend(map.extents.iter().chain(&map.strides));
+                numbers.extend(map.box_extents.iter().copied().map(u64::from));
+                numbers.push(map.swizzle_bytes.into());
+            }
+            (GRID, numbers)
         }
     }
 }
@@ -205,17 +215,44 @@ fn read_shape(input: &mut impl Read) -> io::Result<Shape> {
             scratch_bytes: usize::try_from(read_number(input)?).map_err(invalid)?,
         })),
         [GRID] => {
-            let mut narrow =
-                || -> io::Result<u32> { Ok(u32::try_from(read_number(input)?).map_err(invalid)?) };
+            let [ctas, threads, shared_bytes] = [(); 3].map(|()| read_narrow(input));
+            let workspace_bytes = usize::try_from(read_number(input)?).map_err(invalid)?;
+            let maps = read_number(input)?;
             Ok(Shape::Grid(Grid {
-                ctas: narrow()?,
-                threads: narrow()?,
-                shared_bytes: narrow()?,
-                workspace_bytes: usize::try_from(read_number(input)?).map_err(invalid)?,
+                ctas: ctas?,
+                threads: threads?,
+                shared_bytes: shared_bytes?,
+                workspace_bytes,
+                tensor_maps: (0..maps)
+                    .map(|_| read_tensor_map(input))
+                    .collect::<io::Result<_>>()?,
             }))
         }
         _ => Err(ErrorKind::InvalidData.into()),
     }
+}
+
+fn read_narrow(input: &mut impl Read) -> io::Result<u32> {
+    u32::try_from(read_number(input)?).map_err(|_| ErrorKind::InvalidData.into())
+}
+
+fn read_tensor_map(input: &mut impl Read) -> io::Result<TensorMap> {
+    let buffer = usize::try_from(read_number(input)?).map_err(|_| ErrorKind::InvalidData)?;
+    let [extents, strides, box_extents] = [(); 3].map(|()| read_number(input));
+    let (extents, strides, box_extents) = (extents?, strides?, box_extents?);
+    Ok(TensorMap {
+        buffer,
+        extents: (0..extents)
+            .map(|_| read_number(input))
+            .collect::<io::Result<_>>()?,
+        strides: (0..strides)
+            .map(|_| read_number(input))
+            .collect::<io::Result<_>>()?,
+        box_extents: (0..box_extents)
+            .map(|_| read_narrow(input))
+            .collect::<io::Result<_>>()?,
+        swizzle_bytes: read_narrow(input)?,
+    })
 }
 
 fn write_bytes(output: &mut impl Write, bytes: &[u8]) -> io::Result<()> {

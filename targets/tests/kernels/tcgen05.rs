@@ -219,6 +219,16 @@ fn each_kind_is_the_matrix_units() {
             assert!(text.contains(expected), "{target}: {text}");
         }
     }
+    // Codes that go to shared memory as they lie are copied by tensor maps, one for each operand.
+    let [(of_four, ..), _, (of_six_and_eight, ..)] = kinds();
+    for (product, maps) in [(of_four, 2), (of_six_and_eight, 1)] {
+        let text = ptx(&[product.case(Vec::new())], "sm_100a");
+        assert_eq!(
+            text.matches("cp.async.bulk.tensor.3d").count(),
+            maps,
+            "{text}"
+        );
+    }
     let all = kinds().map(|(product, ..)| product.case(Vec::new()));
     let text = ptx(&all, "sm_90a");
     assert!(!text.contains("tcgen05"), "{text}");
@@ -244,7 +254,9 @@ fn the_assembler_makes_the_instruction_of_each_kind_and_spills_nothing() {
             let cubin = bundle.join(CUBIN_FILE);
             let output = Command::new(&nvdisasm).arg(cubin).output().unwrap();
             let machine_code = String::from_utf8_lossy(&output.stdout);
-            assert!(machine_code.contains(expected), "{target}: no {expected}");
+            for expected in [expected, "UTMALDG.3D", "UTCCP"] {
+                assert!(machine_code.contains(expected), "{target}: no {expected}");
+            }
         }
     }
 }

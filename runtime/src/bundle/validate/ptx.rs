@@ -1,6 +1,7 @@
 //! Kernels of a GPU: what no device could launch.
 
 use super::super::PTX_FILE;
+use super::super::TensorMap;
 use super::super::manifest::{Code, Kernel, PtxKernel};
 use super::{Check, Checked, is_c_identifier};
 
@@ -38,7 +39,7 @@ impl Check<'_> {
         )
     }
 
-    pub(super) fn ptx(&self, kernel: &PtxKernel, item: &str) -> Checked {
+    pub(super) fn ptx(&self, kernel: &PtxKernel, of: &Kernel, item: &str) -> Checked {
         self.ensure(
             self.manifest.files.contains_key(PTX_FILE),
             item,
@@ -99,6 +100,75 @@ impl Check<'_> {
             format!("{item}.workspace_bytes"),
             "a size that fits into the address space",
             kernel.workspace_bytes,
+        )?;
+        for (number, map) in kernel.tensor_maps.iter().enumerate() {
+            self.tensor_map(map, of, &format!("{item}.tensor_maps[{number}]"))?;
+        }
+        Ok(())
+    }
+
+    /// What the driver takes (CUDA Driver API, `cuTensorMapEncodeTiled`), within the buffer.
+    fn tensor_map(&self, map: &TensorMap, kernel: &Kernel, item: &str) -> Checked {
+        let buffers = kernel.operands.len() + kernel.results.len();
+        self.ensure(
+            map.buffer < buffers,
+            format!("{item}.buffer"),
+            format!("one of {buffers}"),
+            map.buffer,
+        )?;
+        let rank = map.extents.len();
+        let lengths = [map.strides.len() + 1, map.box_extents.len()];
+        self.ensure(
+            (1..=TensorMap::MOST_DIMENSIONS).contains(&rank) && lengths == [rank; 2],
+            item,
+            "1 to 5 extents, a stride fewer, as many extents of the box",
+            format!(
+                "{rank}, {} and {}",
+                map.strides.len(),
+                map.box_extents.len()
+            ),
+        )?;
+        self.ensure(
+            map.extents
+                .iter()
+                .all(|extent| (1..=1 << 32).contains(extent)),
+            format!("{item}.extents"),
+            "1 to 4294967296",
+            format!("{:?}", map.extents),
+        )?;
+        let is_stride = |stride: &u64| stride.is_multiple_of(16) && *stride < 1 << 40;
+        self.ensure(
+            map.strides.iter().all(is_stride),
+            format!("{item}.strides"),
+            "multiples of 16 below 2^40",
+            format!("{:?}", map.strides),
+        )?;
+        let width = map.box_extents[0];
+        let is_box = map
+            .box_extents
+            .iter()
+            .all(|extent| (1..=256).contains(extent));
+        let span = map.swizzle_bytes;
+        self.ensure(
+            is_box && width.is_multiple_of(16) && (span == 0 || width <= span),
+            format!("{item}.box_extents"),
+            "1 to 256, of the innermost dimension a multiple of 16 no wider than the swizzle",
+            format!("{:?}", map.box_extents),
+        )?;
+        self.ensure(
+            matches!(span, 0 | 32 | 64 | 128),
+            format!("{item}.swizzle_bytes"),
+            "0, 32, 64 or 128",
+            span,
+        )?;
+        let all = kernel.operands.iter().chain(&kernel.results);
+        let bytes = all.skip(map.buffer).find_map(|buffer| buffer.bytes());
+        let bytes = bytes.map_or(0, |bytes| bytes as u64);
+        self.ensure(
+            map.reach().is_some_and(|reach| reach <= bytes),
+            format!("{item}.extents"),
+            format!("places within the {bytes} bytes of the buffer"),
+            format!("{:?} with strides of {:?}", map.extents, map.strides),
         )
     }
 }

@@ -8,6 +8,7 @@
 mod code;
 mod driver;
 mod graph;
+mod tensor_map;
 
 pub(in super::super) use code::CudaCode;
 pub(crate) use code::capability;
@@ -24,6 +25,7 @@ use std::collections::HashMap;
 use std::ffi::c_void;
 use std::sync::Arc;
 use std::time::Instant;
+use tensor_map::tensor_map;
 
 /// A GPU, with memory and a stream for one instance.
 pub(in super::super) struct Cuda {
@@ -75,10 +77,15 @@ impl Cuda {
     /// Adds a kernel to the stream.
     fn launch(&self, launch: &Launch) -> Result<(), DriverError> {
         let mut values: Vec<u64> = launch.parameters().collect();
-        let mut parameters: Vec<*mut c_void> = values
+        let maps = launch.code.tensor_maps.iter();
+        let mut maps = maps
+            .map(|map| tensor_map(map, launch.buffers[map.buffer].address))
+            .collect::<Result<Vec<_>, _>>()?;
+        let values = values
             .iter_mut()
-            .map(|value| std::ptr::from_mut(value).cast())
-            .collect();
+            .map(|value| std::ptr::from_mut(value).cast());
+        let maps = maps.iter_mut().map(|map| std::ptr::from_mut(map).cast());
+        let mut parameters: Vec<*mut c_void> = values.chain(maps).collect();
         let [x, y, z] = launch.code.cluster;
         let mut cluster = sys::CUlaunchAttribute {
             id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
@@ -103,7 +110,7 @@ impl Cuda {
         let function = self.code.functions[launch.kernel];
         // SAFETY: stream and function are of this context; the configuration and what it points to outlive the call,
         // which copies the parameters. That there are as many as the kernel takes, 64-bit addresses of memory that is
-        // large enough, is what the bundle states and validation has found of its buffers.
+        // large enough and tensor maps of it, is what the bundle states and validation has found of its buffers.
         unsafe {
             let (parameters, extra) = (parameters.as_mut_ptr(), std::ptr::null_mut());
             sys::cuLaunchKernelEx(&raw const config, function, parameters, extra).result()

@@ -17,11 +17,12 @@ use super::super::instance::RunOptions;
 use super::super::program::Program;
 use super::device::{Failure, GpuDevice, GpuError};
 use super::schedule::{Command, Launch, Stretch};
+use crate::bundle::TensorMap;
 use room::Room;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
-use tessera_emulator::{Finding, Global, GlobalError, launch};
+use tessera_emulator::{Fill, Finding, Global, GlobalError, Swizzle, TensorElement, launch};
 
 /// Up to this many findings are in a message.
 const LISTED: usize = 5;
@@ -69,6 +70,13 @@ impl Emulator {
             .parameters()
             .map(|address| address.to_le_bytes().to_vec())
             .collect();
+        for map in &own.code.tensor_maps {
+            let map = tensor_map(map, room.address(map.buffer));
+            let bytes = map.encode().map_err(|error| {
+                GpuError::Failed(format!("a tensor map that cannot be: {error}"))
+            })?;
+            what.arguments.push(bytes.to_vec());
+        }
         self.seed = self.seed.wrapping_add(1);
         let report = launch(&self.code.program, &mut room.memory, &what)
             .map_err(|error| GpuError::Failed(error.to_string()))?;
@@ -158,6 +166,24 @@ impl GpuDevice for Emulator {
 
     fn finish(&mut self) -> Result<(), Failure> {
         Ok(())
+    }
+}
+
+/// A tensor map of a buffer that lies at an address.
+fn tensor_map(map: &TensorMap, address: u64) -> tessera_emulator::TensorMap {
+    tessera_emulator::TensorMap {
+        element: TensorElement::U8,
+        address,
+        dimensions: map.extents.clone(),
+        strides: map.strides.clone(),
+        box_dimensions: map.box_extents.clone(),
+        swizzle: match map.swizzle_bytes {
+            32 => Swizzle::B32,
+            64 => Swizzle::B64,
+            128 => Swizzle::B128,
+            _ => Swizzle::None,
+        },
+        fill: Fill::Zero,
     }
 }
 

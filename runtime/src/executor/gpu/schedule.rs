@@ -71,7 +71,7 @@ pub(super) struct Span {
 }
 
 impl Launch {
-    /// The kernel's parameters.
+    /// The kernel's parameters that are addresses.
     pub(super) fn parameters(&self) -> impl Iterator<Item = u64> {
         let buffers = self.buffers.iter().map(|span| span.address);
         buffers.chain(self.workspace)

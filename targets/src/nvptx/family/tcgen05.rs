@@ -1,17 +1,20 @@
 //! Products of scaled tensors on the matrix unit of Blackwell's data-centre family: `tcgen05.mma` with block scales.
 //!
 //! A CTA has tiles of the result, one after the other. Its first four warps bring codes and scales to shared memory, a step
-//! of 128 bytes of a row at a time, some steps ahead. The next four read the sums of a tile that is done, multiply them by
-//! the tensor scales and write them, while the next one is made. One thread of the last warp has scales copied to tensor
-//! memory and products made there.
+//! of 128 bytes of a row at a time, some steps ahead: each thread its share of the scales; codes that go there as they lie
+//! by tensor maps, a tile at once, others each thread its share. The next four warps read the sums of a tile that is done,
+//! multiply them by the tensor scales and write them, while the next one is made. One thread of the last warp has scales
+//! copied to tensor memory and products made there.
 //!
 //! Each stage of shared memory has two mbarriers. *Full* is arrived at by every loading thread, once its copies are done
-//! and fenced for the matrix unit; *empty* by the matrix unit, once it has read the stage. Each buffer of sums in tensor
-//! memory has two: *done* is arrived at by the matrix unit with its last product, *read* by every writing thread.
+//! and fenced for the matrix unit, and waits for the bytes that come by tensor maps; *empty* by the matrix unit, once it
+//! has read the stage. Each buffer of sums in tensor memory has two: *done* is arrived at by the matrix unit with its last
+//! product, *read* by every writing thread.
 //!
 //! The order of a sum is fixed: steps along K, each of which the matrix unit adds to what was there, 32 bytes of a row in
 //! one instruction, rounding towards zero once for each. Which CTA has which tiles depends on the shape alone.
 
+mod boxes;
 mod instructions;
 mod kind;
 mod load;
@@ -30,8 +33,11 @@ use crate::mlir::index::Expression;
 use crate::mlir::{Builder, Emission, IntegerPredicate, Value};
 use crate::nvptx::shared::Shared;
 use crate::nvptx::{Capability, Feature, Grid, thread};
+use boxes::Boxed;
 use kind::Kind;
 use memory::SharedMemory;
+use tessera_ir::Definition;
+use tessera_runtime::bundle::TensorMap;
 use tile::{Places, Tile};
 
 /// Threads that load.
@@ -85,9 +91,16 @@ impl<'a, 'g> Product<'a, 'g> {
         let [batches, m, n, _] = self.product.extents();
         let extents = if self.tile.a == 0 { [m, n] } else { [n, m] };
         let [down, across] = [0, 1].map(|side| ceil_div(extents[side], self.tile.rows()[side]));
+        let maps = self.tensor_maps(emission, batches, extents);
         let b = emission.elemental.builder();
+        // An address by which instructions, not loads, find the map.
+        let parameter = |_: &TensorMap| {
+            let parameter = b.argument(b.pointer());
+            b.cast("llvm.ptrtoint", parameter, b.i64())
+        };
         let kernel = Kernel {
             own: self,
+            maps: maps.each_ref().map(|map| map.as_ref().map(parameter)),
             extents,
             tiles: [batches, down, across],
             shared: shared.dynamic(&b, SharedMemory::BASE),
@@ -98,7 +111,36 @@ impl<'a, 'g> Product<'a, 'g> {
         let grid = grid(emission, self.tile.ctas, THREADS)?;
         Ok(Grid {
             shared_bytes: self.places.shared_bytes,
+            tensor_maps: maps.into_iter().flatten().collect(),
             ..grid
+        })
+    }
+
+    /// The tensor maps of A's and B's codes, where these are copied by one.
+    fn tensor_maps(
+        &self,
+        emission: &Emission<'_, '_>,
+        batches: i64,
+        extents: [i64; 2],
+    ) -> [Option<TensorMap>; 2] {
+        let graph = &emission.kernel.body;
+        [0, 1].map(|side| {
+            let operand = if side == 0 {
+                self.tile.a
+            } else {
+                1 - self.tile.a
+            };
+            let value = graph.operations()[0].op.operands[operand];
+            let Definition::Input(buffer) = graph.definition(value) else {
+                return None;
+            };
+            let boxed = Boxed {
+                buffer,
+                batches,
+                extent: extents[side],
+                rows: self.tile.rows()[side],
+            };
+            boxed.tensor_map(self.product, operand, self.kind)
         })
     }
 }
@@ -108,6 +150,8 @@ struct Kernel<'a, 'c, 'g> {
     own: &'a Product<'a, 'g>,
     /// Rows of A and of B.
     extents: [i64; 2],
+    /// Addresses of tensor maps of A and B.
+    maps: [Option<Value<'c>>; 2],
     /// Products of the batch; tiles along the rows of A and of B.
     tiles: [i64; 3],
     /// Where shared memory begins.
@@ -274,6 +318,7 @@ impl<'c> Kernel<'_, 'c, '_> {
         let Ok(_) = b.if_else(&mut (), first, &[], make, |(), _| Ok(Vec::new()));
         thread::warp_barrier(&b);
         instructions::allocate(&b, self.at(&b, places.slot), places.allocation);
+        instructions::fence_before(&b);
     }
 
     /// The address of a buffer of sums.

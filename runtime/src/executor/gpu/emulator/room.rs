@@ -63,7 +63,12 @@ impl<'a> Room<'a> {
         Ok(room)
     }
 
-    /// The kernel's parameters.
+    /// Where a buffer of the launch is.
+    pub(super) fn address(&self, buffer: usize) -> u64 {
+        self.addresses[buffer]
+    }
+
+    /// The kernel's parameters that are addresses.
     pub(super) fn parameters(&self) -> impl Iterator<Item = u64> {
         self.addresses.iter().copied().chain(self.workspace)
     }

@@ -62,6 +62,26 @@ pub fn initialise<'c>(b: B<'_, 'c>, barrier: Value<'c>, arrivals: i64) {
     Ptx::new(&text).memory().run(b, &[barrier]);
 }
 
+/// So many bytes more have to come before the mbarrier's phase ends.
+pub fn expect_bytes<'c>(b: B<'_, 'c>, barrier: Value<'c>, bytes: i64) {
+    let text = format!("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [$0], {bytes};");
+    Ptx::new(&text).memory().run(b, &[barrier]);
+}
+
+/// Copies the box at a place of a tensor map of three dimensions, the innermost first, to shared memory; the mbarrier
+/// learns of the bytes.
+pub fn copy_box<'c>(
+    b: B<'_, 'c>,
+    to: Value<'c>,
+    map: Value<'c>,
+    [x, y, z]: [Value<'c>; 3],
+    barrier: Value<'c>,
+) {
+    const TEXT: &str = "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes \
+                        [$0], [$1, {$2, $3, $4}], [$5];";
+    Ptx::new(TEXT).memory().run(b, &[to, map, x, y, z, barrier]);
+}
+
 /// The mbarriers that the thread made are seen as such by the matrix unit.
 pub fn fence_initialised(b: B<'_, '_>) {
     Ptx::new("fence.mbarrier_init.release.cluster;")

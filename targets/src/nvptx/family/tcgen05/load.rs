@@ -1,5 +1,6 @@
 //! The loading threads of a CTA: steps of all its tiles, one after the other, some ahead of what is full.
 
+use super::memory::SwizzledTile;
 use super::stage::{Side, Stage};
 use super::{Kernel, LOADING_THREADS, Round, instructions};
 use crate::mlir::elemental::Unsupported;
@@ -64,6 +65,7 @@ impl<'c> Kernel<'_, 'c, '_> {
                 extent: self.extents[number],
                 rows: tile.rows()[number],
                 scale_tiles: tile.scale_tiles()[number],
+                map: self.maps[number],
                 batch: round.batch.clone(),
                 corner: round.corners[number].clone(),
             })
@@ -84,6 +86,7 @@ impl<'c> Kernel<'_, 'c, '_> {
         let b = emission.elemental.builder();
         Self::wait_before(&b, self.one_of(&b, places.empty, 8, stage), parity);
         let first = self.one_of(&b, 0, places.stage_bytes, stage);
+        self.copy_boxes(emission, sides, [thread, step], stage)?;
         for (number, side) in sides.iter().enumerate() {
             let [codes, scales] = places.in_stage(&b, first, number);
             let stage = Stage {
@@ -97,6 +100,44 @@ impl<'c> Kernel<'_, 'c, '_> {
             side.load(emission, &stage)?;
         }
         Ok(())
+    }
+
+    /// One thread begins the copies by tensor maps, if there are any, to a stage.
+    fn copy_boxes(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        sides: &[Side<'_, 'c, '_>],
+        [thread, step]: [&Expression; 2],
+        stage: Value<'c>,
+    ) -> Result<(), Unsupported> {
+        let places = &self.own.places;
+        let boxed = sides.iter().filter(|side| side.map.is_some());
+        let bytes: i64 = boxed.map(|side| side.rows * SwizzledTile::ROW).sum();
+        if bytes == 0 {
+            return Ok(());
+        }
+        let thread = emission.elemental.number(thread);
+        emission.when_below(thread, 1, |emission, _| {
+            let b = emission.elemental.builder();
+            let full = self.one_of(&b, places.full, 8, stage);
+            let first = self.one_of(&b, 0, places.stage_bytes, stage);
+            instructions::expect_bytes(&b, full, bytes);
+            for (number, side) in sides.iter().enumerate() {
+                let Some(map) = side.map else {
+                    continue;
+                };
+                let at = [&step.times(SwizzledTile::ROW), &side.corner, &side.batch];
+                let at = at.map(|place| {
+                    let number = emission.elemental.number(place);
+                    let b = emission.elemental.builder();
+                    b.cast("arith.trunci", number, b.integer(32))
+                });
+                let b = emission.elemental.builder();
+                let [codes, _] = places.in_stage(&b, first, number);
+                instructions::copy_box(&b, codes, map, at, full);
+            }
+            Ok(())
+        })
     }
 
     /// The stage of a use is full, as far as the thread has filled it; nothing where the use is before the first.

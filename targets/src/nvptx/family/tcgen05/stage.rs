@@ -46,6 +46,11 @@ impl Piece {
     }
 }
 
+/// Whether codes go to shared memory as they lie in rows.
+pub fn is_whole(kind: Kind, scaled: &ScaledType) -> bool {
+    Piece::of(kind, scaled.format().element()) == Piece::Whole
+}
+
 /// Bytes of shared memory that a row's codes take.
 pub fn row_bytes(kind: Kind, scaled: &ScaledType) -> i64 {
     let piece = Piece::of(kind, scaled.format().element()).bytes();
@@ -65,6 +70,8 @@ pub struct Side<'a, 'c, 'g> {
     pub rows: i64,
     /// Tiles of scales, side by side.
     pub scale_tiles: i64,
+    /// Its tensor map's address, where its codes are copied by one.
+    pub map: Option<Value<'c>>,
     /// The product of the batch.
     pub batch: Expression,
     /// The first row of the tile.
@@ -100,7 +107,9 @@ impl<'c> Side<'_, 'c, '_> {
         emission: &mut Emission<'c, '_>,
         stage: &Stage<'_, 'c>,
     ) -> Result<(), Unsupported> {
-        self.load_codes(emission, stage);
+        if self.map.is_none() {
+            self.load_codes(emission, stage);
+        }
         self.load_scales(emission, stage)
     }
 
