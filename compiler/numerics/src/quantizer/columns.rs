@@ -282,19 +282,13 @@ fn encode_eight<V: Vector, E: Element, R: Round, const SMALL: bool, const FROM: 
     values: Across<'_>,
     factors: V,
 ) -> V {
-    macro_rules! element {
-        ($element:literal) => {{
-            let scaled = V::load(values.row(FROM + $element)).mul(factors);
-            R::across::<V, E, SMALL>(drawn, FROM + $element, scaled)
-        }};
-    }
-    macro_rules! pair {
-        ($low:literal $high:literal) => {
-            element!($high).shift_left(4).or(element!($low))
-        };
-    }
-    let low = pair!(2 3).shift_left(8).or(pair!(0 1));
-    let high = pair!(6 7).shift_left(8).or(pair!(4 5));
+    let [a, b, c, d] = [
+        encode_two::<V, E, R, SMALL>(drawn, values, factors, FROM),
+        encode_two::<V, E, R, SMALL>(drawn, values, factors, FROM + 2),
+        encode_two::<V, E, R, SMALL>(drawn, values, factors, FROM + 4),
+        encode_two::<V, E, R, SMALL>(drawn, values, factors, FROM + 6),
+    ];
+    let [low, high] = [b.shift_left(8).or(a), d.shift_left(8).or(c)];
     high.shift_left(16).or(low)
 }
 
@@ -305,13 +299,36 @@ fn encode_four<V: Vector, E: Element, R: Round, const FROM: usize>(
     values: Across<'_>,
     factors: V,
 ) -> V {
-    macro_rules! element {
-        ($element:literal) => {{
-            let scaled = V::load(values.row(FROM + $element)).mul(factors);
-            R::across::<V, E, false>(drawn, FROM + $element, scaled)
-        }};
-    }
-    let low = element!(1).shift_left(8).or(element!(0));
-    let high = element!(3).shift_left(8).or(element!(2));
+    let [a, b, c, d] = [
+        encode_one::<V, E, R, false>(drawn, values, factors, FROM),
+        encode_one::<V, E, R, false>(drawn, values, factors, FROM + 1),
+        encode_one::<V, E, R, false>(drawn, values, factors, FROM + 2),
+        encode_one::<V, E, R, false>(drawn, values, factors, FROM + 3),
+    ];
+    let [low, high] = [b.shift_left(8).or(a), d.shift_left(8).or(c)];
     high.shift_left(16).or(low)
+}
+
+/// The codes of two neighbours in every group, of 4 bits each.
+#[inline(always)]
+fn encode_two<V: Vector, E: Element, R: Round, const SMALL: bool>(
+    drawn: &R::Drawn<V>,
+    values: Across<'_>,
+    factors: V,
+    index: usize,
+) -> V {
+    let high = encode_one::<V, E, R, SMALL>(drawn, values, factors, index + 1);
+    (high.shift_left(4)).or(encode_one::<V, E, R, SMALL>(drawn, values, factors, index))
+}
+
+/// The codes of one element of every group.
+#[inline(always)]
+fn encode_one<V: Vector, E: Element, R: Round, const SMALL: bool>(
+    drawn: &R::Drawn<V>,
+    values: Across<'_>,
+    factors: V,
+    index: usize,
+) -> V {
+    let scaled = V::load(values.row(index)).mul(factors);
+    R::across::<V, E, SMALL>(drawn, index, scaled)
 }

@@ -99,10 +99,9 @@ pub(super) fn quantize_tile(
     let is_square = |(encoding, _): &(Encoding, Sink)| encoding.blocks == BlockShape::Square;
     let has_square = outputs.iter().any(is_square);
     // What is near, or is read once and as it lies, is not worth a copy; what is no whole tile needs zeros around it.
-    let is_row = |(encoding, _): &(Encoding, Sink)| encoding.direction == Direction::Rows;
-    let has_rows = outputs.iter().any(is_row);
-    let has_columns = !outputs.iter().all(is_row);
-    let is_read_once = outputs.len() == 1 && has_rows;
+    let is_column = |(encoding, _): &(Encoding, Sink)| encoding.direction == Direction::Columns;
+    let has_columns = outputs.iter().any(is_column);
+    let is_read_once = outputs.len() == 1;
     let is_whole = place.columns.is_multiple_of(PATCH_COLUMNS);
     let is_direct = !has_square && !has_columns && is_whole && (is_read_once || source.is_near());
     let width = PATCH_COLUMNS.min(place.columns);

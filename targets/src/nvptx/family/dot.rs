@@ -9,7 +9,7 @@ use crate::blocks::dot::Product;
 use crate::blocks::extent;
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
-use crate::mlir::{Builder, Emission, Value};
+use crate::mlir::{Emission, Value};
 use crate::nvptx::matrix::{BlockScaled, Mma};
 use crate::nvptx::shared::Shared;
 use crate::nvptx::{Feature, GpuTarget, Grid};
@@ -166,24 +166,17 @@ pub trait Factors {
         places: [&Expression; 3],
     ) -> Result<Value<'c>, Unsupported>;
 
-    /// `x y + sum`.
-    fn multiply_add<'c>(
-        &self,
-        b: &Builder<'c>,
-        x: Value<'c>,
-        y: Value<'c>,
-        sum: Value<'c>,
-    ) -> Value<'c>;
-
-    /// Sums times what all of them are multiplied by.
+    /// Sums times what all of them are multiplied by, if that is anything.
     ///
     /// # Errors
     /// It cannot be computed here.
     fn scaled<'c>(
         &self,
-        emission: &mut Emission<'c, '_>,
+        _emission: &mut Emission<'c, '_>,
         sums: &[Value<'c>],
-    ) -> Result<Vec<Value<'c>>, Unsupported>;
+    ) -> Result<Vec<Value<'c>>, Unsupported> {
+        Ok(sums.to_vec())
+    }
 
     /// Writes an element of the result at places in the batch, rows and columns.
     ///
@@ -213,24 +206,6 @@ impl Factors for Product<'_> {
         places: [&Expression; 3],
     ) -> Result<Value<'c>, Unsupported> {
         self.operand(emission, operand, places)
-    }
-
-    fn multiply_add<'c>(
-        &self,
-        b: &Builder<'c>,
-        x: Value<'c>,
-        y: Value<'c>,
-        sum: Value<'c>,
-    ) -> Value<'c> {
-        Product::multiply_add(self, b, x, y, sum)
-    }
-
-    fn scaled<'c>(
-        &self,
-        _: &mut Emission<'c, '_>,
-        sums: &[Value<'c>],
-    ) -> Result<Vec<Value<'c>>, Unsupported> {
-        Ok(sums.to_vec())
     }
 
     fn write<'c>(

@@ -164,7 +164,7 @@ impl<'c, P: Factors> Tile<'_, 'c, P> {
             for (i, &x) in x.iter().enumerate() {
                 for (j, &y) in y.iter().enumerate() {
                     let sum = &mut sums[i * SIDE as usize + j];
-                    *sum = self.product.multiply_add(&b, x, y, *sum);
+                    *sum = scalar::multiply_add(&b, accumulator, x, y, *sum);
                 }
             }
         }

@@ -296,16 +296,6 @@ impl Factors for GroupedProduct<'_> {
         }
     }
 
-    fn multiply_add<'c>(
-        &self,
-        b: &Builder<'c>,
-        x: Value<'c>,
-        y: Value<'c>,
-        sum: Value<'c>,
-    ) -> Value<'c> {
-        scalar::multiply_add(b, self.accumulator, x, y, sum)
-    }
-
     fn scaled<'c>(
         &self,
         emission: &mut Emission<'c, '_>,

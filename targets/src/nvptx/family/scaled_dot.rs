@@ -6,7 +6,7 @@ use super::dot::Factors;
 use crate::blocks::extent;
 use crate::mlir::elemental::{Unsupported, stored_place};
 use crate::mlir::index::{self, Expression};
-use crate::mlir::{Builder, Emission, Value, scalar};
+use crate::mlir::{Emission, Value, scalar};
 use tessera_ir::{ElementType, Graph, OpKind, ScaledType};
 use tessera_numerics::Format;
 
@@ -133,16 +133,6 @@ impl Factors for ScaledProduct<'_> {
         let operation = &emission.kernel.body.operations()[0];
         let value = operation.op.operands[operand];
         emission.elemental.unscaled(operation, value, &row, &column)
-    }
-
-    fn multiply_add<'c>(
-        &self,
-        b: &Builder<'c>,
-        x: Value<'c>,
-        y: Value<'c>,
-        sum: Value<'c>,
-    ) -> Value<'c> {
-        b.value("math.fma", &[x, y, sum], b.f32(), &[])
     }
 
     fn scaled<'c>(

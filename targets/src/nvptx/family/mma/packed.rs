@@ -4,6 +4,7 @@
 //! a row begin at a multiple of a word, and otherwise they come byte by byte.
 
 use super::{Piece, ROW_BYTES, ROW_STRIDE, Staging, WORD, address, scale_bytes, scale_stride};
+use crate::blocks::ceil_div;
 use crate::mlir::elemental::{Unsupported, scale_place};
 use crate::mlir::index::Expression;
 use crate::mlir::{Emission, IntegerPredicate, Value};
@@ -12,6 +13,19 @@ use crate::nvptx::family::scaled_dot::ScaledProduct;
 use crate::nvptx::matrix::{BlockScaled, Mma};
 use tessera_ir::ScaledType;
 use tessera_numerics::ScaleLayout;
+
+/// The rows of a stage and how they are copied.
+struct Rows<'c> {
+    from: Value<'c>,
+    to: Value<'c>,
+    width: Width,
+    /// Bytes of a row in a stage.
+    bytes: i64,
+    /// From one row to the next in shared memory.
+    stride: i64,
+    /// Bytes of a whole row of storage.
+    end: i64,
+}
 
 /// The staging of scaled tensors.
 pub struct Packed<'p, 'g> {
@@ -51,27 +65,16 @@ impl<'p, 'g> Packed<'p, 'g> {
         piece: &Piece<'_, 'c>,
         from: Value<'c>,
     ) -> Result<(), Unsupported> {
-        let row_bytes = self.product.types()[piece.operand].row_bytes() as i64;
-        let width =
-            Width::dividing(row_bytes).expect("a row has whole blocks, of 8 bytes at least");
-        let copies = ROW_BYTES / width.bytes();
-        piece.share(emission, piece.rows * copies, |emission, place| {
-            let (row, chunk) = (place.quotient(copies), place.remainder(copies));
-            let byte = chunk.times(width.bytes());
-            let (stored, is_row) = self.row(emission, piece, &row);
-            let along = piece.step.times(ROW_BYTES).plus(&byte);
-            let is_along = below(emission, &along, row_bytes);
-            let place = stored.times(row_bytes).plus(&along);
-            let to = row.times(ROW_STRIDE).plus(&byte);
-            copy_where(
-                emission,
-                width,
-                (piece.to, &to),
-                (from, &place),
-                [is_row, is_along],
-            );
-            Ok(())
-        })
+        let end = self.product.types()[piece.operand].row_bytes() as i64;
+        let rows = Rows {
+            from,
+            to: piece.to,
+            width: Width::dividing(end).expect("a row has whole blocks, of 8 bytes at least"),
+            bytes: ROW_BYTES,
+            stride: ROW_STRIDE,
+            end,
+        };
+        self.stage_rows(emission, piece, rows, |row, byte| row.times(end).plus(byte))
     }
 
     fn stage_scales<'c>(
@@ -81,27 +84,46 @@ impl<'p, 'g> Packed<'p, 'g> {
         from: Value<'c>,
     ) -> Result<(), Unsupported> {
         let scaled_type = self.product.types()[piece.operand];
-        let (bytes, stride) = (scale_bytes(self.mma()), scale_stride(self.mma()));
+        let bytes = scale_bytes(self.mma());
         let Some(width) = scale_width(scaled_type, bytes) else {
             return self.stage_single_scales(emission, piece, from);
         };
-        // The layout in tiles has zeros up to a multiple of a word.
-        let blocks = (scaled_type.blocks_per_row() as i64 + WORD - 1) / WORD * WORD;
-        let copies = bytes / width.bytes();
-        piece.share(emission, piece.rows * copies, |emission, place| {
-            let (row, chunk) = (place.quotient(copies), place.remainder(copies));
-            let byte = chunk.times(width.bytes());
+        let rows = Rows {
+            from,
+            to: piece.scales,
+            width,
+            bytes,
+            stride: scale_stride(self.mma()),
+            // The layout in tiles has zeros up to a multiple of a word.
+            end: ceil_div(scaled_type.blocks_per_row() as i64, WORD) * WORD,
+        };
+        self.stage_rows(emission, piece, rows, |row, block| {
+            scale_place(scaled_type, row, block)
+        })
+    }
+
+    /// Begins the copies of a stage's bytes of every row, the one at a row of storage and a byte of it from `place`.
+    fn stage_rows<'c>(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        piece: &Piece<'_, 'c>,
+        rows: Rows<'c>,
+        place: impl Fn(&Expression, &Expression) -> Expression,
+    ) -> Result<(), Unsupported> {
+        let copies = rows.bytes / rows.width.bytes();
+        piece.share(emission, piece.rows * copies, |emission, number| {
+            let (row, chunk) = (number.quotient(copies), number.remainder(copies));
+            let byte = chunk.times(rows.width.bytes());
             let (stored, is_row) = self.row(emission, piece, &row);
-            let block = piece.step.times(bytes).plus(&byte);
-            let is_block = below(emission, &block, blocks);
-            let place = scale_place(scaled_type, &stored, &block);
-            let to = row.times(stride).plus(&byte);
+            let along = piece.step.times(rows.bytes).plus(&byte);
+            let is_along = below(emission, &along, rows.end);
+            let to = row.times(rows.stride).plus(&byte);
             copy_where(
                 emission,
-                width,
-                (piece.scales, &to),
-                (from, &place),
-                [is_row, is_block],
+                rows.width,
+                (rows.to, &to),
+                (rows.from, &place(&stored, &along)),
+                [is_row, is_along],
             );
             Ok(())
         })
