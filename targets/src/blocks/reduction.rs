@@ -4,7 +4,9 @@ use crate::mlir::Emission;
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Builder, Value, scalar};
-use tessera_ir::{Binary, ElementType, Graph, OpKind, Operation, Region, Unary, ValueId};
+use tessera_ir::{
+    Binary, ComparisonDirection, ElementType, Graph, OpKind, Operation, Region, Unary, ValueId,
+};
 
 /// A reduction and the memory of its accumulators.
 pub struct Reduction<'c, 'g> {
@@ -16,6 +18,9 @@ pub struct Reduction<'c, 'g> {
     elements: Vec<ElementType>,
     /// Whether it is the maximum of magnitudes, f32 without a sign: their order is that of their bits, NaN above all.
     of_magnitudes: bool,
+    /// Whether it is the greatest or the least number by comparison with the accumulator, which NaN never replaces, from
+    /// the infinity on that all numbers replace.
+    of_comparison: bool,
     /// The accumulators of each input.
     arrays: Vec<Value<'c>>,
 }
@@ -54,6 +59,7 @@ impl<'c, 'g> Reduction<'c, 'g> {
             dimensions,
             body,
             function,
+            of_comparison: is_comparison(graph, operation, body),
             of_magnitudes: function == Some(Binary::Maximum) && are_magnitudes(graph, operation),
             elements: inputs
                 .iter()
@@ -98,6 +104,19 @@ impl<'c, 'g> Reduction<'c, 'g> {
             .function
             .and_then(|f| scalar::neutral(b, f, self.elements[0]));
         neutral.expect("the function is one of those that have one")
+    }
+
+    /// Whether its function is associative, and so accumulators of neighbouring parts can be combined.
+    pub fn is_associative(&self) -> bool {
+        self.function.is_some() || self.of_comparison
+    }
+
+    /// An accumulator of no element; only where the function is associative.
+    pub fn of_nothing(&self, emission: &mut Emission<'c, 'g>) -> Result<Value<'c>, Unsupported> {
+        match self.function {
+            Some(_) => Ok(self.neutral(&emission.elemental.builder())),
+            None => emission.elemental.element(self.inits()[0], &[]),
+        }
     }
 
     /// Sets an accumulator to the neutral element; only where the reduction is a function.
@@ -244,14 +263,49 @@ fn are_magnitudes(graph: &Graph, reduction: &Operation) -> bool {
     let &[input, init] = &reduction.op.operands[..] else {
         return false;
     };
-    let defining = |value: ValueId| graph.defining_operation(value).map(|o| &o.op.kind);
-    let is_number = match defining(init) {
-        Some(OpKind::Constant { value }) => value
-            .values::<f32>()
-            .is_some_and(|values| values.iter().all(|value| !value.is_nan())),
-        _ => false,
+    let defining = graph.defining_operation(input).map(|o| &o.op.kind);
+    constant(graph, init).is_some_and(|init| !init.is_nan())
+        && matches!(defining, Some(OpKind::Unary(Unary::Abs)))
+}
+
+/// Whether a reduction of f32 takes an element in place of the accumulator where the element is the greater one, or the
+/// lesser, and starts from −∞, or ∞.
+fn is_comparison(graph: &Graph, reduction: &Operation, body: &Region) -> bool {
+    let (&[_, init], [accumulator, element], [compare, select]) = (
+        &reduction.op.operands[..],
+        &body.input_values().collect::<Vec<_>>()[..],
+        body.operations(),
+    ) else {
+        return false;
     };
-    is_number && matches!(defining(input), Some(OpKind::Unary(Unary::Abs)))
+    let OpKind::Compare { direction, .. } = compare.op.kind else {
+        return false;
+    };
+    let worst = match direction {
+        ComparisonDirection::Gt | ComparisonDirection::Ge => f32::NEG_INFINITY,
+        ComparisonDirection::Lt | ComparisonDirection::Le => f32::INFINITY,
+        ComparisonDirection::Eq | ComparisonDirection::Ne => return false,
+    };
+    matches!(select.op.kind, OpKind::Select {})
+        && compare.op.operands[..] == [*element, *accumulator]
+        && select.op.operands[..] == [compare.result(), *element, *accumulator]
+        && body
+            .results()
+            .iter()
+            .map(|result| result.value)
+            .eq([select.result()])
+        && constant(graph, init) == Some(worst)
+}
+
+/// The number of f32 that a value is, where it is one.
+fn constant(graph: &Graph, value: ValueId) -> Option<f32> {
+    match &graph.defining_operation(value)?.op.kind {
+        OpKind::Constant { value } => match value.values::<f32>()?[..] {
+            [number] => Some(number),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn is_commutative_and_associative(function: Binary) -> bool {

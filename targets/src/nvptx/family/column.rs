@@ -1,7 +1,8 @@
-//! The column family: a CTA has neighbouring columns, each of its warps every so many of their rows.
+//! The column family: a CTA has neighbouring columns, each of its warps an equal part of their rows, one after the other.
 //!
-//! A thread of a warp has a column, so that a warp reads neighbours. The warps' sums are combined one after the other
-//! through shared memory, by the first warp, which writes the results.
+//! A thread of a warp has a column, so that a warp reads neighbours. The warps' accumulators are combined one after the
+//! other through shared memory, by the first warp, which writes the results. So elements are combined in their order, which
+//! a function that is associative asks for. Kernels with a reduction by another body go by blocks.
 
 use super::{blocks, grid};
 use crate::blocks::{Reduction, ceil_div, extent};
@@ -27,10 +28,7 @@ pub fn emit(emission: &mut Emission<'_, '_>, shared: &mut Shared) -> Result<Grid
     let Some(first) = reductions.first() else {
         return super::r#loop::emit(emission);
     };
-    if reductions
-        .iter()
-        .any(|reduction| reduction.function.is_none())
-    {
+    if !reductions.iter().all(Reduction::is_associative) {
         return blocks::emit(emission);
     }
     let columns = Columns::new(first.shape(graph), first.dimensions);
@@ -48,11 +46,11 @@ pub fn emit(emission: &mut Emission<'_, '_>, shared: &mut Shared) -> Result<Grid
     let column = b.binary("arith.addi", cta, thread::lane(&b));
     let warp = thread::warp(&b);
     let count = extent(&columns.kept_shape);
-    let sums = columns.sums(emission, &reductions, column, warp)?;
-    let arrays = columns.exchange(emission, shared, &reductions, warp, &sums)?;
+    let own = columns.own(emission, &reductions, column, warp)?;
+    let arrays = columns.exchange(emission, shared, &reductions, warp, &own);
     emission.when_below(warp, 1, |emission, _| {
         emission.when_below(column, count, |emission, column| {
-            columns.finish(emission, &reductions, &column, &arrays, &sums)
+            columns.finish(emission, &reductions, &column, &arrays, &own)
         })
     })?;
     grid(emission, ceil_div(count, WARP), columns.warps * WARP)
@@ -65,6 +63,8 @@ struct Columns {
     kept: Vec<usize>,
     reduced_shape: Vec<usize>,
     kept_shape: Vec<usize>,
+    /// Rows of a warp, at most, and how many warps that takes.
+    rows: i64,
     warps: i64,
 }
 
@@ -75,15 +75,17 @@ impl Columns {
         let kept: Vec<usize> = (0..shape.len()).filter(|d| !reduced.contains(d)).collect();
         let pick = |dimensions: &[usize]| dimensions.iter().map(|&d| shape[d]).collect::<Vec<_>>();
         let (reduced_shape, kept_shape) = (pick(&reduced), pick(&kept));
-        let rows = extent(&reduced_shape);
-        let wanted = (rows / ROWS).max(1).cast_unsigned().next_power_of_two();
+        let all = extent(&reduced_shape);
+        let wanted = (all / ROWS).max(1).cast_unsigned().next_power_of_two();
+        let rows = ceil_div(all, wanted.cast_signed().min(MOST_WARPS)).max(1);
         Self {
             shape: shape.to_vec(),
             reduced,
             kept,
             reduced_shape,
             kept_shape,
-            warps: wanted.cast_signed().min(MOST_WARPS),
+            rows,
+            warps: ceil_div(all, rows).max(1),
         }
     }
 
@@ -107,74 +109,77 @@ impl Columns {
         indices
     }
 
-    /// Of each reduction, the sum of the thread's rows of its column; the neutral element where there is no column.
-    fn sums<'c, 'g>(
+    /// The accumulator of each reduction with the thread's rows of its column in it; of nothing where there is no column.
+    fn own<'c, 'g>(
         &self,
         emission: &mut Emission<'c, 'g>,
         reductions: &[Reduction<'c, 'g>],
         column: Value<'c>,
         warp: Value<'c>,
     ) -> Result<Vec<Value<'c>>, Unsupported> {
-        let b = emission.elemental.builder();
-        let neutral: Vec<Value<'c>> = reductions.iter().map(|r| r.neutral(&b)).collect();
-        let rows = extent(&self.reduced_shape);
-        if rows == 0 {
-            return Ok(neutral);
+        let of_nothing = (reductions.iter())
+            .map(|reduction| reduction.of_nothing(emission))
+            .collect::<Result<Vec<_>, _>>()?;
+        let all = extent(&self.reduced_shape);
+        if all == 0 {
+            return Ok(of_nothing);
         }
+        let b = emission.elemental.builder();
+        let first = b.binary("arith.muli", warp, b.constant_i64(self.rows));
+        let end = b.binary("arith.addi", first, b.constant_i64(self.rows));
+        let end = b.binary("arith.minsi", end, b.constant_i64(all));
         let count = extent(&self.kept_shape);
-        emission.value_below(column, count, &neutral, |emission, column| {
+        emission.value_below(column, count, &of_nothing, |emission, column| {
             let b = emission.elemental.builder();
-            let bounds = [warp, b.constant_i64(rows), b.constant_i64(self.warps)];
-            emission.for_carried(bounds, (0, rows - 1), &neutral, |emission, row, sums| {
+            let bounds = [first, end, b.constant_i64(1)];
+            emission.for_carried(bounds, (0, all - 1), &of_nothing, |emission, row, own| {
                 let indices = self.indices(&row, &column);
-                (reductions.iter().zip(sums))
-                    .map(|(reduction, &sum)| Ok(reduction.step(emission, &[sum], &indices)?[0]))
+                (reductions.iter().zip(own))
+                    .map(|(reduction, &own)| Ok(reduction.step(emission, &[own], &indices)?[0]))
                     .collect()
             })
         })
     }
 
-    /// Puts the sums of all warps but the first into shared memory, and waits until all are there.
+    /// Puts the accumulators of all warps but the first into shared memory, and waits until all are there.
     fn exchange<'c, 'g>(
         &self,
-        emission: &mut Emission<'c, 'g>,
+        emission: &Emission<'c, 'g>,
         shared: &mut Shared,
         reductions: &[Reduction<'c, 'g>],
         warp: Value<'c>,
-        sums: &[Value<'c>],
-    ) -> Result<Vec<Value<'c>>, Unsupported> {
+        own: &[Value<'c>],
+    ) -> Vec<Value<'c>> {
         if self.warps == 1 {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         let b = emission.elemental.builder();
         let bytes = (self.warps * WARP * ACCUMULATOR_BYTES) as u32;
-        let arrays: Vec<Value<'c>> = (reductions.iter())
-            .map(|_| shared.array(&b, bytes))
-            .collect();
+        let arrays: Vec<Value<'c>> = own.iter().map(|_| shared.array(&b, bytes)).collect();
         let first = b.binary("arith.muli", warp, b.constant_i64(WARP));
         let place = b.binary("arith.addi", first, thread::lane(&b));
-        for ((reduction, &array), &sum) in reductions.iter().zip(&arrays).zip(sums) {
+        for ((reduction, &array), &own) in reductions.iter().zip(&arrays).zip(own) {
             let element = reduction.element();
             let memory = scalar::accumulator_memory_type(&b, element);
-            let stored = scalar::to_accumulator_memory(&b, sum, element);
+            let stored = scalar::to_accumulator_memory(&b, own, element);
             b.store(stored, b.element_address(array, memory, place));
         }
         thread::barrier(&b);
-        Ok(arrays)
+        arrays
     }
 
-    /// Adds the other warps' sums to the first's, and writes the results of a column.
+    /// Combines the first warp's accumulators with the others', and writes the results of a column.
     fn finish<'c, 'g>(
         &self,
         emission: &mut Emission<'c, 'g>,
         reductions: &[Reduction<'c, 'g>],
         column: &Expression,
         arrays: &[Value<'c>],
-        sums: &[Value<'c>],
+        own: &[Value<'c>],
     ) -> Result<(), Unsupported> {
         let at = index::delinearize(column, &self.kept_shape);
-        for (number, (reduction, &sum)) in reductions.iter().zip(sums).enumerate() {
-            let mut sum = sum;
+        for (number, (reduction, &own)) in reductions.iter().zip(own).enumerate() {
+            let mut accumulator = own;
             for warp in 1..self.warps {
                 let b = emission.elemental.builder();
                 let element = reduction.element();
@@ -183,9 +188,9 @@ impl Columns {
                 let place = b.binary("arith.addi", first, thread::lane(&b));
                 let stored = b.load(b.element_address(arrays[number], memory, place), memory);
                 let other = scalar::from_accumulator_memory(&b, stored, element);
-                sum = reduction.merge(emission, &[sum, other])?[0];
+                accumulator = reduction.merge(emission, &[accumulator, other])?[0];
             }
-            let results = reduction.finish_with_inits(emission, &[sum])?;
+            let results = reduction.finish_with_inits(emission, &[accumulator])?;
             reduction.provide(emission, &at, results);
         }
         let numbers: Vec<usize> = (0..emission.results.len()).collect();
