@@ -25,6 +25,7 @@ mod tensor_map;
 mod tensor_type;
 mod validate;
 mod value_type;
+mod work;
 mod writer;
 
 pub use builtins::{GroupedGemm, Hadamard, Quantize, QuantizeOutput, ScaledDot};
@@ -39,6 +40,7 @@ pub use open::Bundle;
 pub use tensor_map::TensorMap;
 pub use tensor_type::TensorType;
 pub use value_type::ValueType;
+pub use work::{MatrixUnit, Work};
 pub use writer::BundleWriter;
 
 /// What a manifest's `format` says.

@@ -5,7 +5,10 @@ use super::print;
 use crate::Failure;
 use std::fmt::{Display, Write};
 use tessera_runtime::Bundle;
-use tessera_runtime::bundle::{BatchDimension, Code, Kernel, Manifest, PtxKernel, Step, ValueType};
+use tessera_runtime::bundle::{
+    BatchDimension, Code, Kernel, Manifest, MatrixUnit, PtxKernel, Step, ValueType, Work,
+};
+use tessera_targets::nvptx::Chip;
 
 pub(super) fn inspect(arguments: &InspectArguments) -> Result<(), Failure> {
     let bundle = Bundle::open(&arguments.bundle).map_err(Failure::error)?;
@@ -72,17 +75,69 @@ fn summary(manifest: &Manifest) -> String {
             .map_or(String::new(), |name| format!("  \"{name}\""));
         let _ = writeln!(text, "result{number:<4}{}{name}", result.tensor_type);
     }
+    let chip = manifest.target.name.parse().ok().and_then(Chip::of);
+    if let Some(chip) = chip {
+        let _ = writeln!(
+            text,
+            "{:<10}{}, {:.1} TB/s, {} Tflop/s in f32; times at least are for it",
+            "chip",
+            chip.name,
+            chip.gigabytes / 1e3,
+            chip.cores
+        );
+    }
     let mut launches = vec![0usize; manifest.kernels.len()];
     count_launches(&manifest.schedule, &mut launches);
     for (kernel, launches) in manifest.kernels.iter().zip(launches) {
         let _ = writeln!(
             text,
-            "kernel    {}  {launches} launch(es)  {}",
+            "kernel    {}  {launches} launch(es)  {}, {}",
             kernel.name,
-            code(kernel)
+            code(kernel),
+            roofline(&kernel.work, chip)
         );
     }
     text
+}
+
+/// `1.5 MiB, 3.1 Mop, at least 0.42 us (memory)`: what a launch has to do, and how long a chip takes for it at best.
+fn roofline(work: &Work, chip: Option<&Chip>) -> String {
+    let mut text = bytes(work.bytes as usize);
+    if work.operations > 0 {
+        let _ = write!(text, ", {}", operations(work.operations));
+    }
+    if let Some(unit) = work.matrix_unit {
+        let numbers = match unit {
+            MatrixUnit::Half => "16-bit",
+            MatrixUnit::Fp8 => "8-bit",
+            MatrixUnit::Fp4 => "4-bit",
+        };
+        let count = operations(work.matrix_operations);
+        let _ = write!(text, ", {count} of {numbers} matrix units");
+    }
+    if let Some((seconds, bound)) = chip.and_then(|chip| chip.least_seconds(work)) {
+        let _ = write!(text, ", at least {} ({bound})", time(seconds));
+    }
+    text
+}
+
+/// `12.3 us`.
+fn time(seconds: f64) -> String {
+    match seconds {
+        ..1e-6 => format!("{:.1} ns", seconds * 1e9),
+        1e-6..1e-3 => format!("{:.1} us", seconds * 1e6),
+        _ => format!("{:.1} ms", seconds * 1e3),
+    }
+}
+
+/// `3.1 Mop`.
+fn operations(count: u64) -> String {
+    match count {
+        0..1_000 => format!("{count} op"),
+        1_000..1_000_000 => format!("{:.1} kop", count as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} Mop", count as f64 / 1e6),
+        _ => format!("{:.1} Gop", count as f64 / 1e9),
+    }
 }
 
 /// How a kernel runs: its blocks, or what the runtime computes in its place.

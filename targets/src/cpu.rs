@@ -60,7 +60,7 @@ pub(crate) fn bundle(
 
 fn kernel(unit: &Unit<'_>, code: Option<&Code>) -> bundle::Kernel {
     if let Some(builtin) = &unit.builtin {
-        return manifest::kernel(unit, builtin.code.clone(), Some(&builtin.operands));
+        return manifest::kernel(unit, builtin.code.clone(), Some(&builtin.operands), None);
     }
     let Some(Shape::Blocks(division)) = code.map(|code| &code.shape) else {
         unreachable!("what the runtime does not compute was compiled, for a CPU")
@@ -71,7 +71,7 @@ fn kernel(unit: &Unit<'_>, code: Option<&Code>) -> bundle::Kernel {
         grain: division.grain,
         scratch_bytes: division.scratch_bytes,
     };
-    manifest::kernel(unit, bundle::Code::Function(function), None)
+    manifest::kernel(unit, bundle::Code::Function(function), None, None)
 }
 
 /// Compiles a unit in this process, up to a stage.

@@ -14,6 +14,7 @@ pub mod nvptx;
 mod stage;
 mod target;
 mod units;
+mod work;
 mod worker;
 
 pub use error::CodegenError;

@@ -1,10 +1,12 @@
 //! A plan and its code as the bundle's manifest.
 
 use crate::units::{Unit, Units};
+use crate::work;
 use tessera_ir::Type;
 use tessera_ir::plan::{self, Place, Plan};
 use tessera_runtime::bundle::{
-    self, Buffer, Code, CompilerIdentity, Input, Kernel, Manifest, Output, TensorType, ValueType,
+    self, Buffer, Code, CompilerIdentity, Input, Kernel, Manifest, MatrixUnit, Output, TensorType,
+    ValueType,
 };
 
 /// The manifest of a compiled plan.
@@ -53,8 +55,14 @@ pub fn manifest(
     }
 }
 
-/// A kernel of the bundle: what computes it, and which of its operands that takes; without these, all.
-pub fn kernel(unit: &Unit<'_>, code: Code, operands: Option<&[usize]>) -> Kernel {
+/// A kernel of the bundle: what computes it, which of its operands that takes, without these all, and what matrix unit
+/// makes its products.
+pub fn kernel(
+    unit: &Unit<'_>,
+    code: Code,
+    operands: Option<&[usize]>,
+    matrix_unit: Option<MatrixUnit>,
+) -> Kernel {
     let body = &unit.kernel.body;
     let all: Vec<ValueType> = (body.inputs().iter())
         .map(|input| value_type(&input.value_type))
@@ -67,6 +75,7 @@ pub fn kernel(unit: &Unit<'_>, code: Code, operands: Option<&[usize]>) -> Kernel
             None => all,
         },
         results: body.result_types().map(value_type).collect(),
+        work: work::work(unit, matrix_unit),
         code,
     }
 }

@@ -6,6 +6,7 @@
 
 mod assembler;
 mod capability;
+mod chip;
 mod combine;
 mod copy;
 mod family;
@@ -20,6 +21,7 @@ mod thread;
 pub use assembler::{Assembled, Assembler};
 pub(crate) use capability::names;
 pub use capability::{CAPABILITIES, Capability, Feature, GpuTarget, GpuTargetError};
+pub use chip::{Bound, Chip};
 
 use crate::codegen::{Code, Shape};
 use crate::llvm::{self, Diagnostics};
@@ -95,7 +97,8 @@ pub(crate) fn bundle(
         };
         let assembled = assembled.as_ref();
         let resources = assembled.and_then(|all| all.resources.get(&unit.symbol));
-        manifest::kernel(unit, bundle::Code::Ptx(kernel(unit, grid, resources)), None)
+        let code = bundle::Code::Ptx(kernel(unit, grid, resources));
+        manifest::kernel(unit, code, None, family::matrix_unit(unit.kernel, target))
     });
     let made_for = bundle::Target {
         name: target.to_string(),

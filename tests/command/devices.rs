@@ -52,6 +52,12 @@ fn a_gpu_s_bundle_runs_where_it_is_told_to() {
     assert!(shown.contains("target    sm_90a (nvptx64)\n"), "{shown}");
     assert!(shown.contains("  grid "), "{shown}");
     assert!(shown.contains(", block "), "{shown}");
+    let chip = "chip      H200, 4.8 TB/s, 67 Tflop/s in f32; times at least are for it\n";
+    assert!(shown.contains(chip), "{shown}");
+    assert!(
+        shown.contains("3.5 KiB, 900 op, at least 0.8 ns (memory)\n"),
+        "{shown}"
+    );
 
     let results = folder.path().join("results.safetensors");
     let run = |device: &[&str]| {

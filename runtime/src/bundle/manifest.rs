@@ -1,7 +1,7 @@
 //! The manifest: everything about a bundle that is not code or constant bytes.
 
 use super::tensor_type::{deserialize_element_type, serialize_element_type};
-use super::{GroupedGemm, Hadamard, Quantize, ScaledDot, TensorMap, TensorType, ValueType};
+use super::{GroupedGemm, Hadamard, Quantize, ScaledDot, TensorMap, TensorType, ValueType, Work};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tessera_numerics::ElementType;
@@ -159,6 +159,9 @@ pub struct Kernel {
     pub operands: Vec<ValueType>,
     /// The types of the buffers it writes.
     pub results: Vec<ValueType>,
+    /// What a launch has to do. No more is done with it than to say it.
+    #[serde(default)]
+    pub work: Work,
     /// What runs.
     pub code: Code,
 }

@@ -6,7 +6,7 @@ use tessera_numerics::ElementType::{F32, F64, Ui32};
 use tessera_numerics::{BlockShape, Format, Rounding, ScaleLayout, ScaleRule, ScaledType};
 use tessera_runtime::TensorType;
 use tessera_runtime::bundle::{
-    Code, Family, Hadamard, Kernel, MatrixLayout, Quantize, QuantizeOutput, ScaledDot,
+    Code, Family, Hadamard, Kernel, MatrixLayout, Quantize, QuantizeOutput, ScaledDot, Work,
 };
 
 fn nvfp4(shape: [usize; 2], axis: usize) -> ScaledType {
@@ -37,6 +37,7 @@ fn quantize_kernel() -> (Kernel, Quantize) {
             ty(Ui32, []).into(),
         ],
         results: vec![nvfp4([32, 48], 1).into(), nvfp4([32, 48], 0).into()],
+        work: Work::default(),
         code: Code::Quantize(quantize.clone()),
     };
     (kernel, quantize)
@@ -111,6 +112,7 @@ fn scaled_dot_kernel(change: impl FnOnce(&mut Kernel, &mut ScaledDot)) -> Kernel
         family: Family::Dot,
         operands: vec![nvfp4([32, 48], 1).into(), nvfp4([48, 20], 0).into()],
         results: vec![ty(F32, [32, 20]).into()],
+        work: Work::default(),
         code: Code::Dequantize,
     };
     change(&mut kernel, &mut product);
@@ -179,6 +181,7 @@ fn numbers_of_a_scaled_tensor_elsewhere() {
         family: Family::Quantize,
         operands: vec![nvfp4([32, 48], 1).into()],
         results: vec![result.into()],
+        work: Work::default(),
         code: Code::Dequantize,
     };
     let mut manifest = step_manifest();
@@ -201,6 +204,7 @@ fn bytes_in_an_order_that_there_is_not() {
         family: Family::Quantize,
         operands: vec![from.into()],
         results: vec![to.into()],
+        work: Work::default(),
         code: Code::Relayout,
     };
     let mut manifest = step_manifest();
@@ -222,6 +226,7 @@ fn sums_of_a_scaled_tensor_elsewhere() {
         family: Family::Quantize,
         operands: vec![nvfp4([32, 48], 0).into()],
         results: vec![result.into()],
+        work: Work::default(),
         code: Code::AxisSums,
     };
     let mut manifest = step_manifest();
@@ -240,6 +245,7 @@ fn weights_that_are_no_vectors() {
         family: Family::Quantize,
         operands: vec![nvfp4([32, 48], 0).into(), weights.into()],
         results: vec![result.into()],
+        work: Work::default(),
         code: Code::AxisSums,
     };
     let mut manifest = step_manifest();
@@ -269,6 +275,7 @@ fn transforms_of_blocks_that_there_are_not() {
         family: Family::Quantize,
         operands: vec![ty(F32, [32, 40]).into()],
         results: vec![ty(F32, [32, 40]).into()],
+        work: Work::default(),
         code: Code::Hadamard(Hadamard {
             axis,
             negative: vec![false; signs],
@@ -294,6 +301,7 @@ fn factors_of_wide_matrices() {
         family: Family::Solve,
         operands: vec![ty(F32, shape).into()],
         results: vec![ty(F32, shape).into()],
+        work: Work::default(),
         code: Code::Orthonormalize,
     };
     let mut manifest = step_manifest();

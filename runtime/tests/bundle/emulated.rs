@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tessera_numerics::ElementType::{F32, I1, I32};
 use tessera_numerics::Tensor;
 use tessera_runtime::bundle::{
-    BundleWriter, Code, Family, Kernel, Manifest, Place, PtxKernel, Step, Target,
+    BundleWriter, Code, Family, Kernel, Manifest, Place, PtxKernel, Step, Target, Work,
 };
 use tessera_runtime::{
     Bundle, Device, EmulatorOptions, Instance, Program, RunError, RunOptions, TensorType,
@@ -34,6 +34,7 @@ fn kernel(
         family: Family::Loop,
         operands: operands.iter().cloned().map(Into::into).collect(),
         results: vec![result.into()],
+        work: Work::default(),
         code: Code::Ptx(PtxKernel {
             entry: entry.to_owned(),
             grid: [ctas, 1, 1],

@@ -6,6 +6,7 @@ use tessera_numerics::ElementType::{F32, I1, I32};
 use tessera_numerics::Tensor;
 use tessera_runtime::bundle::{
     BatchDimension, BundleWriter, Code, Family, Gemm, Kernel, Manifest, MatrixLayout, Place, Step,
+    Work,
 };
 use tessera_runtime::{Bundle, Program, RunError, RunOptions};
 
@@ -218,6 +219,7 @@ fn parallel() -> Manifest {
         family: Family::Dot,
         operands: vec![matrix().into(), matrix().into()],
         results: vec![ty(F32, [2, 200, 100]).into()],
+        work: Work::default(),
         code: Code::Gemm(Gemm {
             element_type: F32,
             m: 200,

@@ -4,7 +4,7 @@ use crate::sample::*;
 use std::fs;
 use tessera_numerics::ElementType::F32;
 use tessera_runtime::bundle::{
-    BundleWriter, Code, Family, Kernel, Manifest, Place, PtxKernel, Target, TensorMap,
+    BundleWriter, Code, Family, Kernel, Manifest, Place, PtxKernel, Target, TensorMap, Work,
 };
 use tessera_runtime::{Bundle, Program};
 
@@ -41,6 +41,7 @@ fn manifest(ptx: PtxKernel) -> Manifest {
             family: Family::Loop,
             operands: vec![vector().into()],
             results: vec![vector().into()],
+            work: Work::default(),
             code: Code::Ptx(ptx),
         }],
         schedule: vec![launch(0, [0], [1])],

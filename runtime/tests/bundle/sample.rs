@@ -9,7 +9,7 @@ use tessera_numerics::ElementType::{self, F32, I1, I32};
 use tessera_numerics::Tensor;
 use tessera_runtime::bundle::{
     Buffer, BundleWriter, Code, CompilerIdentity, FORMAT, Family, Function, Input, Kernel,
-    Manifest, Output, Place, Step, Target, VERSION, ValueType,
+    Manifest, Output, Place, Step, Target, VERSION, ValueType, Work,
 };
 use tessera_runtime::{Bundle, Program, TensorType};
 
@@ -52,6 +52,7 @@ pub fn empty_manifest() -> Manifest {
         family,
         operands: values(operands),
         results: values(results),
+        work: Work::default(),
         code: Code::Function(Function {
             symbol: name.to_owned(),
             blocks,

@@ -4,6 +4,7 @@ use crate::sample::*;
 use tessera_numerics::ElementType::{self, F16, F32, F64, I1, I32};
 use tessera_runtime::bundle::{
     BatchDimension, Code, Family, Gemm, Kernel, MAX_NESTING, Manifest, MatrixLayout, Place, Step,
+    Work,
 };
 
 /// What is wrong with the step manifest after a change, without the path.
@@ -357,6 +358,7 @@ fn gemm_kernel(gemm: Gemm, element_type: ElementType) -> Kernel {
             ty(element_type, [6, 5]).into(),
         ],
         results: vec![ty(element_type, [2, 4, 5]).into()],
+        work: Work::default(),
         code: Code::Gemm(gemm),
     }
 }

@@ -19,7 +19,8 @@ use super::{GpuTarget, Grid};
 use crate::mlir::Emission;
 use crate::mlir::elemental::Unsupported;
 use tessera_ir::OpKind;
-use tessera_ir::plan::Family;
+use tessera_ir::plan::{Family, Kernel};
+use tessera_runtime::bundle::MatrixUnit;
 
 /// What a family made beside the function's code.
 pub struct Built {
@@ -54,6 +55,19 @@ pub fn emit(
         }
     };
     Ok(Built { grid, shared })
+}
+
+/// The matrix unit that makes a kernel's products, where one does.
+pub fn matrix_unit(kernel: &Kernel, target: GpuTarget) -> Option<MatrixUnit> {
+    match kernel.family {
+        Family::Dot | Family::Quantize => dot::matrix_unit(&kernel.body, target),
+        Family::Loop
+        | Family::Row
+        | Family::Column
+        | Family::Index
+        | Family::Sort
+        | Family::Solve => None,
+    }
 }
 
 /// Kernels that make scaled tensors, read them, or prepare for them: by the op that makes the first result.

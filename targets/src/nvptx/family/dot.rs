@@ -13,8 +13,9 @@ use crate::mlir::{Emission, Value};
 use crate::nvptx::matrix::{BlockScaled, Mma};
 use crate::nvptx::shared::Shared;
 use crate::nvptx::{Feature, GpuTarget, Grid};
-use tessera_ir::ElementType;
+use tessera_ir::{ElementType, Graph};
 use tessera_numerics::Format;
+use tessera_runtime::bundle::MatrixUnit;
 
 /// Fills a kernel's function.
 ///
@@ -65,6 +66,38 @@ enum Unit {
     F16,
     /// The cores that do one multiplication a thread.
     Fma,
+}
+
+impl Unit {
+    /// The matrix unit, where it multiplies numbers without scales.
+    fn of_numbers(self) -> Option<MatrixUnit> {
+        match self {
+            Self::Bf16 | Self::F16 => Some(MatrixUnit::Half),
+            Self::BlockScaled(_) | Self::Fma => None,
+        }
+    }
+}
+
+/// The matrix unit that makes the products of a body, where one does.
+pub fn matrix_unit(body: &Graph, target: GpuTarget) -> Option<MatrixUnit> {
+    let of_formats =
+        |formats: [Format; 2]| match formats.iter().all(|format| format.element().bits() == 4) {
+            true => MatrixUnit::Fp4,
+            false => MatrixUnit::Fp8,
+        };
+    if let Some(product) = ScaledProduct::of(body) {
+        if tcgen05::Product::of(&product, target.capability()).is_some() {
+            return Some(of_formats(product.formats()));
+        }
+        return match unit_of_scaled(target, &product) {
+            Unit::BlockScaled(_) => Some(of_formats(product.formats())),
+            unit => unit.of_numbers(),
+        };
+    }
+    if let Some(product) = GroupedProduct::of(body) {
+        return unit_of_grouped(target, &product).of_numbers();
+    }
+    unit_of_dense(target, &Product::of(body)?).of_numbers()
 }
 
 /// What makes a product of scaled tensors.
