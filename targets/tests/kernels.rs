@@ -22,6 +22,8 @@ mod math;
 mod matrix_units;
 #[path = "kernels/ptx.rs"]
 mod ptx;
+#[path = "kernels/ptx_families.rs"]
+mod ptx_families;
 #[path = "kernels/reductions.rs"]
 mod reductions;
 #[path = "kernels/scaled.rs"]
@@ -34,5 +36,7 @@ mod tcgen05;
 mod tcgen05_wrong;
 #[path = "kernels/updates.rs"]
 mod updates;
+#[path = "kernels/work.rs"]
+mod work;
 #[path = "kernels/workers.rs"]
 mod workers;
