@@ -33,8 +33,8 @@ mod roles;
 mod routing;
 mod state;
 
+pub(crate) use explain::{Counted, integer, rounds_of, step_of};
 pub use explain::{Row, Subject, explain};
-pub(crate) use explain::{integer, rounds_of, step_of};
 pub use routing::Routing;
 
 use std::fmt;

@@ -129,47 +129,69 @@ pub(crate) fn rounds_of(module: &Module, place: &Place) -> Option<Vec<usize>> {
     let mut counts = Vec::new();
     for &(holder, region) in &place.regions {
         let holder = graph.operations().get(holder.index())?;
-        if let OpKind::While { condition, body } = &holder.op.kind {
-            let rounds = rounds(graph, holder, condition, body)?;
-            counts.push(usize::try_from(rounds).ok()?);
+        if let OpKind::While { .. } = &holder.op.kind {
+            let counted = Counted::of(graph, holder)?;
+            counts.push(usize::try_from(counted.rounds).ok()?);
         }
         graph = holder.op.kind.regions().into_iter().nth(region)?;
     }
     Some(counts)
 }
 
-/// How often a loop runs whose condition compares a counter with a constant, where each round adds a constant to the
-/// counter.
-fn rounds(graph: &Graph, operation: &Operation, condition: &Graph, body: &Graph) -> Option<u64> {
-    let [result] = condition.results() else {
-        return None;
-    };
-    let comparison = &condition.defining_operation(result.value)?.op;
-    let OpKind::Compare { direction, .. } = comparison.kind else {
-        return None;
-    };
-    let Definition::Input(counter) = condition.definition(comparison.operands[0]) else {
-        return None;
-    };
-    let bound = match condition.definition(comparison.operands[1]) {
-        Definition::Input(bound) => {
-            let result = body.results().get(bound).map(|result| result.value);
-            let is_kept = result.is_none() || result == body.input_value(bound);
-            integer(graph, operation.op.operands[bound]).filter(|_| is_kept)?
-        }
-        Definition::Result { .. } => integer(condition, comparison.operands[1])?,
-    };
-    let start = integer(graph, operation.op.operands[counter])?;
-    let step = step_of(body, counter)?;
-    let (distance, step) = match direction {
-        ComparisonDirection::Lt => (bound - start, step),
-        ComparisonDirection::Le => (bound - start + 1, step),
-        ComparisonDirection::Gt => (start - bound, -step),
-        ComparisonDirection::Ge => (start - bound + 1, -step),
-        ComparisonDirection::Eq | ComparisonDirection::Ne => return None,
-    };
-    let rounds = (step > 0).then(|| (distance.max(0) + step - 1) / step)?;
-    u64::try_from(rounds).ok()
+/// A loop that runs a fixed number of times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    /// How often it runs.
+    pub rounds: u64,
+    /// The number of the carried value that its condition compares.
+    pub counter: usize,
+    /// What the counter is in the first round.
+    pub start: i128,
+    /// What each round adds to the counter.
+    pub step: i128,
+}
+
+impl Counted {
+    /// A loop whose condition compares a counter with a constant, where each round adds a constant to the counter.
+    pub fn of(graph: &Graph, operation: &Operation) -> Option<Self> {
+        let OpKind::While { condition, body } = &operation.op.kind else {
+            return None;
+        };
+        let [result] = condition.results() else {
+            return None;
+        };
+        let comparison = &condition.defining_operation(result.value)?.op;
+        let OpKind::Compare { direction, .. } = comparison.kind else {
+            return None;
+        };
+        let Definition::Input(counter) = condition.definition(comparison.operands[0]) else {
+            return None;
+        };
+        let bound = match condition.definition(comparison.operands[1]) {
+            Definition::Input(bound) => {
+                let result = body.results().get(bound).map(|result| result.value);
+                let is_kept = result.is_none() || result == body.input_value(bound);
+                integer(graph, operation.op.operands[bound]).filter(|_| is_kept)?
+            }
+            Definition::Result { .. } => integer(condition, comparison.operands[1])?,
+        };
+        let start = integer(graph, operation.op.operands[counter])?;
+        let step = step_of(body, counter)?;
+        let (distance, size) = match direction {
+            ComparisonDirection::Lt => (bound - start, step),
+            ComparisonDirection::Le => (bound - start + 1, step),
+            ComparisonDirection::Gt => (start - bound, -step),
+            ComparisonDirection::Ge => (start - bound + 1, -step),
+            ComparisonDirection::Eq | ComparisonDirection::Ne => return None,
+        };
+        let rounds = (size > 0).then(|| (distance.max(0) + size - 1) / size)?;
+        Some(Self {
+            rounds: u64::try_from(rounds).ok()?,
+            counter,
+            start,
+            step,
+        })
+    }
 }
 
 /// What a body adds to a counter that it carries.

@@ -9,6 +9,8 @@ use std::fmt;
 pub struct LinearProduct<'a> {
     /// The linear's name: its weight's.
     pub name: &'a str,
+    /// What the part of the linear is called that is asked about, if it is one: its layer, then its expert.
+    pub parts: &'a [String],
     /// Which of the model's linears it is, in the order of the forward pass, from 0: microbatches of one step count once.
     pub index: usize,
     /// How many linears the model has.
@@ -27,6 +29,13 @@ pub struct LinearProduct<'a> {
     pub role: Role,
     /// The linear's sizes.
     pub sizes: Dimensions,
+}
+
+impl LinearProduct<'_> {
+    /// Whether a pattern fits the linear's name or that of the part.
+    fn is_fitted(&self, pattern: &Pattern) -> bool {
+        pattern.matches(self.name) || self.parts.iter().any(|part| pattern.matches(part))
+    }
 }
 
 /// Which of a model's blocks of layers.
@@ -139,7 +148,7 @@ impl Keep {
     /// Why the linear stays in high precision, if it does.
     pub fn reason(&self, linear: &LinearProduct<'_>) -> Option<KeptReason> {
         let by_name = || {
-            let pattern = self.names.iter().find(|name| name.matches(linear.name));
+            let pattern = self.names.iter().find(|name| linear.is_fitted(name));
             pattern.cloned().map(KeptReason::Name)
         };
         let by_size = || {
@@ -288,5 +297,10 @@ impl Override {
     /// The pattern that fits the name, if one does.
     pub fn pattern_for(&self, name: &str) -> Option<&Pattern> {
         self.names.iter().find(|pattern| pattern.matches(name))
+    }
+
+    /// The pattern that fits a linear or the part of it that is asked about, if one does.
+    pub fn pattern_for_product(&self, linear: &LinearProduct<'_>) -> Option<&Pattern> {
+        self.names.iter().find(|pattern| linear.is_fitted(pattern))
     }
 }

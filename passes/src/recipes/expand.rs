@@ -1,5 +1,8 @@
 //! The pass `recipe`: every linear's products become what a recipe says.
 //!
+//! Where a recipe treats layers of a loop differently, or experts of a batch, `divide` cuts the step before all else, so that
+//! each linear of the pieces has one treatment: loops become several, one after another, and batches several products.
+//!
 //! It works on an imported step after `inline,canonicalise` and before everything else, and leaves to `canonicalise` what
 //! it wrote twice. Of each product of a linear:
 //!
@@ -27,6 +30,8 @@
 
 mod blocks;
 mod decision;
+mod divide;
+mod division;
 mod emitter;
 mod grouped;
 mod lookup;
@@ -45,13 +50,16 @@ mod state;
 
 pub use notes::Note;
 pub use outcome::{Expanded, GroupedReason, Kept, Outcome, Row, StayReason};
+pub use parts::NamedPart;
 pub use state::State;
 
 use super::{Recipe, preset};
 use crate::linears::{self, Subject};
 use crate::manager::{OptionError, OptionValue, Pass, PassFailure, Report};
 use decision::Decisions;
+use division::{Cuts, Described};
 use emitter::Sites;
+use parts::Parts;
 use rewrite::Rewriter;
 use std::path::Path;
 use tessera_ir::Module;
@@ -87,14 +95,27 @@ pub struct Expansion {
 /// Writes a step by a recipe.
 ///
 /// # Errors
-/// The module has no entry or still has calls, or the recipe names a part of a linear that is one product for all parts.
+/// The module has no entry or still has calls, or the recipe names a part of a linear that cannot be treated apart.
 pub fn expand(module: &Module, recipe: &Recipe, form: Form) -> Result<Expansion, PassFailure> {
     let found = linears::find(module).map_err(|error| PassFailure::refused(error.to_string()))?;
-    if let Some(part) = parts::named(module, &found, recipe) {
-        return Err(PassFailure::refused(part.to_string()));
+    let parts = Parts::of(module, &found);
+    let mut notes = Vec::new();
+    for (part, fits_more) in parts::named(&found, &parts, recipe) {
+        if !fits_more {
+            return Err(PassFailure::refused(part.to_string()));
+        }
+        notes.push(Note::Part(part));
     }
-    let decisions = Decisions::new(module, &found, recipe);
-    let others = linears::explain(module, &found).into_iter();
+    let described = Described {
+        lookups: lookup::lookups(module, &found),
+        linears: &found,
+        parts: &parts,
+    };
+    let cuts = Cuts::of(&described, recipe);
+    let divided = divide::divide(module, &described, &cuts)?;
+    let decisions = Decisions::new(&divided, &described, recipe);
+    let module = &divided.module;
+    let others = linears::explain(module, &divided.linears).into_iter();
     let others = others.filter(|row| matches!(row.subject, Subject::Other { .. }));
     let mut rewriter = Rewriter {
         decisions: &decisions,
@@ -122,7 +143,7 @@ pub fn expand(module: &Module, recipe: &Recipe, form: Form) -> Result<Expansion,
         states,
         sites,
         rows: decisions.rows,
-        notes: decisions.notes,
+        notes: [decisions.notes, notes].concat(),
     })
 }
 

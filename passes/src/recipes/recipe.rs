@@ -65,7 +65,7 @@ impl Recipe {
     /// override quantises always; then what the linear's sizes allow.
     pub fn for_product(&self, linear: &LinearProduct<'_>) -> Treatment<'_> {
         let mut fitting = self.overrides.iter().rev();
-        let fitting = fitting.find_map(|own| Some((own, own.pattern_for(linear.name)?)));
+        let fitting = fitting.find_map(|own| Some((own, own.pattern_for_product(linear)?)));
         let (products, always) = match fitting.map(|(own, pattern)| (&own.effect, pattern)) {
             None => (&self.products, false),
             Some((OverrideEffect::Quantise { products, always }, _)) => (&**products, *always),

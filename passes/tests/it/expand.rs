@@ -2,6 +2,7 @@
 
 mod formulas;
 mod grouped;
+mod parts;
 mod state;
 mod steps;
 mod text;

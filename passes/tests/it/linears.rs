@@ -20,7 +20,7 @@ const STEPS: [&str; 6] = [
 ];
 
 /// The small steps, made by `make_fixtures.py` beside them.
-const SMALL_STEPS: [&str; 32] = [
+const SMALL_STEPS: [&str; 37] = [
     "accumulation",
     "adapter",
     "adapter_of_frozen_state",
@@ -32,6 +32,7 @@ const SMALL_STEPS: [&str; 32] = [
     "checkpointed_loops",
     "concatenated",
     "constants_and_masks",
+    "deferred_wgrad",
     "flat_optimizer",
     "gathered_experts",
     "linear_loss",
@@ -42,6 +43,9 @@ const SMALL_STEPS: [&str; 32] = [
     "ragged",
     "recurrent",
     "routers",
+    "scanned_experts",
+    "scanned_layers",
+    "scanned_microbatches",
     "several_steps",
     "split_heads",
     "stacked_unrolled",
@@ -50,6 +54,7 @@ const SMALL_STEPS: [&str; 32] = [
     "tied_head",
     "transposed_storage",
     "two_losses",
+    "unrolled_microbatches",
     "used_twice",
     "vmapped_experts",
     "weight_norm",

@@ -1,5 +1,7 @@
 //! What becomes of each product of a step, decided before anything is rewritten; the pass and `recipe explain` share it.
 
+use super::divide::Divided;
+use super::division::Described;
 use super::loops::{Order, Surroundings};
 use super::matrix::{Axis, Layout, MatrixProduct, matrix_product};
 use super::notes::{Note, in_vain, notes};
@@ -11,6 +13,7 @@ use crate::recipes::{
     SpectralSplit, Treatment,
 };
 use std::collections::HashMap;
+use std::ops::Range;
 use tessera_ir::{ElementType, Graph, Module, OpId, OpKind, Operation, ValueId};
 
 /// What products that compute the same have in common: the linear, the role, the graph and the way into its regions.
@@ -39,6 +42,17 @@ pub(super) enum Decision {
     Bf16,
     /// Nothing.
     Untouched,
+}
+
+/// A product as it is decided about.
+struct OfWhich<'a> {
+    product: &'a Product,
+    /// As in [`ScaledProduct`].
+    number: usize,
+    /// The number of the weight.
+    weight: usize,
+    /// Where not all experts are meant.
+    experts: Option<Range<usize>>,
 }
 
 /// A product with at least one scaled operand.
@@ -94,22 +108,19 @@ impl ScaledOperand {
 }
 
 impl Decisions {
-    /// Decides.
-    pub fn new(module: &Module, linears: &Linears, recipe: &Recipe) -> Self {
+    /// Decides about a step in pieces; `described` is the step before.
+    pub fn new(divided: &Divided, described: &Described<'_>, recipe: &Recipe) -> Self {
+        let Divided {
+            module, linears, ..
+        } = divided;
         let mut decisions = Self {
             by_place: HashMap::new(),
             first: HashMap::new(),
             rows: Vec::new(),
             states: States::default(),
-            notes: Vec::new(),
-            same: HashMap::new(),
+            notes: notes(described, recipe),
+            same: same(linears),
         };
-        let blocks = super::blocks::blocks(linears);
-        decisions.notes = notes(module, linears, recipe, &blocks);
-        let block_count = blocks.iter().flatten().map(|own| own.count).max();
-        decisions.same = same(linears);
-        let lookups = super::lookup::lookups(module, linears);
-        let positions = super::positions::positions(linears);
         let mut outcomes: HashMap<&Place, Outcome> = HashMap::new();
         let mut next = 0;
         let mut next_again = linears.products.iter().filter(|p| !p.is_recomputed).count();
@@ -120,21 +131,21 @@ impl Decisions {
             };
             let number = *counter;
             *counter += 1;
-            let linear = linears.linear(product.linear);
+            let piece = &divided.pieces[product.linear.0];
+            let unit = piece.unit();
+            let names = described.names(&unit, piece.experts.as_ref().map(|own| own.start));
             let asked = LinearProduct {
-                name: &linear.name,
-                index: positions[product.linear.0].index,
-                count: positions[product.linear.0].count,
-                block: blocks[product.linear.0],
-                block_count: block_count.unwrap_or(0),
-                is_lookup: lookups[product.linear.0],
-                is_frozen: linear.is_frozen,
-                routing: linear.routing,
-                role: product.role,
                 sizes: product.dimensions,
+                ..described.asked(product, &unit, &names)
             };
-            let weight = positions[product.linear.0].weight;
-            let outcome = decisions.decide(module, &asked, (product, number, weight), recipe);
+            let position = described.parts.position(described.parts.number(&unit));
+            let subject = OfWhich {
+                product,
+                number,
+                weight: position.weight,
+                experts: piece.experts.clone(),
+            };
+            let outcome = decisions.decide(divided, &asked, &subject, recipe);
             outcomes.insert(&product.place, outcome);
         }
         for row in crate::linears::explain(module, linears) {
@@ -194,12 +205,12 @@ impl Decisions {
 
     fn decide(
         &mut self,
-        module: &Module,
+        divided: &Divided,
         asked: &LinearProduct<'_>,
-        (product, number, weight): (&Product, usize, usize),
+        subject: &OfWhich<'_>,
         recipe: &Recipe,
     ) -> Outcome {
-        let place = &product.place;
+        let place = &subject.product.place;
         let kept = |precision, reason: StayReason| {
             let decision = match precision {
                 Some(HighPrecision::Bf16) => Decision::Bf16,
@@ -207,7 +218,7 @@ impl Decisions {
             };
             (decision, Outcome::Kept(Kept { precision, reason }))
         };
-        let (decision, outcome) = match region(module, place) {
+        let (decision, outcome) = match region(&divided.module, place) {
             Err(reason) => kept(None, reason),
             Ok((graph, operation)) => {
                 match (fitness(graph, operation), recipe.for_product(asked)) {
@@ -221,14 +232,7 @@ impl Decisions {
                             true => super::grouped::left_out(own),
                             false => Vec::new(),
                         };
-                        match self.scaled(
-                            module,
-                            graph,
-                            asked,
-                            (product, number, weight),
-                            own,
-                            element,
-                        ) {
+                        match self.scaled(divided, graph, subject, own, element) {
                             Ok(scaled) => {
                                 let expanded = Expanded::of(&scaled.recipe, left_out);
                                 let decision = Decision::Scaled(Box::new(scaled));
@@ -246,13 +250,19 @@ impl Decisions {
 
     fn scaled(
         &mut self,
-        module: &Module,
+        divided: &Divided,
         graph: &Graph,
-        asked: &LinearProduct<'_>,
-        (product, number, weight): (&Product, usize, usize),
+        subject: &OfWhich<'_>,
         recipe: &ProductRecipe,
         element: ElementType,
     ) -> Result<ScaledProduct, StayReason> {
+        let Divided {
+            module,
+            linears,
+            loops,
+            ..
+        } = divided;
+        let (product, number) = (subject.product, subject.number);
         let matrices = matrix_product(graph, product).ok_or(StayReason::Form)?;
         let recipe = &match matrices.group_sizes {
             Some(_) => recipe.for_groups(),
@@ -265,7 +275,10 @@ impl Decisions {
             own.spectral().is_some() || own.mean().is_some_and(|mean| mean.gate.is_some())
         };
         let around = match recipes.iter().any(keeps_state) {
-            true => Some(Surroundings::of(module, &product.place).ok_or(StayReason::Rounds)?),
+            true => {
+                let around = Surroundings::of(module, &product.place, loops);
+                Some(around.ok_or(StayReason::Rounds)?)
+            }
             false => None,
         };
         for number in [0, 1] {
@@ -288,18 +301,21 @@ impl Decisions {
             let layout = matrices.operands[number].clone();
             let shape = layout.shape(graph.value_type(layout.tensor).shape());
             let met = around.as_ref().map(|around| {
-                let subject = match sides[number] {
-                    Side::Weight => Subject::Weight(weight),
+                let own = match sides[number] {
+                    Side::Weight => Subject::Weight(subject.weight),
                     Side::Activation | Side::Gradient => {
                         let own = product.values[number];
                         Subject::Value(*self.same.get(&own).unwrap_or(&own))
                     }
                 };
-                owner(subject, module, &product.place, around, layout.tensor)
+                let (mut owner, parts) = owner(own, module, &product.place, around, layout.tensor);
+                owner.experts.clone_from(&subject.experts);
+                (owner, parts)
             });
             let mut state = |purpose: StatePurpose| {
                 let (owner, parts) = met.as_ref()?;
-                let name = format!("{}.{}", asked.name, sides[number]);
+                let linear = &linears.linear(product.linear).name;
+                let name = format!("{linear}.{}", sides[number]);
                 let (id, refreshes) = self.states.get(owner, &shape, purpose, &name);
                 let parts = parts.clone();
                 Some(StateUse {
@@ -383,13 +399,14 @@ fn owner(
             continue;
         }
         rounds.push(match own.order {
-            Some(_) => Rounds::Parts(own.rounds),
+            Some(_) => Rounds::Parts(own.first, own.rounds),
             None => Rounds::Own(regions[..=depth].to_vec(), own.rounds),
         });
         parts.push(Some((own.rounds, own.order.unwrap_or(Order::Ascending))));
     }
     let owner = Owner {
         subject,
+        experts: None,
         rounds,
         branch: branches
             .last()

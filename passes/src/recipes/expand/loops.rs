@@ -4,6 +4,7 @@
 //! A loop over layers takes its weights out of stacks, and what it leaves for the backward it writes into stacks; the
 //! backward's loop reads these from the last part to the first. So two loops can meet the same value in other rounds.
 
+use super::divide::LoopPiece;
 use crate::linears::{Place, integer, rounds_of, step_of};
 use std::collections::HashMap;
 use tessera_ir::{
@@ -11,7 +12,7 @@ use tessera_ir::{
 };
 
 /// In which order the rounds of a loop are at the parts of its stacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Order {
     /// The first round is at the first part.
     Ascending,
@@ -25,6 +26,8 @@ pub(super) struct Loop {
     pub rounds: usize,
     /// `None` where it has no stacks of as many parts, or is at parts in another order.
     pub order: Option<Order>,
+    /// The number of the first of those parts: not 0 where the loop is over some layers of several.
+    pub first: usize,
 }
 
 /// The loops around a place, the outermost first.
@@ -35,13 +38,15 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    /// What stands around a place; `None` where a loop does not run a fixed number of times.
-    pub fn of(module: &Module, place: &Place) -> Option<Self> {
+    /// What stands around a place; `None` where a loop does not run a fixed number of times. Loops over some layers of
+    /// several are known by their places.
+    pub fn of(module: &Module, place: &Place, pieces: &HashMap<Place, LoopPiece>) -> Option<Self> {
         let rounds = rounds_of(module, place)?;
         let mut graph: &Graph = module.graph(&place.graph)?;
         let mut varying = spread(graph, vec![0; graph.inputs().len()]);
         let mut loops = Vec::new();
-        for &(holder, region) in &place.regions {
+        for (depth, &(holder, region)) in place.regions.iter().enumerate() {
+            let piece = pieces.get(&super::parts::holder(place, depth));
             let holder = graph.operations().get(holder.index())?;
             let operands = holder.op.operands.iter();
             let outside: Vec<u64> = operands.map(|operand| varying[operand.index()]).collect();
@@ -49,9 +54,15 @@ impl Surroundings {
             let inputs = match &holder.op.kind {
                 OpKind::While { body, .. } => {
                     let own = 1 << loops.len().min(63);
+                    let rounds = rounds[loops.len()];
+                    let order = match piece {
+                        Some(piece) => Some(piece.order),
+                        None => order(graph, holder, body, rounds),
+                    };
                     loops.push(Loop {
-                        rounds: rounds[loops.len()],
-                        order: order(graph, holder, body, rounds[loops.len()]),
+                        rounds,
+                        order,
+                        first: piece.map_or(0, |piece| piece.layers.start),
                     });
                     carried(body, &outside, own)
                 }
@@ -113,23 +124,7 @@ fn order(outside: &Graph, holder: &Operation, body: &Graph, rounds: usize) -> Op
             if size != 1 || parts != rounds || integer(body, start).is_some() {
                 continue;
             }
-            let at = |round: usize| {
-                let mut counter = Counter {
-                    outside,
-                    holder,
-                    body,
-                    round: round as i128,
-                    known: HashMap::new(),
-                };
-                usize::try_from(counter.number(start)?).ok()
-            };
-            let own = if (0..rounds).all(|round| at(round) == Some(round)) {
-                Order::Ascending
-            } else if (0..rounds).all(|round| at(round) == Some(rounds - 1 - round)) {
-                Order::Descending
-            } else {
-                return None;
-            };
+            let own = order_of(outside, holder, body, start, rounds)?;
             if found.is_some_and(|found| found != own) {
                 return None;
             }
@@ -137,6 +132,33 @@ fn order(outside: &Graph, holder: &Operation, body: &Graph, rounds: usize) -> Op
         }
     }
     found
+}
+
+/// The order in which a number that a loop computes goes through 0, 1, 2, …, one in each round, if it does.
+pub(super) fn order_of(
+    outside: &Graph,
+    holder: &Operation,
+    body: &Graph,
+    number: ValueId,
+    rounds: usize,
+) -> Option<Order> {
+    let at = |round: usize| {
+        let mut counter = Counter {
+            outside,
+            holder,
+            body,
+            round: round as i128,
+            known: HashMap::new(),
+        };
+        usize::try_from(counter.number(number)?).ok()
+    };
+    if (0..rounds).all(|round| at(round) == Some(round)) {
+        Some(Order::Ascending)
+    } else if (0..rounds).all(|round| at(round) == Some(rounds - 1 - round)) {
+        Some(Order::Descending)
+    } else {
+        None
+    }
 }
 
 /// The whole numbers that a loop computes from its counters, in one of its rounds.
@@ -220,7 +242,7 @@ mod tests {
         let module = prepared.run(&module, &mut Silent).unwrap();
         let mut seen = 0;
         for product in find(&module).unwrap().products {
-            let around = Surroundings::of(&module, &product.place).unwrap();
+            let around = Surroundings::of(&module, &product.place, &HashMap::new()).unwrap();
             let [own] = around.loops[..] else {
                 continue;
             };

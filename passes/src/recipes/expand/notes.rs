@@ -1,11 +1,11 @@
 //! What a recipe asks of a step in vain.
 
+use super::division::Described;
 use super::outcome::{Outcome, Row};
-use super::parts::layers;
-use crate::linears::{LinearId, Linears, Role};
-use crate::recipes::{Block, Fraction, Pattern, Recipe, names, preset};
+use super::parts::{NamedPart, Stack};
+use crate::linears::{LinearId, Role};
+use crate::recipes::{Fraction, Pattern, Recipe, names, preset};
 use std::fmt;
-use tessera_ir::Module;
 
 /// Something that a recipe says and that no linear of the step answers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum Note {
     Keep(Pattern),
     /// A pattern of an override fits no linear.
     Override(Pattern),
+    /// A pattern fits a part of a linear that cannot be treated apart, beside others that it is followed for.
+    Part(NamedPart),
     /// The first or last blocks of layers are kept, and no name tells blocks.
     Blocks,
     /// Whole blocks are to be kept, and no name tells blocks: single linears are kept.
@@ -23,7 +25,7 @@ pub enum Note {
         /// The step's products of linears, all of which stay in high precision.
         products: usize,
     },
-    /// The first or last layers are kept, and some linears are one for all layers.
+    /// The first or last layers are kept, and some linears are one for all layers of loops that cannot be parted.
     Loop {
         /// How many linears.
         linears: usize,
@@ -45,6 +47,7 @@ impl fmt::Display for Note {
                     "[[override]] names: '{pattern}' fits no linear; {unnamed}"
                 )
             }
+            Self::Part(part) => part.fmt(f),
             Self::Blocks => write!(
                 f,
                 "[keep] first_blocks, last_blocks: no linear's name tells its block; {unnamed}"
@@ -62,25 +65,19 @@ impl fmt::Display for Note {
             ),
             Self::Loop { linears, rounds } => write!(
                 f,
-                "{linears} linears run in a loop over {rounds} layers, each of them one for all layers: the first and \
-                 last layers cannot be kept in high precision there"
+                "of the linears {linears} run in loops over {rounds} layers that cannot be parted, for not all their \
+                 products run in loops over the same layers: the first and last layers cannot be kept in high \
+                 precision there"
             ),
         }
     }
 }
 
 /// What there is to say. Patterns that presets have are for models of all kinds, and need fit nothing.
-pub(super) fn notes(
-    module: &Module,
-    linears: &Linears,
-    recipe: &Recipe,
-    blocks: &[Option<Block>],
-) -> Vec<Note> {
+pub(super) fn notes(described: &Described<'_>, recipe: &Recipe) -> Vec<Note> {
     let mut notes = Vec::new();
-    let fits = |pattern: &Pattern| {
-        let mut linears = linears.linears.iter();
-        linears.any(|linear| pattern.matches(&linear.name))
-    };
+    let Described { linears, parts, .. } = described;
+    let fits = |pattern: &Pattern| parts.fits(linears, pattern);
     let keep = recipe.keep();
     let own = keep.names.iter().filter(|pattern| !is_presets(pattern));
     let unmet = own.filter(|pattern| !fits(pattern));
@@ -88,12 +85,13 @@ pub(super) fn notes(
     let overrides = recipe.overrides().iter().flat_map(|own| &own.names);
     let unmet = overrides.filter(|pattern| !fits(pattern));
     notes.extend(unmet.cloned().map(Note::Override));
-    if keep.asks_for_blocks() && blocks.iter().all(Option::is_none) {
+    let has_blocks = parts.block_count > 0;
+    if keep.asks_for_blocks() && !has_blocks {
         notes.push(Note::Blocks);
     }
     let ends = [keep.first, keep.last];
     let shares = ends.iter().any(|end| end.fraction > Fraction::ZERO);
-    if keep.whole_blocks && shares && blocks.iter().all(Option::is_none) {
+    if keep.whole_blocks && shares && !has_blocks {
         notes.push(Note::WholeBlocks);
     }
     // The head alone is no layer.
@@ -101,7 +99,7 @@ pub(super) fn notes(
         .iter()
         .any(|end| end.fraction > Fraction::ZERO || end.blocks > 0);
     if asks {
-        notes.extend(looped(module, linears));
+        notes.extend(looped(described));
     }
     notes
 }
@@ -120,13 +118,12 @@ pub(super) fn in_vain(recipe: &Recipe, rows: &[Row]) -> Option<Note> {
     })
 }
 
-/// The linears whose weight is another one in each round of a loop; those of the longest loop, if there are several.
-fn looped(module: &Module, linears: &Linears) -> Option<Note> {
-    let ids = (0..linears.linears.len()).map(LinearId);
-    let rounds = ids.filter_map(|id| {
-        let mut products = linears.products_of(id);
-        let forward = products.find(|product| product.role == Role::Forward)?;
-        layers(module, forward)
+/// The linears that are one for all layers; those of the most layers, if there are several numbers.
+fn looped(described: &Described<'_>) -> Option<Note> {
+    let ids = (0..described.linears.linears.len()).map(LinearId);
+    let rounds = ids.filter_map(|id| match described.parts.layers.stack(id) {
+        Stack::Divisible(_) => None,
+        Stack::Whole(sizes) => Some(sizes.iter().product()),
     });
     let rounds: Vec<usize> = rounds.filter(|&rounds| rounds > 1).collect();
     let longest = rounds.iter().copied().max()?;

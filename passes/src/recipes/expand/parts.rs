@@ -1,120 +1,156 @@
-//! Names of parts that a step multiplies as one: a layer of those that run in a loop, an expert of a stacked parameter.
+//! The parts of linears that a recipe can treat apart: layers of those that run in a loop, experts of batched products.
 //!
-//! `NAME[2]` is layer 2 or expert 2 of the linear NAME, `NAME[2][5]` expert 5 of layer 2. Such a linear is one op for all
-//! of its parts, with one treatment: a recipe that names a part asks for what the step cannot be given, and is refused.
+//! `NAME[2]` is layer 2 of the linear NAME or, outside of loops over layers, expert 2; `NAME[2][5]` is expert 5 of layer 2.
+//! In loops within loops over layers each loop has a number of its own. A linear that is used several times has the
+//! number of the use at the end, `NAME[2]#2`.
 
-use super::loops::Surroundings;
-use crate::linears::{LinearId, Linears, Product, Role, Side};
-use crate::recipes::{Pattern, Recipe};
-use std::fmt;
+mod experts;
+mod layers;
+mod named;
+
+pub(super) use experts::Experts;
+pub(super) use layers::{LayerLoop, Layers, Stack, holder};
+pub use named::NamedPart;
+pub(super) use named::named;
+
+use super::blocks::blocks;
+use super::positions::{Position, positions};
+use crate::linears::{LinearId, Linears, Place, Role};
+use crate::recipes::Block;
+use std::collections::HashMap;
+use std::ops::Range;
 use tessera_ir::Module;
 
-/// A part of a linear that a recipe's pattern names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct NamedPart {
-    /// Where the pattern stands in the recipe.
-    key: &'static str,
-    pattern: Pattern,
-    linear: String,
-    /// The number of the layer, and of how many.
-    layer: Option<(usize, usize)>,
-    /// The number of the expert, and of how many.
-    expert: Option<(usize, usize)>,
+/// A linear or, of those in loops over layers that can be parted, its part in one layer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Unit {
+    pub linear: LinearId,
+    /// The number of the layer in each loop over layers, the outermost first; none outside of these.
+    pub layer: Vec<usize>,
 }
 
-impl fmt::Display for NamedPart {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            key,
-            pattern,
-            linear,
-            layer,
-            expert,
-        } = self;
-        write!(f, "{key}: '{pattern}' names ")?;
-        if let Some((number, count)) = expert {
-            write!(f, "expert {number} of {count}")?;
+/// The parts of a step's linears.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub layers: Layers,
+    /// Of each linear, by number.
+    pub experts: Vec<Experts>,
+    /// In the order of the forward pass.
+    units: Vec<Unit>,
+    positions: Vec<Position>,
+    blocks: Vec<Option<Block>>,
+    /// How many blocks of layers there are; 0 where neither names nor loops tell them.
+    pub block_count: usize,
+    numbers: HashMap<Unit, usize>,
+}
+
+impl Parts {
+    /// Finds them.
+    pub fn of(module: &Module, linears: &Linears) -> Self {
+        let layers = Layers::of(module, linears);
+        let ids = (0..linears.linears.len()).map(LinearId);
+        let experts = (ids.clone()).map(|id| Experts::of(module, linears, id, layers.stack(id)));
+        let units = ids.flat_map(|linear| {
+            let layers = match layers.stack(linear) {
+                Stack::Divisible(sizes) => indices(sizes),
+                Stack::Whole(_) => vec![Vec::new()],
+            };
+            layers.into_iter().map(move |layer| Unit { linear, layer })
+        });
+        let mut units: Vec<Unit> = units.collect();
+        units.sort_by_cached_key(|unit| (order(linears, &layers, unit), unit.linear));
+        let blocks = blocks(linears, &layers, &units);
+        let counts = blocks.iter().flatten().map(|own| own.count);
+        Self {
+            positions: positions(linears, &units),
+            block_count: counts.max().unwrap_or(0),
+            blocks,
+            numbers: units.iter().cloned().zip(0..).collect(),
+            experts: experts.collect(),
+            layers,
+            units,
         }
-        if expert.is_some() && layer.is_some() {
-            f.write_str(" in ")?;
-        }
-        if let Some((number, count)) = layer {
-            write!(f, "layer {number} of {count}")?;
-        }
-        write!(
-            f,
-            " of {linear}, which the step multiplies as one: all of it is treated alike; layers and experts that are \
-             written out, each with a product of its own, can be named one by one"
-        )
+    }
+
+    /// The units of a linear, in the order of the forward pass.
+    pub fn units_of(&self, linear: LinearId) -> impl Iterator<Item = &Unit> {
+        self.units.iter().filter(move |unit| unit.linear == linear)
+    }
+
+    /// The number of a unit in the order of the forward pass.
+    pub fn number(&self, unit: &Unit) -> usize {
+        self.numbers[unit]
+    }
+
+    /// Where the unit of a number stands.
+    pub fn position(&self, number: usize) -> Position {
+        self.positions[number]
+    }
+
+    /// The block of layers of the unit of a number.
+    pub fn block(&self, number: usize) -> Option<Block> {
+        self.blocks[number]
     }
 }
 
-/// The first part that a pattern of the recipe names which fits no linear as a whole.
-pub(super) fn named(module: &Module, linears: &Linears, recipe: &Recipe) -> Option<NamedPart> {
-    let kept = recipe.keep().names.iter();
-    let kept = kept.map(|pattern| ("[keep] names", pattern));
-    let overrides = recipe.overrides().iter().flat_map(|own| &own.names);
-    let overrides = overrides.map(|pattern| ("[[override]] names", pattern));
-    let fits_whole = |pattern: &Pattern| {
-        let mut linears = linears.linears.iter();
-        linears.any(|linear| pattern.matches(&linear.name))
-    };
-    let mut patterns = kept.chain(overrides).filter(|(_, own)| !fits_whole(own));
-    patterns.find_map(|(key, pattern)| {
-        let mut ids = (0..linears.linears.len()).map(LinearId);
-        let part = ids.find_map(|id| part_of(module, linears, id, pattern))?;
-        Some(NamedPart { key, ..part })
+/// All indices of stacks in stacks of these sizes, in order.
+fn indices(sizes: &[usize]) -> Vec<Vec<usize>> {
+    sizes.iter().fold(vec![Vec::new()], |outer, &size| {
+        let outer = outer.into_iter();
+        outer
+            .flat_map(|index| (0..size).map(move |own| [&index[..], &[own]].concat()))
+            .collect()
     })
 }
 
-fn part_of(
-    module: &Module,
-    linears: &Linears,
-    id: LinearId,
-    pattern: &Pattern,
-) -> Option<NamedPart> {
-    let mut products = linears.products_of(id);
-    let forward = products.find(|product| product.role == Role::Forward)?;
-    let name = &linears.linear(id).name;
-    let layers = layers(module, forward).filter(|&count| count > 1);
-    let experts = Some(forward.dimensions.batch).filter(|&count| count > 1);
-    let numbered = |count: Option<usize>| {
-        let numbers = (0..count.unwrap_or(0)).map(move |number| count.map(|count| (number, count)));
-        numbers.collect::<Vec<Option<(usize, usize)>>>()
+/// When a unit's forward product is computed: its place, with the round of each loop over layers.
+fn order(linears: &Linears, layers: &Layers, unit: &Unit) -> Vec<usize> {
+    let products = linears.linear(unit.linear).products.iter();
+    let forward = products
+        .copied()
+        .find(|&number| linears.products[number].role == Role::Forward);
+    let Some(number) = forward else {
+        return Vec::new();
     };
-    // Of what runs in a loop the first number is the layer's.
-    let layers = match layers {
-        Some(_) => numbered(layers),
-        None => vec![None],
-    };
-    let experts = [vec![None], numbered(experts)].concat();
-    for layer in layers {
-        for &expert in &experts {
-            let numbers: Vec<(usize, usize)> = [layer, expert].into_iter().flatten().collect();
-            let mut part = name.clone();
-            for (number, _) in &numbers {
-                part.push_str(&format!("[{number}]"));
-            }
-            if !numbers.is_empty() && pattern.matches(&part) {
-                return Some(NamedPart {
-                    key: "",
-                    pattern: pattern.clone(),
-                    linear: name.clone(),
-                    layer,
-                    expert,
-                });
-            }
-        }
+    let Place {
+        regions, operation, ..
+    } = &linears.products[number].place;
+    let mut order = Vec::new();
+    let mut rounds = layers.around(number).iter().zip(&unit.layer).peekable();
+    for (depth, &(op, region)) in regions.iter().enumerate() {
+        let own = holder(&linears.products[number].place, depth);
+        let layer = rounds.next_if(|(place, _)| **place == own);
+        let round = layer.map(|(place, &layer)| {
+            let own = layers.at(place);
+            own.map_or(layer, |own| own.rounds_of(&(layer..layer + 1)).start)
+        });
+        order.extend([op.index(), round.unwrap_or(region)]);
     }
-    None
+    order.push(operation.index());
+    order
 }
 
-/// How many rounds the longest loop has in each of whose rounds a forward product has another weight.
-pub(super) fn layers(module: &Module, forward: &Product) -> Option<usize> {
-    let number = usize::from(forward.rhs == Side::Weight);
-    let weight = forward.place.find(module)?.op.operands[number];
-    let around = Surroundings::of(module, &forward.place)?;
-    let loops = around.loops.iter().enumerate();
-    let varying = loops.filter(|&(number, _)| around.varies(weight, number));
-    varying.map(|(_, own)| own.rounds).max()
+/// The name of a part: numbers behind the linear's name, before the number of its use.
+pub(super) fn part_name(linear: &str, numbers: &[usize]) -> String {
+    let text: String = numbers.iter().map(|number| format!("[{number}]")).collect();
+    with_suffix(linear, &text)
+}
+
+/// The name of several parts: a range of each kind, which has an end that is not included.
+pub(super) fn range_name(linear: &str, ranges: &[Range<usize>]) -> String {
+    let text = ranges.iter().map(|range| match range.len() {
+        1 => format!("[{}]", range.start),
+        _ => format!("[{}..{}]", range.start, range.end),
+    });
+    with_suffix(linear, &text.collect::<String>())
+}
+
+fn with_suffix(linear: &str, suffix: &str) -> String {
+    let used = linear.rsplit_once('#').filter(|(_, number)| {
+        !number.is_empty() && number.chars().all(|digit| digit.is_ascii_digit())
+    });
+    match used {
+        Some((name, number)) => format!("{name}{suffix}#{number}"),
+        None => format!("{linear}{suffix}"),
+    }
 }

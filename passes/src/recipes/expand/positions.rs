@@ -1,7 +1,9 @@
 //! Where in the order of the forward pass a linear stands, each parameter counted once: a step that runs several
-//! microbatches, one after another, has several linears of one parameter, and they stand at one position.
+//! microbatches, one after another, has several linears of one parameter, and they stand at one position. Each layer of a
+//! linear in a loop has its own.
 
-use crate::linears::{Linear, Linears};
+use super::parts::Unit;
+use crate::linears::{Linears, Parameter};
 use std::collections::{BTreeSet, HashMap};
 
 /// Which linear of a model it is.
@@ -15,22 +17,22 @@ pub(super) struct Position {
     pub weight: usize,
 }
 
-/// The position of each linear.
+/// The position of each unit; they come in the order of the forward pass.
 ///
 /// A step of k microbatches uses every parameter k times as often as one microbatch does: k is the greatest number that
 /// divides how often each is used. Within a microbatch each use of a tied parameter has its own position, in the order of
 /// the uses: an autoencoder's matrix is its first linear as encoder and its last as decoder. An adapter stands where the
 /// frozen linear stands that it is added to, so that the head is the last also where adapters come after it.
-pub(super) fn positions(linears: &Linears) -> Vec<Position> {
+pub(super) fn positions(linears: &Linears, units: &[Unit]) -> Vec<Position> {
     let mut uses: HashMap<_, usize> = HashMap::new();
-    for linear in &linears.linears {
-        *uses.entry(part(linear)).or_default() += 1;
+    for unit in units {
+        *uses.entry(part(linears, unit)).or_default() += 1;
     }
     let microbatches = uses.values().copied().fold(0, greatest_common_divisor);
     let mut seen: HashMap<_, usize> = HashMap::new();
     let mut known: HashMap<_, usize> = HashMap::new();
-    let indices = linears.linears.iter().map(|linear| {
-        let part = part(linear);
+    let indices = units.iter().map(|unit| {
+        let part = part(linears, unit);
         let number = seen.entry(part).or_default();
         let within = *number % (uses[&part] / microbatches);
         *number += 1;
@@ -38,26 +40,34 @@ pub(super) fn positions(linears: &Linears) -> Vec<Position> {
         *known.entry((part, within)).or_insert(next)
     });
     let weights: Vec<usize> = indices.collect();
-    let is_adapter: BTreeSet<usize> = (linears.linears.iter().zip(&weights))
-        .filter(|(linear, _)| linear.adapts.is_some())
+    let adapts = |unit: &Unit| linears.linear(unit.linear).adapts;
+    let is_adapter: BTreeSet<usize> = (units.iter().zip(&weights))
+        .filter(|(unit, _)| adapts(unit).is_some())
         .map(|(_, &weight)| weight)
         .collect();
     let count = known.len() - is_adapter.len();
-    let position = |number: usize| {
-        let base = linears.linears[number].adapts.map_or(number, |base| base.0);
-        let weight = weights[base];
+    // What is adapted in the same layer, or in all.
+    let base = |unit: &Unit| {
+        let base = adapts(unit)?;
+        let mut all = units.iter();
+        let same = |own: &Unit| own.linear == base && own.layer == unit.layer;
+        (all.clone().position(same)).or_else(|| all.position(|own| own.linear == base))
+    };
+    let position = |(number, unit): (usize, &Unit)| {
+        let weight = weights[base(unit).unwrap_or(number)];
         Position {
             index: weight - is_adapter.range(..weight).count(),
             count,
             weight: weights[number],
         }
     };
-    (0..weights.len()).map(position).collect()
+    units.iter().enumerate().map(position).collect()
 }
 
 /// What W is made of: the parameters, and the part of a stacked one.
-fn part(linear: &Linear) -> (&[crate::linears::Parameter], Option<usize>) {
-    (&linear.parameters, linear.index)
+fn part<'a>(linears: &'a Linears, unit: &'a Unit) -> (&'a [Parameter], Option<usize>, &'a [usize]) {
+    let linear = linears.linear(unit.linear);
+    (&linear.parameters, linear.index, &unit.layer)
 }
 
 fn greatest_common_divisor(a: usize, b: usize) -> usize {
@@ -71,7 +81,7 @@ fn greatest_common_divisor(a: usize, b: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linears::Parameter;
+    use crate::linears::{Linear, LinearId};
     use tessera_ir::Location;
 
     /// The positions of linears of these parameters, and how many there are.
@@ -93,7 +103,11 @@ mod tests {
             linears: linears.collect(),
             ..Linears::default()
         };
-        let positions = positions(&linears);
+        let units = (0..inputs.len()).map(|number| Unit {
+            linear: LinearId(number),
+            layer: Vec::new(),
+        });
+        let positions = positions(&linears, &units.collect::<Vec<_>>());
         let count = positions[0].count;
         (positions.iter().map(|own| own.index).collect(), count)
     }

@@ -4,6 +4,7 @@ use super::loops::Order;
 use crate::linears::ValueClass;
 use crate::recipes::{MeanSplit, SpectralSplit};
 use std::collections::HashMap;
+use std::ops::Range;
 use tessera_ir::{ElementType, Graph, OpId, TensorType};
 use tessera_numerics::Initialiser;
 
@@ -57,8 +58,8 @@ pub(super) enum Subject {
 /// A loop in which an operand is another one in each round.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Rounds {
-    /// Its rounds are at the parts of stacks: other loops meet the same parts.
-    Parts(usize),
+    /// Its rounds are at the parts of stacks, from the first number on so many: other loops meet the same parts.
+    Parts(usize, usize),
     /// Its rounds are its own: the loop is the body at that place.
     Own(Vec<(OpId, usize)>, usize),
 }
@@ -66,7 +67,7 @@ pub(super) enum Rounds {
 impl Rounds {
     const fn count(&self) -> usize {
         match self {
-            Self::Parts(count) | Self::Own(_, count) => *count,
+            Self::Parts(_, count) | Self::Own(_, count) => *count,
         }
     }
 }
@@ -75,6 +76,8 @@ impl Rounds {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Owner {
     pub subject: Subject,
+    /// Where it is that of some experts, which of the batch they are.
+    pub experts: Option<Range<usize>>,
     /// The loops in which it is another one in each round.
     pub rounds: Vec<Rounds>,
     /// The way into the innermost branch around it: what runs only at times shares nothing with the rest.

@@ -269,7 +269,7 @@ fn bases(module: &Module) -> Vec<(String, String)> {
         .collect()
 }
 
-fn small_step(name: &str) -> Module {
+pub(super) fn small_step(name: &str) -> Module {
     let path = format!(
         "{}/tests/fixtures/linears/{name}.mlir",
         env!("CARGO_MANIFEST_DIR")

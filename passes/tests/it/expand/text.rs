@@ -172,13 +172,20 @@ fn a_part_of_what_is_multiplied_as_one_cannot_be_named() {
     assert_eq!(
         refused("moe_ragged_tiny", &override_of(&format!("{name}[1][3]"))),
         format!(
-            "[[override]] names: '{name}[1][3]' names expert 3 of 4 in layer 1 of 2 of {name}, which the step multiplies as \
-             one: all of it is treated alike; layers and experts that are written out, each with a product of its own, \
-             can be named one by one"
+            "[[override]] names: '{name}[1][3]' names expert 3 of 4 in layer 1 of 2 of {name}, which cannot be treated \
+             apart: which rows are whose is known only when the step runs, and they are quantised as one tensor"
         )
     );
-    let error = refused("moe_ragged_tiny", &override_of(&format!("{name}[1]")));
-    assert!(error.contains("names layer 1 of 2 of"), "{error}");
+    // A layer can be, with all of its experts.
+    assert!(notes(&module, &override_of(&format!("{name}[1]"))).is_empty());
+    // Layer 1 of all linears is followed, and so it is said that experts 1 are not.
+    let warned = notes(&module, &override_of("*[1]"));
+    let part =
+        format!("[[override]] names: '*[1]' names expert 1 of 4 in layer 0 of 2 of {name}, ");
+    assert!(
+        warned.len() == 1 && warned[0].starts_with(&part),
+        "{warned:?}"
+    );
     // There is no layer 2 of 2, and no expert 4 of 4: nothing fits, which is a note.
     let none = override_of(&format!("{name}[2][4]"));
     assert_eq!(notes(&module, &none).len(), 1);
@@ -210,19 +217,10 @@ fn a_recipe_that_quantises_nothing_is_noted() {
 }
 
 #[test]
-fn layers_in_a_loop_are_noted_where_some_of_them_are_to_be_kept() {
+fn layers_in_a_loop_are_blocks() {
     let module = run(
         "inline,canonicalise",
         &crate::common::import_step("moe_tiny"),
     );
-    assert_eq!(
-        notes(&module, "extends = \"nvidia\"\n"),
-        [
-            "[keep] whole_blocks: no linear's name tells its block, so single linears are kept; names are those that JAX's \
-             as_text(debug_info=True) gives, or arg0, arg1, …",
-            "6 linears run in a loop over 2 layers, each of them one for all layers: the first and last layers cannot be \
-             kept in high precision there"
-        ]
-    );
-    assert!(notes(&module, "extends = \"nvfp4\"\n").is_empty());
+    assert!(notes(&module, "extends = \"nvidia\"\n").is_empty());
 }

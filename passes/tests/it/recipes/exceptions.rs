@@ -9,6 +9,7 @@ use tessera_passes::recipes::{Block, LinearProduct, OperandPrecision, Recipe, Sc
 fn linear(name: &str, index: usize) -> LinearProduct<'_> {
     LinearProduct {
         name,
+        parts: &[],
         index,
         count: 36,
         block: None,

@@ -1,0 +1,648 @@
+//! A step in pieces: loops over layers and batches of experts, cut where a recipe treats neighbours differently.
+//!
+//! A loop that runs n rounds becomes several, one after another, which have the same body and run n rounds together:
+//! what one carries at its end the next begins with. A batch of products becomes products of its slices, their results
+//! put together. Both are exact, bit by bit. The linears of the pieces are those of the step as it was, for a piece
+//! computes what the whole did: nothing is searched for again.
+
+use super::division::{Cuts, Described};
+use super::loops::Order;
+use super::parts::{Experts, LayerLoop, Stack, Unit, range_name};
+use crate::linears::{Counted, Linear, LinearId, Linears, Place, integer, step_of};
+use crate::manager::PassFailure;
+use crate::rebuild::Rebuild;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use tessera_ir::{
+    ComparisonDirection, Definition, ElementType, Graph, Location, Module, OpId, OpKind, Operation,
+    Region, Tensor, ValueId,
+};
+
+/// A step in pieces.
+pub(super) struct Divided {
+    pub module: Module,
+    pub linears: Linears,
+    /// Of each linear, by number, what it is of the step before.
+    pub pieces: Vec<Piece>,
+    /// Loops over some layers of several, by their places.
+    pub loops: HashMap<Place, LoopPiece>,
+}
+
+/// A linear of the step as it was, or some of its layers, or some of its experts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Piece {
+    pub linear: LinearId,
+    /// Of each loop over layers.
+    pub layers: Vec<Range<usize>>,
+    /// Where not all experts are meant.
+    pub experts: Option<Range<usize>>,
+}
+
+impl Piece {
+    /// Its first layer: all are treated alike.
+    pub fn unit(&self) -> Unit {
+        Unit {
+            linear: self.linear,
+            layer: self.layers.iter().map(|range| range.start).collect(),
+        }
+    }
+
+    /// The linear's name, with the numbers of the parts where these are not all.
+    fn name(&self, described: &Described<'_>) -> String {
+        let name = &described.linears.linear(self.linear).name;
+        let sizes = described.parts.layers.stack(self.linear).sizes();
+        let all = sizes.iter().map(|&size| 0..size);
+        if self.experts.is_none() && all.eq(self.layers.iter().cloned()) {
+            return name.clone();
+        }
+        let ranges = self.layers.iter().chain(&self.experts).cloned();
+        range_name(name, &ranges.collect::<Vec<_>>())
+    }
+}
+
+/// Some rounds of a loop over layers, as a loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LoopPiece {
+    pub layers: Range<usize>,
+    pub order: Order,
+}
+
+/// Cuts a step.
+pub(super) fn divide(
+    module: &Module,
+    described: &Described<'_>,
+    cuts: &Cuts,
+) -> Result<Divided, PassFailure> {
+    let linears = described.linears;
+    let numbered = |(number, place)| (place, number);
+    let products = linears.products.iter().map(|own| &own.place).enumerate();
+    let others = linears.others.iter().map(|own| &own.place).enumerate();
+    let divider = Divider {
+        described,
+        cuts,
+        products: products.map(numbered).collect(),
+        others: others.map(numbered).collect(),
+    };
+    let entry = module.entry().map(|entry| entry.name.as_str());
+    let mut divided = Module::new(module.name.clone());
+    let mut moved = Vec::new();
+    for graph in module.graphs() {
+        if Some(graph.name.as_str()) != entry {
+            divided.insert(graph.clone());
+            continue;
+        }
+        let (graph, own) = divider.graph(graph, &graph.name, &[], &[])?;
+        moved = own;
+        let name = graph.name.clone();
+        moved
+            .iter_mut()
+            .for_each(|own| own.place.graph.clone_from(&name));
+        divided.insert(graph);
+    }
+    let (linears, pieces, loops) = gathered(described, moved);
+    Ok(Divided {
+        module: divided,
+        linears,
+        pieces,
+        loops,
+    })
+}
+
+/// The linears of the pieces.
+fn gathered(
+    described: &Described<'_>,
+    moved: Vec<Moved>,
+) -> (Linears, Vec<Piece>, HashMap<Place, LoopPiece>) {
+    let old = described.linears;
+    let mut divided = Linears::default();
+    let mut loops = HashMap::new();
+    let mut of: BTreeMap<(usize, usize, usize), (Piece, Vec<usize>)> = BTreeMap::new();
+    let mut owners: Vec<Piece> = Vec::new();
+    for Moved { place, what } in moved {
+        match what {
+            What::Loop(piece) => {
+                loops.insert(place, piece);
+            }
+            What::Other(number) => {
+                let other = old.others[number].clone();
+                divided
+                    .others
+                    .push(crate::linears::Other { place, ..other });
+            }
+            What::Product(number, layers, experts) => {
+                let mut product = old.products[number].clone();
+                product.place = place;
+                if let Some(experts) = &experts {
+                    product.dimensions.batch = experts.len();
+                }
+                // Several linears may have their wgrads in one op.
+                for (linear, all) in old.linears.iter().enumerate() {
+                    if !all.products.contains(&number) {
+                        continue;
+                    }
+                    let piece = Piece {
+                        linear: LinearId(linear),
+                        layers: layers.clone(),
+                        experts: experts.clone(),
+                    };
+                    let unit = described.parts.number(&piece.unit());
+                    let expert = experts.as_ref().map_or(0, |range| range.start);
+                    let own = of
+                        .entry((unit, linear, expert))
+                        .or_insert((piece.clone(), Vec::new()));
+                    own.1.push(divided.products.len());
+                    if product.linear.0 == linear {
+                        owners.push(piece);
+                    }
+                }
+                divided.products.push(product);
+            }
+        }
+    }
+    let pieces: Vec<Piece> = of.values().map(|(piece, _)| piece.clone()).collect();
+    let ids: HashMap<&Piece, LinearId> = pieces.iter().zip((0..).map(LinearId)).collect();
+    for (product, owner) in divided.products.iter_mut().zip(&owners) {
+        product.linear = ids[owner];
+    }
+    let adapts = |piece: &Piece| {
+        let linear = old.linear(piece.linear).adapts?;
+        let same = Piece {
+            linear,
+            ..piece.clone()
+        };
+        let first = || pieces.iter().position(|own| own.linear == linear);
+        (ids.get(&same).copied()).or_else(|| first().map(LinearId))
+    };
+    let linears = of.values().map(|(piece, products)| Linear {
+        name: piece.name(described),
+        adapts: adapts(piece),
+        products: products.clone(),
+        ..old.linear(piece.linear).clone()
+    });
+    divided.linears = linears.collect();
+    (divided, pieces, loops)
+}
+
+/// Where something of the step has got to. While a region is being built the place is that in the region.
+struct Moved {
+    place: Place,
+    what: What,
+}
+
+enum What {
+    /// A product of a linear, by number, in those layers and of those experts.
+    Product(usize, Vec<Range<usize>>, Option<Range<usize>>),
+    /// Another product, by number.
+    Other(usize),
+    /// Rounds of a loop over layers.
+    Loop(LoopPiece),
+}
+
+struct Divider<'a> {
+    described: &'a Described<'a>,
+    cuts: &'a Cuts,
+    /// By their places in the step as it was.
+    products: HashMap<&'a Place, usize>,
+    others: HashMap<&'a Place, usize>,
+}
+
+/// The loops over layers around a graph, by their places in the step as it was, and the layers that they are at.
+type Around = [(Place, Range<usize>)];
+
+impl Divider<'_> {
+    /// A graph, which stood in those regions, in pieces.
+    fn graph(
+        &self,
+        source: &Graph,
+        name: &str,
+        regions: &[(OpId, usize)],
+        around: &Around,
+    ) -> Result<(Graph, Vec<Moved>), PassFailure> {
+        let mut rebuild = Rebuild::new(source);
+        let mut moved = Vec::new();
+        for operation in source.operations() {
+            let kind = &operation.op.kind;
+            let Some(Definition::Result { op, .. }) =
+                (operation.results().next()).map(|first| source.definition(first))
+            else {
+                rebuild.copy_as(operation, kind.clone())?;
+                continue;
+            };
+            let place = Place {
+                graph: name.to_owned(),
+                regions: regions.to_vec(),
+                operation: op,
+            };
+            match kind {
+                OpKind::While { condition, body } => {
+                    let own = Loop {
+                        source,
+                        operation,
+                        condition,
+                        body,
+                        place,
+                    };
+                    self.while_loop(&mut rebuild, &own, around, &mut moved)?;
+                }
+                OpKind::Case { branches } => {
+                    let mut inside = Vec::new();
+                    let mut rebuilt = Vec::with_capacity(branches.len());
+                    for (number, branch) in branches.iter().enumerate() {
+                        let regions = [regions, &[(op, number)]].concat();
+                        let (graph, own) = self.graph(branch, name, &regions, around)?;
+                        rebuilt.push(Region::new(graph));
+                        inside.push((number, own));
+                    }
+                    let kind = OpKind::Case { branches: rebuilt };
+                    rebuild.copy_as(operation, kind)?;
+                    let holder = last(&rebuild.graph)?;
+                    for (number, own) in inside {
+                        moved.extend(own.into_iter().map(|own| own.within(holder, number)));
+                    }
+                }
+                _ => self.other(&mut rebuild, operation, &place, around, &mut moved)?,
+            }
+        }
+        Ok((rebuild.finish(), moved))
+    }
+
+    /// An op that holds no products: a product itself, perhaps.
+    fn other(
+        &self,
+        rebuild: &mut Rebuild<'_>,
+        operation: &Operation,
+        place: &Place,
+        around: &Around,
+        moved: &mut Vec<Moved>,
+    ) -> Result<(), PassFailure> {
+        if let Some(&number) = self.products.get(place) {
+            return self.product(rebuild, operation, number, around, moved);
+        }
+        rebuild.copy_as(operation, operation.op.kind.clone())?;
+        if let Some(&number) = self.others.get(place) {
+            moved.push(Moved::at(last(&rebuild.graph)?, What::Other(number)));
+        }
+        Ok(())
+    }
+
+    fn product(
+        &self,
+        rebuild: &mut Rebuild<'_>,
+        operation: &Operation,
+        number: usize,
+        around: &Around,
+        moved: &mut Vec<Moved>,
+    ) -> Result<(), PassFailure> {
+        let Described { linears, parts, .. } = self.described;
+        let linear = linears.products[number].linear;
+        let layers = match parts.layers.stack(linear) {
+            Stack::Whole(_) => Vec::new(),
+            Stack::Divisible(_) => {
+                let own = parts.layers.around(number).iter();
+                let at = own.filter_map(|place| around.iter().find(|(own, _)| own == place));
+                at.map(|(_, range)| range.clone()).collect()
+            }
+        };
+        let experts = parts.experts[linear.0];
+        let pieces = self.cuts.experts(experts, linear, &layers);
+        let kind = &operation.op.kind;
+        let (
+            OpKind::DotGeneral {
+                lhs_batching_dimensions,
+                rhs_batching_dimensions,
+                ..
+            },
+            Experts::Divisible(_),
+            2..,
+        ) = (kind, experts, pieces.len())
+        else {
+            rebuild.copy_as(operation, kind.clone())?;
+            let what = What::Product(number, layers, None);
+            moved.push(Moved::at(last(&rebuild.graph)?, what));
+            return Ok(());
+        };
+        let operands = rebuild.values(&operation.op.operands);
+        let dimensions = [lhs_batching_dimensions[0], rhs_batching_dimensions[0]];
+        let mut results = Vec::with_capacity(pieces.len());
+        for range in pieces {
+            let mut sliced = Vec::with_capacity(operands.len());
+            for (&operand, dimension) in operands.iter().zip(dimensions) {
+                let slice = slice(&rebuild.graph, operand, dimension, &range);
+                let location = operation.location.clone();
+                sliced.push(rebuild.graph.push_value(slice, [operand], location)?);
+            }
+            let location = operation.location.clone();
+            let id = rebuild.graph.push(kind.clone(), sliced, location)?;
+            results.push(rebuild.graph.operation(id).result());
+            let what = What::Product(number, layers.clone(), Some(range));
+            moved.push(Moved::at(id, what));
+        }
+        // A product's batch is the first dimension of its result.
+        let kind = OpKind::Concatenate { dimension: 0 };
+        let location = operation.location.clone();
+        let result = rebuild.graph.push_value(kind, results, location)?;
+        rebuild.set(operation.result(), result);
+        Ok(())
+    }
+
+    fn while_loop(
+        &self,
+        rebuild: &mut Rebuild<'_>,
+        own: &Loop<'_>,
+        around: &Around,
+        moved: &mut Vec<Moved>,
+    ) -> Result<(), PassFailure> {
+        let Place {
+            graph: name,
+            regions,
+            operation: op,
+        } = &own.place;
+        let inside = |number| [&regions[..], &[(*op, number)]].concat();
+        let layers = self.described.parts.layers.at(&own.place);
+        let Some(layers) = layers else {
+            let (condition, of_condition) = self.graph(own.condition, name, &inside(0), around)?;
+            let (body, of_body) = self.graph(own.body, name, &inside(1), around)?;
+            let kind = OpKind::While {
+                condition: Region::new(condition),
+                body: Region::new(body),
+            };
+            rebuild.copy_as(own.operation, kind)?;
+            let holder = last(&rebuild.graph)?;
+            let own = (of_condition.into_iter()).map(|own| own.within(holder, 0));
+            moved.extend(own.chain(of_body.into_iter().map(|own| own.within(holder, 1))));
+            return Ok(());
+        };
+        let mut pieces = self.cuts.layers(&layers);
+        if layers.order == Order::Descending {
+            pieces.reverse();
+        }
+        let mut carried: Option<Vec<ValueId>> = None;
+        for layers_of_piece in pieces {
+            let around = [around, &[(own.place.clone(), layers_of_piece.clone())]].concat();
+            let (body, of_body) = self.graph(own.body, name, &inside(1), &around)?;
+            let results = own.piece(rebuild, &layers, &layers_of_piece, carried.take(), body)?;
+            carried = Some(results);
+            let holder = last(&rebuild.graph)?;
+            if layers_of_piece.len() < layers.layers {
+                let piece = LoopPiece {
+                    layers: layers_of_piece,
+                    order: layers.order,
+                };
+                moved.push(Moved::at(holder, What::Loop(piece)));
+            }
+            moved.extend(of_body.into_iter().map(|own| own.within(holder, 1)));
+        }
+        let results = carried.into_iter().flatten();
+        for (old, new) in own.operation.results().zip(results) {
+            rebuild.set(old, new);
+        }
+        Ok(())
+    }
+}
+
+/// A loop of the step as it was.
+struct Loop<'a> {
+    /// The graph that it stands in.
+    source: &'a Graph,
+    operation: &'a Operation,
+    condition: &'a Region,
+    body: &'a Region,
+    place: Place,
+}
+
+impl Loop<'_> {
+    /// Appends some rounds, with that body, and gives the results. `carried` is what the rounds before leave.
+    fn piece(
+        &self,
+        rebuild: &mut Rebuild<'_>,
+        layers: &LayerLoop,
+        own: &Range<usize>,
+        carried: Option<Vec<ValueId>>,
+        body: Graph,
+    ) -> Result<Vec<ValueId>, PassFailure> {
+        let rounds = layers.rounds_of(own);
+        let location = &self.operation.location;
+        let mut operands = rebuild.values(&self.operation.op.operands);
+        for (number, value) in carried.into_iter().flatten().enumerate() {
+            // A counter's number is known, and stays to be seen.
+            operands[number] = match self.counter(number, rounds.start) {
+                None => value,
+                Some(count) => {
+                    let kind = OpKind::Constant { value: count };
+                    let graph = &mut rebuild.graph;
+                    graph.push_value(kind, Vec::new(), location.clone())?
+                }
+            };
+        }
+        let condition = match rounds.end == layers.layers {
+            true => self.condition.clone(),
+            false => self.until(rounds.end)?,
+        };
+        let body = Region::new(body);
+        let kind = OpKind::While { condition, body };
+        let id = rebuild.graph.push(kind, operands, location.clone())?;
+        Ok(rebuild.graph.operation(id).results().collect())
+    }
+
+    /// What a carried value is before a round, if it counts rounds.
+    fn counter(&self, number: usize, round: usize) -> Option<Tensor> {
+        let operand = self.operation.op.operands[number];
+        let start = integer(self.source, operand)?;
+        let step = step_of(self.body, number)?;
+        let element = self.source.tensor_type(operand).element;
+        scalar(element, start + step * round as i128)
+    }
+
+    /// A condition that holds before the rounds up to that one.
+    fn until(&self, round: usize) -> Result<Region, PassFailure> {
+        let internal = || PassFailure::internal("a loop over layers counts its rounds");
+        let counted = Counted::of(self.source, self.operation).ok_or_else(internal)?;
+        let comparison = (self.condition.results().first())
+            .and_then(|result| self.condition.defining_operation(result.value))
+            .ok_or_else(internal)?;
+        let OpKind::Compare { direction, .. } = &comparison.op.kind else {
+            return Err(internal());
+        };
+        let end = counted.start + counted.step * round as i128;
+        let bound = match direction {
+            // The counter of the last round before.
+            ComparisonDirection::Le | ComparisonDirection::Ge => end - counted.step,
+            ComparisonDirection::Lt
+            | ComparisonDirection::Gt
+            | ComparisonDirection::Eq
+            | ComparisonDirection::Ne => end,
+        };
+        let inputs = self.condition.inputs().to_vec();
+        let mut graph = Graph::new("", inputs);
+        let counter = graph.input_value(counted.counter).ok_or_else(internal)?;
+        let element = graph.tensor_type(counter).element;
+        let value = scalar(element, bound).ok_or_else(internal)?;
+        let location = || Location::clone(&comparison.location);
+        let bound = graph.push_value(OpKind::Constant { value }, Vec::new(), location())?;
+        let kind = comparison.op.kind.clone();
+        let holds = graph.push_value(kind, [counter, bound], location())?;
+        graph.set_result_values([holds]);
+        Ok(Region::new(graph))
+    }
+}
+
+impl Moved {
+    fn at(operation: OpId, what: What) -> Self {
+        let place = Place {
+            graph: String::new(),
+            regions: Vec::new(),
+            operation,
+        };
+        Self { place, what }
+    }
+
+    /// The same, seen from the graph that the region's op stands in.
+    fn within(mut self, holder: OpId, region: usize) -> Self {
+        self.place.regions.insert(0, (holder, region));
+        self
+    }
+}
+
+/// The op that was appended last.
+fn last(graph: &Graph) -> Result<OpId, PassFailure> {
+    let last = graph.operations().last();
+    let result = last.and_then(|operation| operation.results().next());
+    match result.map(|result| graph.definition(result)) {
+        Some(Definition::Result { op, .. }) => Ok(op),
+        Some(Definition::Input(_)) | None => Err(PassFailure::internal(
+            "an op that is put in pieces has results",
+        )),
+    }
+}
+
+fn slice(graph: &Graph, operand: ValueId, dimension: usize, range: &Range<usize>) -> OpKind {
+    let shape = graph.value_type(operand).shape();
+    let mut start_indices = vec![0; shape.len()];
+    let mut limit_indices = shape.to_vec();
+    (start_indices[dimension], limit_indices[dimension]) = (range.start, range.end);
+    OpKind::Slice {
+        start_indices,
+        limit_indices,
+        strides: vec![1; shape.len()],
+    }
+}
+
+/// A whole number as a scalar of an element type that counters have.
+fn scalar(element: ElementType, value: i128) -> Option<Tensor> {
+    match element {
+        ElementType::I32 => i32::try_from(value).ok().map(Tensor::scalar),
+        ElementType::I64 => i64::try_from(value).ok().map(Tensor::scalar),
+        ElementType::Ui32 => u32::try_from(value).ok().map(Tensor::scalar),
+        ElementType::Ui64 => u64::try_from(value).ok().map(Tensor::scalar),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linears::find;
+    use crate::manager::Silent;
+    use crate::recipes::expand::parts::Parts;
+    use std::path::Path;
+    use tessera_numerics::Initialiser;
+
+    /// A step of the fixtures, as a recipe finds it.
+    fn step(path: &str) -> Module {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let source = std::fs::read_to_string(folder.join(path)).unwrap();
+        let module = tessera_import::import(&source, "step.mlir").unwrap();
+        let prepared: crate::Pipeline = "inline,canonicalise".parse().unwrap();
+        prepared.run(&module, &mut Silent).unwrap()
+    }
+
+    fn divided(module: &Module, starts: &[usize]) -> Divided {
+        let linears = find(module).unwrap();
+        let parts = Parts::of(module, &linears);
+        let described = Described {
+            lookups: vec![false; linears.linears.len()],
+            linears: &linears,
+            parts: &parts,
+        };
+        let cuts = Cuts::everywhere(&described, starts);
+        let divided = divide(module, &described, &cuts).unwrap();
+        tessera_ir::verify(&divided.module).unwrap();
+        divided
+    }
+
+    fn results(module: &Module) -> Vec<Tensor> {
+        let inputs = module.entry().unwrap().inputs().iter().zip(0..);
+        let inputs = inputs.map(|(input, stream)| {
+            let kind = input.value_type.as_tensor().unwrap();
+            let text = match kind.element.is_float() {
+                true => "normal(std=0.5)",
+                false => "uniform(0, 2)",
+            };
+            let initialiser: Initialiser = text.parse().unwrap();
+            let tensor = initialiser.tensor(kind.element, &kind.shape, stream);
+            tensor.unwrap()
+        });
+        let inputs: Vec<Tensor> = inputs.collect();
+        tessera_interpreter::evaluate(module, module.entry().unwrap(), &inputs).unwrap()
+    }
+
+    #[test]
+    fn a_step_in_pieces_computes_the_same_bits() {
+        let small = [
+            "checkpointed_loops",
+            "scanned_experts",
+            "scanned_microbatches",
+            "vmapped_experts",
+        ];
+        let small = small.map(|name| format!("tests/fixtures/linears/{name}.mlir"));
+        let steps = ["moe_tiny", "moe_tiny_checkpoint", "moe_ragged_tiny"];
+        let steps = steps.map(|name| format!("../tests/fixtures/steps/{name}/step.mlir"));
+        for path in small.iter().chain(&steps) {
+            let module = step(path);
+            let whole = results(&module);
+            for starts in [&[1][..], &[2], &[1, 2, 3]] {
+                let own = divided(&module, starts);
+                for (found, expected) in results(&own.module).iter().zip(&whole) {
+                    assert_eq!(found.bytes(), expected.bytes(), "{path} at {starts:?}");
+                }
+            }
+        }
+    }
+
+    /// Each layer of each linear has its three roles, and each product is where it is said to be.
+    #[test]
+    fn every_piece_has_the_roles_of_the_whole() {
+        let module = step("../tests/fixtures/steps/moe_tiny_checkpoint/step.mlir");
+        let (before, own) = (find(&module).unwrap(), divided(&module, &[1]));
+        let roles = |linears: &Linears, id: LinearId| {
+            let mut roles: Vec<_> = linears.products_of(id).map(|own| own.role).collect();
+            roles.sort();
+            roles.dedup();
+            roles
+        };
+        for (number, piece) in own.pieces.iter().enumerate() {
+            assert_eq!(
+                roles(&own.linears, LinearId(number)),
+                roles(&before, piece.linear)
+            );
+        }
+        for product in &own.linears.products {
+            let operation = product.place.find(&own.module).unwrap();
+            assert!(matches!(operation.op.kind, OpKind::DotGeneral { .. }));
+        }
+        let rows = crate::linears::explain(&own.module, &own.linears);
+        let looped = rows.iter().filter(|row| !row.place.regions.is_empty());
+        assert!(looped.clone().count() > 36);
+        assert!(looped.into_iter().all(|row| row.count == Some(1)));
+    }
+
+    #[test]
+    fn the_backward_begins_with_the_last_layers() {
+        let module = step("tests/fixtures/linears/scanned_layers.mlir");
+        let own = divided(&module, &[1, 17]);
+        let mut loops: Vec<(&Place, &LoopPiece)> = own.loops.iter().collect();
+        loops.sort_by_key(|(place, _)| *place);
+        let layers: Vec<_> = loops.iter().map(|(_, own)| own.layers.clone()).collect();
+        assert_eq!(layers, [0..1, 1..17, 17..20, 17..20, 1..17, 0..1]);
+    }
+}
