@@ -20,6 +20,8 @@ mod loops;
 mod math;
 #[path = "kernels/matrix_units.rs"]
 mod matrix_units;
+#[path = "kernels/probes.rs"]
+mod probes;
 #[path = "kernels/ptx.rs"]
 mod ptx;
 #[path = "kernels/ptx_families.rs"]
