@@ -4,8 +4,10 @@ SHELL := /bin/bash
 CARGO ?= cargo
 TESSERA := target/release/tessera
 STEPS := tests/fixtures/steps
+DEVICE ?= cuda:0
+PYTHON ?= python3
 
-.PHONY: help setup build demo check test bench recipes fixtures clean
+.PHONY: help setup build demo check test bench gpu-check recipes fixtures clean
 
 help: ## Lists the commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,6 +31,10 @@ test: setup ## All tests.
 
 bench: build ## Our step and compile times beside XLA's on this machine, in one run. Needs Python 3.11 or newer.
 	@scripts/bench.sh
+
+gpu-check: build ## The tests of GPU kernels on GPU cuda:0 (DEVICE=cuda:N for another), then its kernels' times beside rooflines.
+	TESSERA_DEVICE=$(DEVICE) $(CARGO) test --release --locked -p tessera-runtime -p tessera-targets --test bundle --test kernels
+	@$(PYTHON) scripts/gpu_check.py --device $(DEVICE)
 
 recipes: build ## Error, gradients and loss of each recipe beside f32, on a small Llama. Needs Python 3.11 or newer; takes long.
 	@scripts/python.sh scripts/recipes/compare.py

@@ -231,7 +231,7 @@ pub struct RunArguments {
     /// How many threads run a kernel [default: one a core].
     #[arg(long, value_name = "N", value_parser = count)]
     pub threads: Option<usize>,
-    /// Writes compile and step times and the scalar results to a JSON file.
+    /// Writes compile and step times and the scalar results to a JSON file, with --profile each kernel's times too.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     /// Prints the time of every kernel to standard error.

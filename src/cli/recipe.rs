@@ -110,7 +110,7 @@ fn total(expansion: &Expansion) -> String {
     let all = expansion.rows.iter().map(|row| multiply_adds(&row.row));
     let all: f64 = all.chain(others).sum();
     let (count, products) = (scaled.clone().count(), expansion.rows.len());
-    let own: f64 = scaled.map(|row| multiply_adds(&row.row)).sum();
+    let own = scaled.fold(0.0, |sum, row| sum + multiply_adds(&row.row));
     let share = if all > 0.0 { own / all } else { 0.0 };
     format!(
         "{count} of {products} products of linears are quantised: {} of the multiply-adds of all products",

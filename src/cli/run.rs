@@ -65,7 +65,8 @@ pub(super) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     progress.finish_and_clear();
 
     if let Some(profile) = machine.profile() {
-        super::notify(&profile);
+        super::notify(&format!("{profile}\n"));
+        measurements.profile = Some(profile);
     }
     if !arguments.quiet {
         super::notify(&measurements.table());

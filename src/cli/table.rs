@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::time::Duration;
+use tessera_runtime::Profile;
 
 /// What a run measured.
 #[derive(Debug, Default)]
@@ -14,6 +15,8 @@ pub(super) struct Measurements {
     pub names: Vec<String>,
     /// Their values, step by step.
     pub scalars: Vec<Vec<f64>>,
+    /// The time of each kernel, where it was asked for.
+    pub profile: Option<Profile>,
 }
 
 impl Measurements {
@@ -45,14 +48,26 @@ impl Measurements {
         text
     }
 
-    /// The same figures for a program to read, in seconds.
+    /// The same figures for a program to read, in seconds, and those of each kernel.
     pub fn json(&self) -> serde_json::Value {
         let seconds: Vec<f64> = self.steps.iter().map(Duration::as_secs_f64).collect();
+        let kernels = self.profile.iter().flat_map(Profile::kernels);
+        let kernels: Vec<_> = kernels
+            .map(|kernel| {
+                serde_json::json!({
+                    "name": kernel.name,
+                    "launches": kernel.launches,
+                    "seconds": kernel.time.as_secs_f64(),
+                    "least_seconds": kernel.least.as_secs_f64(),
+                })
+            })
+            .collect();
         serde_json::json!({
             "compile_seconds": self.compile.map(|compile| compile.as_secs_f64()),
             "step_seconds": seconds,
             "names": self.names,
             "scalars": self.scalars,
+            "kernels": kernels,
         })
     }
 }
@@ -85,6 +100,7 @@ mod tests {
             steps: [30, 10, 20].map(Duration::from_millis).to_vec(),
             names: vec!["result2".into()],
             scalars: vec![vec![6.25], vec![5.0], vec![4.5]],
+            profile: None,
         };
         let expected = "result2       6.250000 in step 1, 4.500000 in step 3\n\
                         step time     20.0 ms median, 10.0 ms to 30.0 ms\n\

@@ -40,6 +40,22 @@ fn a_step_runs_on_an_emulated_gpu() {
 }
 
 #[test]
+fn a_report_has_the_times_of_kernels_where_they_were_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.json");
+    let outcome = run(&["--profile", "--report", path.to_str().unwrap()]);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let kernels = report["kernels"].as_array().unwrap();
+    assert!(!kernels.is_empty());
+    for kernel in kernels {
+        assert_eq!(kernel["launches"], 3);
+        let [all, least] = ["seconds", "least_seconds"].map(|key| kernel[key].as_f64().unwrap());
+        assert!(0.0 < least && 3.0 * least <= all, "{kernel}");
+    }
+}
+
+#[test]
 fn a_gpu_s_bundle_runs_where_it_is_told_to() {
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("step.tessera");

@@ -48,6 +48,8 @@ pub(super) struct Clock {
 pub(super) struct Spent {
     pub(super) times: u64,
     pub(super) time: Duration,
+    /// The shortest time.
+    pub(super) least: Duration,
     /// Of lanes, where a machine counts them.
     pub(super) instructions: u64,
 }
@@ -65,6 +67,10 @@ impl Clock {
 impl Spent {
     /// Adds one time.
     pub(super) fn add(&mut self, time: Duration, instructions: u64) {
+        self.least = match self.times {
+            0 => time,
+            _ => self.least.min(time),
+        };
         self.times += 1;
         self.time += time;
         self.instructions += instructions;

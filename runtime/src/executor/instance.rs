@@ -230,6 +230,7 @@ impl Instance {
                 family: Some(kernel.family),
                 launches: spent.times,
                 time: spent.time,
+                least: spent.least,
                 instructions: spent.instructions,
             })
             .collect();
@@ -238,6 +239,7 @@ impl Instance {
             family: None,
             launches: clock.copies.times,
             time: clock.copies.time,
+            least: clock.copies.least,
             instructions: 0,
         });
         Some(Profile::new(self.steps, self.time, kernels))

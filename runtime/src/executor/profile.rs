@@ -23,6 +23,8 @@ pub struct KernelProfile {
     pub launches: u64,
     /// The time between the begin and the end of its launches, added up.
     pub time: Duration,
+    /// The time of the shortest launch.
+    pub least: Duration,
     /// The instructions that the emulator executed, each counted once for each lane that did; 0 on other devices.
     pub instructions: u64,
 }
@@ -110,6 +112,7 @@ mod tests {
             family: Some(Family::Loop),
             launches,
             time: Duration::from_millis(milliseconds),
+            least: Duration::from_millis(1),
             instructions: 0,
         };
         let profile = Profile::new(
@@ -136,6 +139,7 @@ step                      20.000";
             family: None,
             launches: 2,
             time: Duration::from_millis(10),
+            least: Duration::from_millis(1),
             instructions,
         };
         let kernels = vec![kernel("copy", 0), kernel("loop_add", 2000)];

@@ -6,14 +6,13 @@ use super::super::passes;
 use super::super::table::Measurements;
 use crate::inputs::Slot;
 use crate::{Failure, Source};
-use std::fmt::Write;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Instant;
 use tessera_ir::{Module, Tensor, TensorType, ValueId};
 use tessera_numerics::Initialiser;
 use tessera_runtime::bundle::Manifest;
-use tessera_runtime::{Bundle, EmulatorOptions, Instance, Program, RunError, RunOptions};
+use tessera_runtime::{Bundle, EmulatorOptions, Instance, Profile, Program, RunError, RunOptions};
 
 /// A program that takes steps.
 pub(super) enum Machine {
@@ -224,14 +223,11 @@ impl Machine {
     }
 
     /// The time of every kernel, where it was asked for.
-    pub(super) fn profile(&self) -> Option<String> {
-        let Self::Compiled(instance) = self else {
-            return None;
-        };
-        let profile = instance.profile()?;
-        let mut text = String::new();
-        let _ = writeln!(text, "{profile}");
-        Some(text)
+    pub(super) fn profile(&self) -> Option<Profile> {
+        match self {
+            Self::Compiled(instance) => instance.profile(),
+            Self::Interpreter { .. } => None,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Kernels for GPUs, run in the emulator with its checker on.
+//! Kernels for GPUs, run in the emulator with its checker on, and where `TESSERA_DEVICE=cuda:0` names a GPU, on that.
 
 use crate::harness::{Case, loaded};
 use tessera_ir::Tensor;
@@ -10,6 +10,18 @@ const TARGET: &str = "sm_90a";
 /// The results of every kernel, one after the other.
 pub fn run(cases: &[Case]) -> Vec<Tensor> {
     run_on(cases, TARGET)
+}
+
+/// The results on the GPU that the environment names, of code for all that it has; `None` where none is named.
+pub fn run_on_gpu(cases: &[Case]) -> Option<Vec<Tensor>> {
+    let device: Device = std::env::var("TESSERA_DEVICE").ok()?.parse().unwrap();
+    let target = device
+        .default_target()
+        .unwrap()
+        .expect("a GPU has a target");
+    let (program, inputs) = loaded(cases, &target, &device);
+    let results = program.run(&inputs, &RunOptions::default());
+    Some(results.unwrap_or_else(|error| panic!("{error}")))
 }
 
 /// The results of every kernel compiled for a target.

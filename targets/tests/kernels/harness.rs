@@ -68,9 +68,12 @@ pub fn check(cases: Vec<Case>) {
     check_on_gpu(cases);
 }
 
-/// Runs every kernel in the emulator of a GPU and compares each result.
+/// Runs every kernel in the emulator of a GPU, and on a GPU where one is named, and compares each result.
 pub fn check_on_gpu(cases: Vec<Case>) {
     compare_all(&cases, emulated::run(&cases));
+    if let Some(results) = emulated::run_on_gpu(&cases) {
+        compare_all(&cases, results);
+    }
 }
 
 /// Runs every kernel on the CPU and compares each result.

@@ -1,12 +1,13 @@
 //! A GPU of this machine, by CUDA's driver interface.
 //!
 //! All that an instance tells it goes into one stream, in order. A stretch of kernels and copies that comes again is
-//! captured as a graph, which the driver launches as a whole; where a profile is asked for, each kernel is waited for
-//! instead. What a kernel does wrong the driver says when it is next waited for, without its name; the message then has
+//! captured as a graph, which the driver launches as a whole; where a profile is asked for, each kernel is timed on the
+//! GPU and waited for instead. What a kernel does wrong the driver says when it is next waited for, without its name; the message then has
 //! the name where one kernel alone can have done it.
 
 mod code;
 mod driver;
+mod event;
 mod graph;
 mod tensor_map;
 
@@ -20,11 +21,11 @@ use super::schedule::{Command, Launch, Stretch};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys;
 use driver::text;
+use event::Event;
 use graph::Graph;
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::sync::Arc;
-use std::time::Instant;
 use tensor_map::tensor_map;
 
 /// A GPU, with memory and a stream for one instance.
@@ -234,17 +235,20 @@ impl GpuDevice for Cuda {
                 .for_each(|command| self.note(command));
             return self.enqueue(stretch);
         };
+        let [begin, end] = [Event::new().map_err(failed)?, Event::new().map_err(failed)?];
         for command in &stretch.commands {
             self.settle()?;
-            let start = Instant::now();
+            begin.record(self.stream).map_err(failed)?;
             self.command(command)?;
+            end.record(self.stream).map_err(failed)?;
             self.note(command);
             self.settle()?;
+            let time = end.since(&begin).map_err(failed)?;
             let spent = match command {
                 Command::Launch(launch) => &mut clock.kernels[launch.kernel],
                 Command::Copy { .. } => &mut clock.copies,
             };
-            spent.add(start.elapsed(), 0);
+            spent.add(time, 0);
         }
         Ok(())
     }
