@@ -45,17 +45,19 @@ struct Parts {
 
 /// Takes a number of a format apart, whose smallest normal exponent is `smallest`.
 fn parts(value: f64, smallest: i32) -> Parts {
-    if value == 0.0 {
-        return Parts {
-            significand: 0,
-            exponent: -126,
-        };
-    }
-    let own = ((value.abs().to_bits() >> 52) as i32 - 1023).max(smallest);
+    let own = exponent(value, smallest);
     Parts {
         significand: (value * 2f64.powi(23 - own)) as i64,
         exponent: own,
     }
+}
+
+/// The exponent that a number of such a format has: that of zero is the smallest of f32.
+fn exponent(value: f64, smallest: i32) -> i32 {
+    if value == 0.0 {
+        return -126;
+    }
+    ((value.abs().to_bits() >> 52) as i32 - 1023).max(smallest)
 }
 
 /// An operand's value and its format's smallest normal exponent.
@@ -105,20 +107,21 @@ pub fn fused(
 pub struct Line {
     values: Vec<f64>,
     smallest: i32,
-    parts: Vec<Parts>,
+    exponents: Vec<i32>,
     is_finite: bool,
 }
 
 impl Line {
     /// Of numbers of a format, whose smallest normal exponent is `smallest`.
     pub fn new(values: Vec<f64>, smallest: i32) -> Self {
-        let is_finite = values.iter().all(|value| value.is_finite());
-        let own = |&value: &f64| parts(if is_finite { value } else { 0.0 }, smallest);
         Self {
-            parts: values.iter().map(own).collect(),
+            exponents: values
+                .iter()
+                .map(|&value| exponent(value, smallest))
+                .collect(),
+            is_finite: values.iter().all(|value| value.is_finite()),
             values,
             smallest,
-            is_finite,
         }
     }
 
@@ -127,35 +130,159 @@ impl Line {
     }
 }
 
-/// What [`fused`] gives of two lines.
-pub fn fused_lines(a: &Line, b: &Line, c: f64, how: Accumulation, half: bool) -> u64 {
-    if how.halves || !a.is_finite || !b.is_finite || !c.is_finite() {
-        let pairs = a.values.iter().zip(&b.values);
-        let pairs: Vec<_> = pairs
-            .map(|(&x, &y)| ((x, a.smallest), (y, b.smallest)))
-            .collect();
-        return fused(&pairs, c, 0, how, half);
+/// Columns that are multiplied at once.
+pub const COLUMNS: usize = 8;
+
+/// Columns of a matrix side by side.
+pub struct Columns {
+    lines: Vec<Line>,
+    /// Of each place along k the numbers of all columns, and their exponents.
+    values: Vec<[f64; COLUMNS]>,
+    exponents: Vec<[i32; COLUMNS]>,
+}
+
+impl Columns {
+    /// Of so many columns at most, which are all of one length.
+    pub fn new(lines: Vec<Line>) -> Self {
+        let length = lines.first().map_or(0, |line| line.values.len());
+        let mut values = vec![[0.0; COLUMNS]; length];
+        let mut exponents = vec![[0; COLUMNS]; length];
+        for (column, line) in lines.iter().enumerate().take(COLUMNS) {
+            for k in 0..length {
+                values[k][column] = line.values[k];
+                exponents[k][column] = line.exponents[k];
+            }
+        }
+        Self {
+            lines,
+            values,
+            exponents,
+        }
     }
-    let own = parts(c, if half { -14 } else { -126 });
-    let pairs = || a.parts.iter().zip(&b.parts);
-    let largest = pairs().fold(own.exponent, |largest, (a, b)| {
-        largest.max(a.exponent + b.exponent)
-    });
-    let cut = |significand: i64, exponent: i32| {
-        let dropped = 46 - how.fraction as i32 + (largest - exponent);
-        let magnitude = significand.unsigned_abs();
-        let kept = if dropped < 64 {
-            magnitude >> dropped
+
+    pub fn line(&self, column: usize) -> &Line {
+        &self.lines[column]
+    }
+
+    /// What [`fused`] gives of a row and each column, with what is added and the exponent of the scale of each.
+    pub fn fused(
+        &self,
+        row: &Line,
+        c: [f64; COLUMNS],
+        scales: [i32; COLUMNS],
+        how: Accumulation,
+        half: bool,
+    ) -> [u64; COLUMNS] {
+        let result = if half { Float::F16 } else { Float::F32 };
+        let length = self.values.len();
+        let middle = if how.halves && length > 1 {
+            length / 2
         } else {
             0
-        } as i64;
-        if significand < 0 { -kept } else { kept }
-    };
-    let sum = pairs().fold(cut(own.significand << 23, own.exponent), |sum, (a, b)| {
-        sum + cut(a.significand * b.significand, a.exponent + b.exponent)
-    });
-    let value = sum as f64 * 2f64.powi(largest - how.fraction as i32);
-    round(value, how.result, half)
+        };
+        let begun = if middle > 0 {
+            let bits = self.part(row, (0, middle), c, scales, how, half);
+            bits.map(|bits| result.value(bits))
+        } else {
+            c
+        };
+        let mut bits = self.part(row, (middle, length), begun, scales, how, half);
+        for (column, line) in self.lines.iter().enumerate().take(COLUMNS) {
+            let is_finite = row.is_finite && line.is_finite && begun[column].is_finite();
+            if !is_finite || !c[column].is_finite() {
+                let pairs = row.values.iter().zip(&line.values);
+                let pairs: Vec<_> = pairs
+                    .map(|(&x, &y)| ((x, row.smallest), (y, line.smallest)))
+                    .collect();
+                bits[column] = fused(&pairs, c[column], scales[column], how, half);
+            }
+        }
+        bits
+    }
+
+    /// As [`fused`](Self::fused), of a part along k and as if all were finite: what is not has no meaning.
+    fn part(
+        &self,
+        row: &Line,
+        (from, to): (usize, usize),
+        c: [f64; COLUMNS],
+        scales: [i32; COLUMNS],
+        how: Accumulation,
+        half: bool,
+    ) -> [u64; COLUMNS] {
+        let smallest = if half { -14 } else { -126 };
+        let terms = Terms {
+            row: (&row.values[from..to], &row.exponents[from..to]),
+            columns: (&self.values[from..to], &self.exponents[from..to]),
+            c,
+            c_exponents: c.map(|c| exponent(c, smallest)),
+            scales,
+            fraction: how.fraction as i32,
+        };
+        #[cfg(target_arch = "x86_64")]
+        let sums = if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the CPU has what the function asks for.
+            unsafe { terms.sums_avx2() }
+        } else {
+            terms.sums(|value| value as i64 as f64)
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let sums = terms.sums(f64::trunc);
+        sums.map(|sum| round(sum, how.result, half))
+    }
+}
+
+/// A row and columns of finite numbers, with what is added to each of their dot products.
+struct Terms<'t> {
+    row: (&'t [f64], &'t [i32]),
+    columns: (&'t [[f64; COLUMNS]], &'t [[i32; COLUMNS]]),
+    c: [f64; COLUMNS],
+    c_exponents: [i32; COLUMNS],
+    scales: [i32; COLUMNS],
+    fraction: i32,
+}
+
+impl Terms<'_> {
+    /// [`sums`](Self::sums), four columns at a time.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn sums_avx2(&self) -> [f64; COLUMNS] {
+        self.sums(f64::trunc)
+    }
+
+    /// Terms in units that many bits below the largest exponent, cut off towards zero by `truncate`, and added. A product of
+    /// significands is below 4, so all are integers below 2^28: f64 has room for their sums.
+    #[inline(always)]
+    fn sums(&self, truncate: impl Fn(f64) -> f64) -> [f64; COLUMNS] {
+        let mut largest = [i32::MIN; COLUMNS];
+        for (own, others) in self.row.1.iter().zip(self.columns.1) {
+            for j in 0..COLUMNS {
+                largest[j] = largest[j].max(own + others[j]);
+            }
+        }
+        let mut units = [0.0; COLUMNS];
+        let mut sums = [0.0; COLUMNS];
+        for j in 0..COLUMNS {
+            largest[j] = (largest[j].saturating_add(self.scales[j])).max(self.c_exponents[j]);
+            units[j] = power_of_two(self.scales[j] + self.fraction - largest[j]);
+            sums[j] = truncate(self.c[j] * power_of_two(self.fraction - largest[j]));
+        }
+        for (own, others) in self.row.0.iter().zip(self.columns.0) {
+            for j in 0..COLUMNS {
+                sums[j] += truncate(own * others[j] * units[j]);
+            }
+        }
+        for j in 0..COLUMNS {
+            sums[j] *= power_of_two(largest[j] - self.fraction);
+        }
+        sums
+    }
+}
+
+/// 2 to an exponent that f64 has normal numbers of; beyond that some number.
+#[inline(always)]
+fn power_of_two(exponent: i32) -> f64 {
+    f64::from_bits(((exponent + 1023).clamp(0, 2047) as u64) << 52)
 }
 
 /// A sum that is not finite: NaN, or an infinity.
@@ -236,37 +363,70 @@ mod tests {
         );
     }
 
-    #[test]
-    fn lines_give_what_pairs_do() {
-        // Numbers of f16 of all exponents, from a linear congruence; and some that are not finite.
-        let mut state = 1u64;
-        let mut number = || {
-            state = state
+    /// Numbers of f16 of all exponents, from a linear congruence; and some that are not finite.
+    fn numbers(state: &mut u64, count: usize) -> Vec<f64> {
+        let number = |_| {
+            *state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
-            Float::F16.value(state >> 48)
+            Float::F16.value(*state >> 48)
         };
+        (0..count).map(number).collect()
+    }
+
+    #[test]
+    fn columns_give_what_pairs_do() {
+        let mut state = 1;
         for how in [
             HOPPER,
             Accumulation::of(80, false, false),
             Accumulation::of(90, true, true),
         ] {
-            for _ in 0..2000 {
-                let (a, b): (Vec<f64>, Vec<f64>) = (0..16).map(|_| (number(), number())).unzip();
-                let c = number();
-                let pairs: Vec<_> = a
-                    .iter()
-                    .zip(&b)
-                    .map(|(&a, &b)| ((a, -14), (b, -14)))
-                    .collect();
-                let lines = (Line::new(a, -14), Line::new(b, -14));
+            for count in 0..1000 {
+                let length = [1, 8, 16, 32][count % 4];
+                let row = numbers(&mut state, length);
+                let columns: Vec<Vec<f64>> =
+                    (0..COLUMNS).map(|_| numbers(&mut state, length)).collect();
+                let c: [f64; COLUMNS] = std::array::from_fn(|_| numbers(&mut state, 1)[0]);
+                let scales = [0, 0, 7, -7, 100, -100, 254, -254];
+                let lines = columns.iter().map(|column| Line::new(column.clone(), -14));
+                let side_by_side = Columns::new(lines.collect());
                 for half in [false, true] {
-                    assert_eq!(
-                        fused_lines(&lines.0, &lines.1, c, how, half),
-                        fused(&pairs, c, 0, how, half)
-                    );
+                    let found =
+                        side_by_side.fused(&Line::new(row.clone(), -14), c, scales, how, half);
+                    let expected = std::array::from_fn(|j| {
+                        let pairs = row.iter().zip(&columns[j]);
+                        let pairs: Vec<_> = pairs.map(|(&a, &b)| ((a, -14), (b, -14))).collect();
+                        fused(&pairs, c[j], scales[j], how, half)
+                    });
+                    assert_eq!(found, expected, "{how:?} {row:?} {columns:?} {c:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_has_no_vectors_of_four_gives_the_same() {
+        let mut state = 2;
+        for _ in 0..200 {
+            let row = Line::new(numbers(&mut state, 16), -14);
+            let lines = (0..COLUMNS).map(|_| Line::new(numbers(&mut state, 16), -14));
+            let columns = Columns::new(lines.collect());
+            if !row.is_finite || columns.lines.iter().any(|line| !line.is_finite) {
+                continue;
+            }
+            let terms = Terms {
+                row: (&row.values, &row.exponents),
+                columns: (&columns.values, &columns.exponents),
+                c: [0.0; COLUMNS],
+                c_exponents: [-126; COLUMNS],
+                scales: [0; COLUMNS],
+                fraction: 25,
+            };
+            assert_eq!(
+                terms.sums(|value| value as i64 as f64),
+                terms.sums(f64::trunc)
+            );
         }
     }
 

@@ -2,8 +2,9 @@
 
 use super::super::context::{Context, Fault};
 use super::Outcome;
-use crate::arithmetic::block_scaled::{Dot, Pair, Scale, Sum};
-use crate::arithmetic::dot::{Accumulation, Operand, fused};
+use crate::arithmetic::Float;
+use crate::arithmetic::block_scaled::{Dot, Pair, Scale};
+use crate::arithmetic::dot::{Accumulation, COLUMNS, Columns, Line};
 use crate::arithmetic::integer::Integer;
 use crate::finding::FindingKind;
 use crate::instruction::{
@@ -167,46 +168,23 @@ impl Context<'_> {
             Some(scales) => Some(self.scales(frame, scales)?),
             None => None,
         };
-        let accumulation =
-            Accumulation::of(self.program.architecture(), is_fp8(multiply.a_type), false);
+        let tile = Tile {
+            multiply,
+            a: &a,
+            b: &b,
+            c: &c,
+            scales: scales.as_ref(),
+        };
         let mut undecided = 0;
-        let is_ring = self.program.is_ring && multiply.result != Accumulator::S32;
-        let results: Vec<[u64; 8]> = (0..multiply.shape.m)
-            .map(|row| {
-                std::array::from_fn(|column| {
-                    let addend = c_element(multiply, &c, row, column);
-                    if is_ring {
-                        let products = (0..multiply.shape.k).map(|k| {
-                            let a = multiply.a_type.payload(a_bits(multiply, &a, row, k));
-                            let b = multiply.b_type.payload(b_bits(multiply, &b, k, column));
-                            a.wrapping_mul(b)
-                        });
-                        let pairs = scales.as_ref().map(|own| own.pairs((row, column)));
-                        let scales = pairs.as_deref().unwrap_or_default();
-                        return ring_sum(products, scales, addend, multiply.result);
-                    }
-                    if let Some(scales) = scales.as_ref().filter(|_| multiply.shape.k == 64) {
-                        let sum = scales.sum(multiply, (&a, &b), (row, column), addend as u32);
-                        undecided += u64::from(!sum.is_decided);
-                        return u64::from(sum.bits);
-                    }
-                    let pairs = (0..multiply.shape.k).map(|k| {
-                        (
-                            a_element(multiply, &a, row, k),
-                            b_element(multiply, &b, k, column),
-                        )
-                    });
-                    one(
-                        multiply,
-                        pairs,
-                        addend,
-                        scales.as_ref(),
-                        (row, column),
-                        accumulation,
-                    )
-                })
-            })
-            .collect();
+        let results: Vec<[u64; COLUMNS]> =
+            if self.program.is_ring && multiply.result != Accumulator::S32 {
+                tile.ring()
+            } else if multiply.shape.k == 64 && scales.is_some() {
+                tile.block_scaled(&mut undecided)
+            } else {
+                let is_fp8 = matches!(multiply.a_type, Element::Low { .. });
+                tile.numbers(Accumulation::of(self.program.architecture(), is_fp8, false))
+            };
         let counts = &mut self.ctas[self.rank].counts;
         counts.model_dependent += undecided;
         counts.multiply_adds += (multiply.shape.m * 8 * multiply.shape.k) as u64;
@@ -285,28 +263,152 @@ impl BlockScales {
         blocks.map(|(a, b)| Some((*a)?.times((*b)?))).collect()
     }
 
-    /// A number of D where A and B are E2M1.
-    fn sum(
-        &self,
-        multiply: &Multiply,
-        (a, b): (&[Lanes], &[Lanes]),
-        at: (usize, usize),
-        c: u32,
-    ) -> Sum {
-        let k = 0..multiply.shape.k;
-        let row: Vec<u8> = k
-            .clone()
-            .map(|k| a_bits(multiply, a, at.0, k) as u8)
-            .collect();
-        let column: Vec<u8> = k.map(|k| b_bits(multiply, b, k, at.1) as u8).collect();
-        Dot {
-            a: &row,
-            b: &column,
-            scales: &self.pairs(at),
-            format: self.format,
-            c,
+    /// The scale of a row and a column that have one; none if it is NaN.
+    fn one(&self, (row, column): (usize, usize)) -> Option<Pair> {
+        match (&self.rows[row][..], &self.columns[column][..]) {
+            (&[Some(a)], &[Some(b)]) => Some(a.times(b)),
+            _ => None,
         }
-        .sum()
+    }
+}
+
+/// What `mma` multiplies: 8 columns.
+struct Tile<'t> {
+    multiply: &'t Multiply,
+    a: &'t [Lanes],
+    b: &'t [Lanes],
+    c: &'t [Lanes],
+    scales: Option<&'t BlockScales>,
+}
+
+/// The bits of rows of D.
+type Rows = Vec<[u64; COLUMNS]>;
+
+impl Tile<'_> {
+    fn rows(&self, number: impl FnMut(usize, usize) -> u64) -> Rows {
+        let mut number = number;
+        (0..self.multiply.shape.m)
+            .map(|row| std::array::from_fn(|column| number(row, column)))
+            .collect()
+    }
+
+    /// Bits of A's rows and of B's columns, as `of` takes them.
+    fn operands<T>(&self, of: impl Fn(Element, u64) -> T) -> (Vec<Vec<T>>, Vec<Vec<T>>) {
+        let Multiply {
+            shape,
+            a_type,
+            b_type,
+            ..
+        } = *self.multiply;
+        let a = (0..shape.m).map(|row| {
+            let bits = (0..shape.k).map(|k| a_bits(self.multiply, self.a, row, k));
+            bits.map(|bits| of(a_type, bits)).collect()
+        });
+        let b = (0..COLUMNS).map(|column| {
+            let bits = (0..shape.k).map(|k| b_bits(self.multiply, self.b, k, column));
+            bits.map(|bits| of(b_type, bits)).collect()
+        });
+        (a.collect(), b.collect())
+    }
+
+    fn addend(&self, row: usize, column: usize) -> u64 {
+        c_element(self.multiply, self.c, row, column)
+    }
+
+    fn ring(&self) -> Rows {
+        let (a, b) = self.operands(|element, bits| element.payload(bits));
+        self.rows(|row, column| {
+            let products = a[row].iter().zip(&b[column]);
+            let products = products.map(|(a, b)| a.wrapping_mul(*b));
+            let pairs = self.scales.map(|own| own.pairs((row, column)));
+            let scales = pairs.as_deref().unwrap_or_default();
+            ring_sum(
+                products,
+                scales,
+                self.addend(row, column),
+                self.multiply.result,
+            )
+        })
+    }
+
+    /// A and B are E2M1, with several scales along k.
+    fn block_scaled(&self, undecided: &mut u64) -> Rows {
+        let Some(scales) = self.scales else {
+            return Vec::new();
+        };
+        let (a, b) = self.operands(|_, bits| bits as u8);
+        self.rows(|row, column| {
+            let sum = Dot {
+                a: &a[row],
+                b: &b[column],
+                scales: &scales.pairs((row, column)),
+                format: scales.format,
+                c: self.addend(row, column) as u32,
+            }
+            .sum();
+            *undecided += u64::from(!sum.is_decided);
+            u64::from(sum.bits)
+        })
+    }
+
+    /// Any other numbers.
+    fn numbers(&self, accumulation: Accumulation) -> Rows {
+        let multiply = self.multiply;
+        let (a, b) = self.operands(|element, bits| element.value(bits));
+        let half = match multiply.result {
+            Accumulator::S32 => {
+                return self.rows(|row, column| {
+                    let c = self.addend(row, column);
+                    integer_sum(&a[row], &b[column], c, multiply.saturates)
+                });
+            }
+            Accumulator::F64 => {
+                return self.rows(|row, column| {
+                    let c = f64::from_bits(self.addend(row, column));
+                    let pairs = a[row].iter().zip(&b[column]);
+                    pairs.fold(c, |sum, (a, b)| a.mul_add(*b, sum)).to_bits()
+                });
+            }
+            Accumulator::F16 => true,
+            Accumulator::F32 => false,
+        };
+        let c_type = if half { Float::F16 } else { Float::F32 };
+        let column = |values| Line::new(values, multiply.b_type.smallest_exponent());
+        let columns = Columns::new(b.into_iter().map(column).collect());
+        let rows = a.into_iter().enumerate().map(|(row, values)| {
+            let line = Line::new(values, multiply.a_type.smallest_exponent());
+            let c = std::array::from_fn(|column| c_type.value(self.addend(row, column)));
+            // One scale for each side: powers of two, which go into the exponent; that of a NaN is not there.
+            let exponents = std::array::from_fn(|column| {
+                let pair = self.scales?.one((row, column));
+                Some(pair.map(Pair::exponent))
+            });
+            let scales = exponents.map(|scale| scale.flatten().unwrap_or(0));
+            let mut sums = columns.fused(&line, c, scales, accumulation, half);
+            for (sum, scale) in sums.iter_mut().zip(exponents) {
+                if scale == Some(None) {
+                    *sum = Float::F32.nan();
+                }
+            }
+            sums
+        });
+        rows.collect()
+    }
+}
+
+/// The dot product of integers of up to 8 bits, and what is added.
+pub(super) fn integer_sum(a: &[f64], b: &[f64], c: u64, saturates: bool) -> u64 {
+    // Products of 8 bits are integers of 16, exact in f64 as their sums are.
+    let sum: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+    let s32 = Integer {
+        bits: 32,
+        signed: true,
+    };
+    let sum = sum as i128 + s32.value(c);
+    if saturates {
+        s32.saturate(sum)
+    } else {
+        s32.wrap(sum)
     }
 }
 
@@ -336,73 +438,6 @@ pub(crate) fn ring_sum(
     ring.pattern(sum.wrapping_add(ring.payload(addend)))
 }
 
-/// One number of D.
-fn one(
-    multiply: &Multiply,
-    pairs: impl Iterator<Item = (f64, f64)>,
-    c: u64,
-    scales: Option<&BlockScales>,
-    (row, column): (usize, usize),
-    accumulation: Accumulation,
-) -> u64 {
-    let pairs: Vec<(f64, f64)> = pairs.collect();
-    match multiply.result {
-        Accumulator::S32 => {
-            // Products of 8 bits are integers of 16, exact in f64 as their sums are.
-            let sum: f64 = pairs.iter().map(|(a, b)| a * b).sum();
-            let s32 = Integer {
-                bits: 32,
-                signed: true,
-            };
-            let sum = sum as i128 + s32.value(c);
-            return if multiply.saturates {
-                s32.saturate(sum)
-            } else {
-                s32.wrap(sum)
-            };
-        }
-        Accumulator::F64 => {
-            return pairs
-                .iter()
-                .fold(f64::from_bits(c), |sum, &(a, b)| a.mul_add(b, sum))
-                .to_bits();
-        }
-        Accumulator::F16 | Accumulator::F32 => {}
-    }
-    let half = multiply.result == Accumulator::F16;
-    let c = if half {
-        crate::arithmetic::Float::F16.value(c)
-    } else {
-        crate::arithmetic::Float::F32.value(c)
-    };
-    let Some(scales) = scales else {
-        return fused(&operands(multiply, &pairs), c, 0, accumulation, half);
-    };
-    // One scale for each side: powers of two, which go into the exponent.
-    let [Some(pair)] = scales.pairs((row, column))[..] else {
-        return crate::arithmetic::Float::F32.nan();
-    };
-    fused(
-        &operands(multiply, &pairs),
-        c,
-        pair.exponent(),
-        accumulation,
-        half,
-    )
-}
-
-fn operands(multiply: &Multiply, pairs: &[(f64, f64)]) -> Vec<(Operand, Operand)> {
-    let (a, b) = (
-        multiply.a_type.smallest_exponent(),
-        multiply.b_type.smallest_exponent(),
-    );
-    pairs.iter().map(|&(x, y)| ((x, a), (y, b))).collect()
-}
-
-fn is_fp8(element: Element) -> bool {
-    matches!(element, Element::Low { .. })
-}
-
 /// Row and column in an 8×8 matrix of the number in a half of a lane's register.
 fn place(lane: usize, half: usize, transposed: bool) -> (usize, usize) {
     let (row, column) = (lane / 4, lane % 4 * 2 + half);
@@ -411,14 +446,6 @@ fn place(lane: usize, half: usize, transposed: bool) -> (usize, usize) {
     } else {
         (row, column)
     }
-}
-
-fn a_element(multiply: &Multiply, a: &[Lanes], row: usize, k: usize) -> f64 {
-    multiply.a_type.value(a_bits(multiply, a, row, k))
-}
-
-fn b_element(multiply: &Multiply, b: &[Lanes], k: usize, column: usize) -> f64 {
-    multiply.b_type.value(b_bits(multiply, b, k, column))
 }
 
 fn a_bits(multiply: &Multiply, a: &[Lanes], row: usize, k: usize) -> u64 {

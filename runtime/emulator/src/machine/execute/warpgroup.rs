@@ -6,9 +6,9 @@
 use super::super::asynchronous::{Begun, Doer, Memories, Operation, Signal, Spot};
 use super::super::context::{Context, Fault};
 use super::Outcome;
+use super::matrix::{integer_sum, ring_sum};
 use crate::arithmetic::Float;
-use crate::arithmetic::dot::{Accumulation, Line, fused_lines};
-use crate::arithmetic::integer::Integer;
+use crate::arithmetic::dot::{Accumulation, COLUMNS, Columns, Line};
 use crate::finding::FindingKind;
 use crate::instruction::{
     Accumulator, Element, Family, Product, SharedOperand, Warpgroup, WarpgroupOperand,
@@ -139,10 +139,10 @@ struct Multiplication {
     taken: Option<Taken>,
 }
 
-/// Rows of A and columns of B.
+/// Rows of A, and columns of B by eights.
 struct Taken {
     a: Vec<Line>,
-    b: Vec<Line>,
+    b: Vec<Columns>,
     is_written: bool,
 }
 
@@ -184,7 +184,7 @@ impl Operation for Multiplication {
             .map(|negated| if negated { -1.0 } else { 1.0 });
         self.taken = Some(Taken {
             a: lines(a, a_sign, product.a_type),
-            b: lines(b, b_sign, product.b_type),
+            b: columns(lines(b, b_sign, product.b_type)),
             is_written,
         });
     }
@@ -209,26 +209,48 @@ impl Operation for Multiplication {
             0
         };
         let half = product.result == Accumulator::F16;
-        for (number, (&register, old)) in product.d.iter().zip(&before).enumerate() {
-            let mut lanes = Lanes {
-                values: [0; 32],
-                written,
-            };
-            for lane in 0..32 {
-                let one = |number: usize, old: u64| {
-                    let row = lane / 4 + 8 * (number / 2 % 2);
-                    let column = 8 * (number / 4) + 2 * (lane % 4) + number % 2;
-                    let c = if self.adds { old } else { 0 };
-                    element(product, &taken.a[row], &taken.b[column], c)
-                };
-                let old = old.values[lane];
-                lanes.values[lane] = if half {
-                    one(2 * number, old & 0xffff) | one(2 * number + 1, old >> 16 & 0xffff) << 16
+        // Of each register of eight columns, the place of D's number in a lane's.
+        let each = if half { 2 } else { 1 };
+        let registers = 4 / each;
+        for (eight, columns) in taken.b.iter().enumerate() {
+            let own = eight * registers..(eight + 1) * registers;
+            let c = |row: usize, column: usize| {
+                if !self.adds {
+                    return 0;
+                }
+                let lane = 4 * (row % 8) + column / 2;
+                let number = 2 * (row / 8) + column % 2;
+                let value = before[own.start + number / each].values[lane];
+                if half {
+                    value >> (16 * (number % 2)) & 0xffff
                 } else {
-                    one(number, old)
+                    value
+                }
+            };
+            let rows: Vec<[u64; COLUMNS]> = (0..16)
+                .map(|row| {
+                    let c = std::array::from_fn(|column| c(row, column));
+                    numbers(product, &taken.a[row], columns, c)
+                })
+                .collect();
+            for register in own.clone() {
+                let mut lanes = Lanes {
+                    values: [0; 32],
+                    written,
                 };
+                for lane in 0..32 {
+                    let one = |number: usize| {
+                        rows[lane / 4 + 8 * (number / 2)][2 * (lane % 4) + number % 2]
+                    };
+                    let number = (register - own.start) * each;
+                    lanes.values[lane] = if half {
+                        one(number) | one(number + 1) << 16
+                    } else {
+                        one(number)
+                    };
+                }
+                warp.give(self.frame, product.d[register], &lanes);
             }
-            warp.give(self.frame, register, &lanes);
         }
     }
 
@@ -305,36 +327,42 @@ fn fragment(product: &Product, registers: &[&Lanes], k: usize) -> Vec<Vec<f64>> 
         .collect()
 }
 
-/// One number of D.
-fn element(product: &Product, a: &Line, b: &Line, c: u64) -> u64 {
+/// Columns by eights: of `wgmma` there are a multiple.
+fn columns(lines: Vec<Line>) -> Vec<Columns> {
+    let mut lines = lines.into_iter().peekable();
+    let mut all = Vec::new();
+    while lines.peek().is_some() {
+        all.push(Columns::new(lines.by_ref().take(COLUMNS).collect()));
+    }
+    all
+}
+
+/// A row of D, in eight columns.
+fn numbers(product: &Product, a: &Line, b: &Columns, c: [u64; COLUMNS]) -> [u64; COLUMNS] {
     if product.result == Accumulator::S32 {
-        let s32 = Integer {
-            bits: 32,
-            signed: true,
-        };
-        // Products of 8 bits are integers of 16, exact in f64 as their sums are.
-        let pairs = a.values().iter().zip(b.values());
-        let sum: f64 = pairs.map(|(a, b)| a * b).sum();
-        let sum = sum as i128 + s32.value(c);
-        return if product.saturates {
-            s32.saturate(sum)
-        } else {
-            s32.wrap(sum)
-        };
+        return std::array::from_fn(|column| {
+            let b = b.line(column).values();
+            integer_sum(a.values(), b, c[column], product.saturates)
+        });
     }
     if product.is_ring {
-        let pairs = a.values().iter().zip(b.values());
-        let products = pairs.map(|(&a, &b)| (a as i64).wrapping_mul(b as i64));
-        return super::ring_sum(products, &[], c, product.result);
+        return std::array::from_fn(|column| {
+            let pairs = a.values().iter().zip(b.line(column).values());
+            let products = pairs.map(|(&a, &b)| (a as i64).wrapping_mul(b as i64));
+            ring_sum(products, &[], c[column], product.result)
+        });
     }
     let half = product.result == Accumulator::F16;
-    let c = if half {
-        Float::F16.value(c)
-    } else {
-        Float::F32.value(c)
-    };
+    let c_type = if half { Float::F16 } else { Float::F32 };
     let is_fp8 = matches!(product.a_type, Element::Low { .. });
-    fused_lines(a, b, c, Accumulation::of(90, is_fp8, true), half)
+    let accumulation = Accumulation::of(90, is_fp8, true);
+    b.fused(
+        a,
+        c.map(|c| c_type.value(c)),
+        [0; COLUMNS],
+        accumulation,
+        half,
+    )
 }
 
 fn refuse(reason: String) -> Fault {
