@@ -20,7 +20,7 @@ const STEPS: [&str; 6] = [
 ];
 
 /// The small steps, made by `make_fixtures.py` beside them.
-const SMALL_STEPS: [&str; 37] = [
+const SMALL_STEPS: [&str; 38] = [
     "accumulation",
     "adapter",
     "adapter_of_frozen_state",
@@ -43,6 +43,7 @@ const SMALL_STEPS: [&str; 37] = [
     "ragged",
     "recurrent",
     "routers",
+    "scanned_by_two",
     "scanned_experts",
     "scanned_layers",
     "scanned_microbatches",

@@ -3,8 +3,11 @@
 use super::state::small_step;
 use super::*;
 use crate::common::{assert_same, import_step, run};
+use tessera_ir::plan::{Plan, Step};
 use tessera_ir::{Graph, OpKind};
 use tessera_numerics::Initialiser;
+use tessera_passes::plan::evaluate::evaluate;
+use tessera_passes::{DEFAULT_PIPELINE, PlanOptions, plan};
 
 fn prepared(name: &str) -> Module {
     run("inline,canonicalise", &small_step(name))
@@ -303,5 +306,104 @@ fn layers_stay_whole_where_a_product_is_of_all() {
     assert!(notes[0].contains("no linear's name tells its block"));
     assert!(
         notes[1].starts_with("of the linears 1 run in loops over 3 layers that cannot be parted")
+    );
+}
+
+/// The bytes that a plan copies outside of loops.
+fn copied(plan: &Plan) -> usize {
+    let copies = plan.schedule.iter().filter_map(|step| match step {
+        Step::Copy { source, .. } => Some(plan.buffers[source.0 as usize].value_type.byte_size()),
+        _ => None,
+    });
+    copies.sum()
+}
+
+/// What one piece of a loop leaves lies where the next goes on: a loop in pieces needs no more memory than the whole, and
+/// no stack is copied between them.
+#[test]
+fn pieces_of_a_loop_share_their_memory() {
+    let module = prepared("scanned_layers");
+    let own = inputs(&module);
+    let of = |text: &str| {
+        let recipe = Recipe::parse(text, "test").unwrap_or_else(|e| panic!("{e}"));
+        let expansion = expanded(&module, &recipe, Form::Factored);
+        let expected = first_step(&expansion.module, &own);
+        let fused = run(DEFAULT_PIPELINE, &expansion.module);
+        let plan = plan(&fused, PlanOptions { in_place: true }).unwrap();
+        assert_same(&evaluate(&plan, &own).unwrap(), &expected);
+        (plan.arena_bytes, copied(&plan))
+    };
+    let whole = of("extends = \"bf16\"\n");
+    let cut =
+        of("extends = \"bf16\"\n[[override]]\nnames = [\"*[2]\", \"*[9]\"]\nkeep = \"f32\"\n");
+    // Of both stacks of weights together: what is in f32 in the one and in bf16 in the other is far less.
+    let (layer, layers) = (16 * 32 * 4, 20);
+    assert!(
+        cut.0 < whole.0 + 2 * layer * layers / 4,
+        "{whole:?}, {cut:?}"
+    );
+    // A counter for each piece.
+    assert!(cut.1 < whole.1 + layer, "{whole:?}, {cut:?}");
+}
+
+/// Every state is improved in one place and has a name of its own, whichever layers share a treatment.
+#[test]
+fn state_of_pieces_is_improved_once() {
+    let text = "extends = \"averis-metis\"\n[activation]\nmean = { gate = true }\n[gradient]\nmean = { gate = true }\n\
+                [keep]\nfirst_blocks = 1\nlast_linears = 0\nsmallest_dimension = 0\n\
+                [[override]]\nnames = [\"*[2]\", \"*[1][1]\"]\nforward = { hadamard = { size = 16 } }\n";
+    let recipe = Recipe::parse(text, "test").unwrap_or_else(|e| panic!("{e}"));
+    for name in [
+        "scanned_layers",
+        "scanned_experts",
+        "scanned_microbatches",
+        "checkpointed_loops",
+    ] {
+        let module = prepared(name);
+        let own = inputs(&module);
+        for form in [Form::Factored, Form::Plain] {
+            let expansion = expanded(&module, &recipe, form);
+            let states = expansion.states.iter();
+            let names: Vec<&str> = states.map(|state| state.name.as_str()).collect();
+            assert!(names.iter().all(|name| !name.contains('#')), "{names:#?}");
+            let improvements = super::state::count(expansion.module.entry().unwrap(), |kind| {
+                matches!(kind, OpKind::SubspaceIterate { .. })
+            });
+            // Layers × columns × directions, or layers × experts × …, of which each is improved by itself.
+            let bases = expansion.states.iter();
+            let bases = bases.filter(|state| state.name.contains("basis"));
+            let matrices = bases.map(|state| match state.tensor_type.shape[..] {
+                [_, experts, _, _] => experts,
+                _ => 1,
+            });
+            let matrices: usize = matrices.sum();
+            assert_eq!(improvements, matrices, "{name}: {names:#?}");
+            let results = first_step(&expansion.module, &own);
+            for (result, kind) in results.iter().zip(module.entry().unwrap().result_types()) {
+                assert_eq!(*kind, TensorType::of(result), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_round_of_several_layers_is_one_block() {
+    let module = prepared("scanned_by_two");
+    let text = "extends = \"nvfp4\"\n[keep]\nfirst_blocks = 1\n\
+                [[override]]\nnames = [\"*['up'][1][2]\"]\nkeep = \"bf16\"\n";
+    let kept: Vec<String> = (rows(&module, text, "wgrad").into_iter())
+        .filter(|line| line.contains("bf16"))
+        .map(|line| line.split(':').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        kept,
+        [
+            "state['layers']['up'][0][0]",
+            "state['layers']['down'][0][0]",
+            "state['layers']['up'][1][0]",
+            "state['layers']['down'][1][0]",
+            "state['layers']['up'][1][2]",
+            "state['head']",
+        ]
     );
 }

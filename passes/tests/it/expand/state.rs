@@ -319,7 +319,7 @@ fn microbatches_share_the_state_of_a_weight() {
 }
 
 /// How many ops of a kind a graph and all graphs in it have.
-fn count(graph: &Graph, is_counted: fn(&OpKind) -> bool) -> usize {
+pub(super) fn count(graph: &Graph, is_counted: fn(&OpKind) -> bool) -> usize {
     let operations = graph.operations().iter();
     operations
         .map(|operation| {
