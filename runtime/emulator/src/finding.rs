@@ -84,6 +84,22 @@ pub enum FindingKind {
         /// The other lane.
         other: u32,
     },
+    /// Two lanes of a warp access one place, of which one at least writes, and went different ways: what `bar.warp.sync` orders
+    /// and nothing does here.
+    Paths {
+        /// The memory.
+        memory: &'static str,
+        /// Whether the access that was found writes.
+        writes: bool,
+        /// The place of both.
+        address: u64,
+        /// The other lane.
+        other: u32,
+        /// Whether that one writes.
+        other_writes: bool,
+        /// The other access's line in the module's text.
+        other_line: u32,
+    },
     /// An mbarrier is used as none can be.
     Mbarrier {
         /// Its address.
@@ -132,6 +148,7 @@ impl FindingKind {
             | Self::Misaligned { address, .. }
             | Self::Race { address, .. }
             | Self::Lanes { address, .. }
+            | Self::Paths { address, .. }
             | Self::Mbarrier { address, .. }
             | Self::Ended { address } => Some(address),
             Self::Uninitialised { .. }
@@ -216,6 +233,22 @@ impl fmt::Display for FindingKind {
                 f,
                 "writes another number to {address:#x} of {memory} than lane {other} by the same instruction"
             ),
+            Self::Paths {
+                memory,
+                writes,
+                address,
+                other,
+                other_writes,
+                other_line,
+            } => {
+                let verb = |writes| if writes { "writes" } else { "reads" };
+                let (own, its) = (verb(*writes), verb(*other_writes));
+                write!(
+                    f,
+                    "{own} {address:#x} of {memory}, and no bar.warp.sync orders it behind line {other_line}, where lane {other}, \
+                     which went another way, {its} it"
+                )
+            }
             Self::Mbarrier { address, reason } => {
                 write!(f, "the mbarrier at {address:#x} {reason}")
             }

@@ -31,7 +31,9 @@ pub(crate) use copy::{
 pub(crate) use exchange::{Exchange, Vote};
 pub(crate) use matrix::{Accumulator, Element, Matrix, Multiply, Scales};
 pub(crate) use mbarrier::{Arrive, Mbarrier, Test};
-pub(crate) use memory::{Access, Atomic, AtomicFunction, Load, Ordering, Space, Store};
+pub(crate) use memory::{
+    Access, Atomic, AtomicFunction, Load, Ordering, Space, Store, ThreadScope,
+};
 pub(crate) use operands::{Location, Source, Special};
 pub(crate) use synchronise::{Fence, Synchronise};
 pub(crate) use tcgen05::{MultiplyTensor, OperandA, Tcgen05};

@@ -14,6 +14,7 @@ mod frame;
 mod grid;
 mod mbarrier;
 mod order;
+mod paths;
 mod places;
 mod random;
 mod setup;

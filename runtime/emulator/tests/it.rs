@@ -6,6 +6,8 @@ mod asynchronous;
 mod basics;
 #[path = "it/block_scaled.rs"]
 mod block_scaled;
+#[path = "it/classics.rs"]
+mod classics;
 #[path = "it/conversions.rs"]
 mod conversions;
 #[path = "it/counts.rs"]
@@ -22,8 +24,12 @@ mod malformed;
 mod modifiers;
 #[path = "it/ordinary.rs"]
 mod ordinary;
+#[path = "it/paths.rs"]
+mod paths;
 #[path = "it/ring.rs"]
 mod ring;
+#[path = "it/scopes.rs"]
+mod scopes;
 #[path = "it/tcgen05.rs"]
 mod tcgen05;
 #[path = "it/tcgen05_forms.rs"]

@@ -1,6 +1,6 @@
 //! Barrier objects in shared memory: `mbarrier` (PTX ISA 9.7.13.15).
 
-use super::memory::Space;
+use super::memory::{Space, ThreadScope};
 use super::words::Words;
 use super::{Access, Action, Refusal, Source};
 use crate::program::Register;
@@ -39,6 +39,8 @@ pub(crate) struct Arrive {
     pub completes: bool,
     /// Whether who waits sees what was done before: not with `.relaxed`.
     pub releases: bool,
+    /// To whom it says so.
+    pub scope: ThreadScope,
     /// The phase that was arrived at.
     pub destination: Option<Register>,
 }
@@ -51,6 +53,8 @@ pub(crate) struct Test {
     pub is_parity: bool,
     /// Whether what was done before arrivals is seen: not with `.relaxed`.
     pub acquires: bool,
+    /// Of whose arrivals.
+    pub scope: ThreadScope,
     pub destination: Option<Register>,
 }
 
@@ -72,7 +76,11 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
     })?;
     let relaxed = words.has("relaxed");
     words.choice(|word| matches!(word, "acquire" | "release").then_some(()));
-    words.choice(|word| matches!(word, "cta" | "cluster").then_some(()));
+    // Where no scope is written the ISA's is the CTA. But the common way to arrive at another CTA's object names none, nor
+    // does who waits for that: such an operation is held to be as wide as the objects that it can reach.
+    let scope = words
+        .choice(|word| matches!(word, "cta" | "cluster").then(|| ThreadScope::from_name(word))?)
+        .unwrap_or(ThreadScope::Cluster);
     if !words.has("b64") {
         return Err(words.refuse("needs the type .b64"));
     }
@@ -131,12 +139,13 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
                 phase: words.source(2)?,
                 is_parity,
                 acquires: !relaxed,
+                scope,
                 destination: words.destination(0)?,
             })
         }
         _ => {
             let object = object(1)?;
-            Mbarrier::Arrive(arrive(words, operation, object, relaxed)?)
+            Mbarrier::Arrive(arrive(words, operation, object, (relaxed, scope))?)
         }
     };
     Ok(Action::Mbarrier(Box::new(mbarrier)))
@@ -146,7 +155,7 @@ fn arrive(
     words: &mut Words<'_>,
     operation: &str,
     object: Access,
-    relaxed: bool,
+    (relaxed, scope): (bool, ThreadScope),
 ) -> Result<Arrive, Refusal> {
     let expects = words.has("expect_tx");
     let completes = !words.has("noComplete");
@@ -164,6 +173,7 @@ fn arrive(
         drops: operation == "arrive_drop",
         completes,
         releases: !relaxed,
+        scope,
         destination: words.destination(0)?,
     })
 }

@@ -41,8 +41,33 @@ pub(crate) struct Ordering {
     pub is_strong: bool,
     pub acquires: bool,
     pub releases: bool,
-    /// Whether its scope is the CTA.
-    pub in_cta: bool,
+    /// Of a strong one: whose accesses it may meet.
+    pub scope: ThreadScope,
+}
+
+/// The threads that a strong access or a fence is strong to (PTX ISA 8.5), each scope within the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ThreadScope {
+    Cta,
+    Cluster,
+    /// `.gpu`, and `.sys`, since no other device takes part; what atomics and `volatile` have that name none.
+    #[default]
+    Device,
+}
+
+impl ThreadScope {
+    /// How many there are.
+    pub const COUNT: usize = 3;
+    pub const ALL: [Self; Self::COUNT] = [Self::Cta, Self::Cluster, Self::Device];
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "cta" => Self::Cta,
+            "cluster" => Self::Cluster,
+            "gpu" | "gl" | "sys" => Self::Device,
+            _ => return None,
+        })
+    }
 }
 
 /// Elements one behind the other.
@@ -130,7 +155,7 @@ fn space(words: &mut Words<'_>) -> Result<(Space, Ordering), Refusal> {
             is_strong: true,
             acquires,
             releases,
-            in_cta: false,
+            scope: ThreadScope::Device,
         };
         Some(match (word, opcode) {
             ("weak", "ld" | "st") => (false, Ordering::default()),
@@ -145,12 +170,12 @@ fn space(words: &mut Words<'_>) -> Result<(Space, Ordering), Refusal> {
     let is_scoped = named.as_ref().is_some_and(|(is_scoped, _)| *is_scoped);
     let mut ordering = named.map(|(_, ordering)| ordering).unwrap_or_default();
     if is_atomic || is_scoped {
-        let scope =
-            words.choice(|word| matches!(word, "cta" | "cluster" | "gpu" | "sys").then_some(()));
-        ordering.in_cta = words.instruction.has("cta");
+        let is_named = |word: &str| matches!(word, "cta" | "cluster" | "gpu" | "sys");
+        let scope = words.choice(|word| is_named(word).then(|| ThreadScope::from_name(word))?);
         if scope.is_none() && !is_atomic {
             return Err(words.refuse("needs a scope"));
         }
+        ordering.scope = scope.unwrap_or_default();
     }
     let space = words.choice(Space::from_name).unwrap_or(Space::Generic);
     let is_shared_by_threads = matches!(space, Space::Generic | Space::Global | Space::Shared);

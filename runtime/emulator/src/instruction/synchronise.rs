@@ -2,7 +2,7 @@
 
 use super::number::in_format;
 use super::words::Words;
-use super::{Action, Refusal, Source};
+use super::{Action, Refusal, Source, ThreadScope};
 use crate::arithmetic::Float;
 use crate::program::Register;
 
@@ -36,8 +36,13 @@ pub(crate) enum Synchronise {
 /// What a fence orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fence {
-    /// Accesses of threads, as threads of the CTA see them or as all do.
-    Threads { in_cta: bool },
+    /// Accesses of threads, as those of a scope see them: whether earlier ones are told to who reads later writes, and whether
+    /// what earlier reads were told is known to later ones.
+    Threads {
+        releases: bool,
+        acquires: bool,
+        scope: ThreadScope,
+    },
     /// Accesses through the generic and the asynchronous proxy.
     Proxies,
     /// Names of memory or tensor maps, of which this machine keeps no other copy.
@@ -100,11 +105,26 @@ fn fence(words: &mut Words<'_>) -> Result<Synchronise, Refusal> {
     } else {
         // That of initialisations alone tells what any fence's does.
         words.has("mbarrier_init");
-        let in_cta = words.instruction.has("cta");
-        Fence::Threads { in_cta }
+        let scope = words.choice(ThreadScope::from_name).unwrap_or_default();
+        let semantics = words.choice(|word| {
+            Some(match word {
+                "sc" | "acq_rel" => (true, true),
+                "acquire" => (false, true),
+                "release" => (true, false),
+                _ => return None,
+            })
+        });
+        let (releases, acquires) = semantics.unwrap_or((true, true));
+        Fence::Threads {
+            releases,
+            acquires,
+            scope,
+        }
     };
-    words.choice(|word| matches!(word, "sc" | "acq_rel" | "acquire" | "release").then_some(()));
-    words.choice(|word| matches!(word, "cta" | "cluster" | "gpu" | "gl" | "sys").then_some(()));
+    if !matches!(fence, Fence::Threads { .. }) {
+        words.choice(|word| matches!(word, "acquire" | "release").then_some(()));
+        words.choice(ThreadScope::from_name);
+    }
     if fence == Fence::Proxies {
         words.choice(|word| (word == "global" || word.starts_with("shared")).then_some(()));
     }

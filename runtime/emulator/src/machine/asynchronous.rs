@@ -25,7 +25,7 @@ use super::order::{Channel, Knowledge, Order};
 use super::random::Random;
 use super::shadow::{Accessor, Missing, Shadow, Stamp};
 use crate::finding::FindingKind;
-use crate::instruction::Family;
+use crate::instruction::{Family, ThreadScope};
 use crate::memory::{Bytes, View};
 use crate::ptx::Place;
 use std::rc::Rc;
@@ -450,9 +450,15 @@ impl Memories<'_> {
     fn note(&mut self, at: Spot, bytes: u64, writes: bool, is_strong: bool, by: &Doer<'_>) {
         let (agent, clock) = if writes { by.writes_as } else { by.reads_as };
         let accessor = Accessor {
-            stamp: Stamp::new(agent, clock, by.origin.place.line, is_strong),
+            stamp: Stamp::new(
+                agent,
+                clock,
+                by.origin.place.line,
+                is_strong.then_some(ThreadScope::Device),
+            ),
             knows: by.knows,
             warps: self.order.warps(),
+            of_cta: self.order.warps() / self.ctas.len() as u32,
             is_asynchronous: by.is_asynchronous,
         };
         let Some(shadow) = &mut self.shadow else {

@@ -3,7 +3,8 @@
 use super::asynchronous::{Memories, Origin, Queue, Spot, race};
 use super::frame::lanes_of;
 use super::mbarrier::Mbarrier;
-use super::order::Order;
+use super::order::{self, Order};
+use super::paths;
 use super::places::{Places, Together};
 use super::random::Random;
 use super::shadow::{Accessor, Shadow, Stamp};
@@ -11,7 +12,7 @@ use super::tensor_memory::Tensor;
 use super::{Lanes, Strand, Warp};
 use crate::counts::Counts;
 use crate::finding::FindingKind;
-use crate::instruction::{Ordering, Source, Special};
+use crate::instruction::{Ordering, Source, Special, ThreadScope};
 use crate::launch::Launch;
 use crate::memory::address::{self, Window};
 use crate::memory::{Bytes, View};
@@ -89,6 +90,8 @@ pub(crate) struct Context<'m> {
     pub clock: u64,
     /// Where the instruction is that is executed.
     pub place: Place,
+    /// The lanes that go along with those that execute it.
+    pub along: u32,
     /// What the checker finds without stopping.
     pub found: Vec<Fault>,
     /// What is wrong about the registers that the instruction uses, which asynchronous work holds or reads.
@@ -190,6 +193,9 @@ impl Context<'_> {
         if self.shadow.is_none() {
             return;
         }
+        if self.warp.strands.len() > 1 || !self.warp.paths.is_empty() {
+            self.note_paths(active, places, access, ordering);
+        }
         match places.together {
             Some(Together {
                 window: Window::Local | Window::Parameter,
@@ -207,6 +213,50 @@ impl Context<'_> {
                     let at = places[lane as usize];
                     self.note(at, bytes.into(), bytes, access, ordering, |_| lane);
                 }
+            }
+        }
+    }
+
+    /// Notes what lanes do while others of their warp are elsewhere, or did.
+    fn note_paths(
+        &mut self,
+        active: u32,
+        places: &Places,
+        (_, writes): (bool, bool),
+        ordering: Ordering,
+    ) {
+        let is_apart = self.warp.strands.len() > 1;
+        for lane in lanes_of(active) {
+            let (window, place) = places[lane as usize];
+            let Some(spot) = self.spot(window, place) else {
+                continue;
+            };
+            let (memory, own) = match spot {
+                Spot::Global(address) => (None, address),
+                Spot::Shared(rank, own) => (Some(rank), own),
+            };
+            let access = paths::Access {
+                lane,
+                writes,
+                is_strong: ordering.is_strong,
+                line: self.place.line,
+                known: self.along,
+            };
+            let bytes = places.bytes.into();
+            let met = self
+                .warp
+                .paths
+                .access(memory, (own, bytes), access, is_apart);
+            if let Some((address, other)) = met {
+                let kind = FindingKind::Paths {
+                    memory: spot.name(),
+                    writes,
+                    address,
+                    other: other.lane,
+                    other_writes: other.writes,
+                    other_line: other.line,
+                };
+                self.found.push(Fault { kind, lane });
             }
         }
     }
@@ -233,10 +283,17 @@ impl Context<'_> {
         }
         let warp = self.agent();
         let (agent, clock) = self.order.warp(warp);
+        let of_cta = self.order.warps() / self.ctas.len() as u32;
         let accessor = Accessor {
-            stamp: Stamp::new(agent, clock, self.place.line, ordering.is_strong),
+            stamp: Stamp::new(
+                agent,
+                clock,
+                self.place.line,
+                ordering.is_strong.then_some(ordering.scope),
+            ),
             knows: self.order.knows(warp),
             warps: self.order.warps(),
+            of_cta,
             is_asynchronous: false,
         };
         let (shadow, own) = match (spot, self.shadow.as_deref_mut()) {
@@ -246,18 +303,22 @@ impl Context<'_> {
         };
         let conflict = shadow.access(own, bytes, writes, &accessor);
         if ordering.is_strong {
-            if reads && let Some(told) = shadow.told(own) {
-                self.order.hears(warp, &told, ordering.acquires);
-            }
-            let cta = agent - self.warp.index;
-            if reads && let Some(told) = shadow.told_in_cta(own, cta) {
-                self.order.hears(warp, told, ordering.acquires);
+            let audience = |scope| order::audience(agent, scope, of_cta);
+            for scope in ThreadScope::ALL {
+                if reads
+                    && scope <= ordering.scope
+                    && let Some(told) = shadow.told(own, audience(scope))
+                {
+                    self.order.hears(warp, &told, scope, ordering.acquires);
+                    if ordering.acquires {
+                        self.warp.paths.clear();
+                    }
+                }
             }
             if writes {
-                let told = self.order.told(warp, ordering.releases, ordering.in_cta);
-                shadow.tell(own, told.all);
-                if let Some(told) = told.in_cta {
-                    shadow.tell_in_cta(own, cta, told);
+                let told = self.order.told(warp, ordering.releases, ordering.scope);
+                for (scope, told) in ThreadScope::ALL.into_iter().zip(told) {
+                    shadow.tell(own, audience(scope), told);
                 }
             }
         }

@@ -41,6 +41,7 @@ impl Context<'_> {
             return Ok(own.lanes.count_ones());
         };
         self.place = step.place;
+        self.along = own.lanes;
         let active = self.guarded(own, step.guard);
         let outcome = match &step.action {
             Action::Compute(compute) => {
@@ -193,11 +194,12 @@ impl Context<'_> {
 
     /// Whether all the lanes that a step needs are there; else the strand waits for them.
     fn gathers(&mut self, strand: usize, active: u32, needed: u32) -> bool {
-        let own = &mut self.warp.strands[strand];
         if needed & !active == 0 {
+            let live = self.warp.live();
+            self.warp.paths.synchronise(needed, live);
             return true;
         }
-        own.state = State::Gathering { needed };
+        self.warp.strands[strand].state = State::Gathering { needed };
         false
     }
 }

@@ -7,8 +7,13 @@
 //!
 //! Of what went through the generic proxy, the asynchronous proxy sees what a proxy fence stands behind, anywhere on the way:
 //! so knowledge is in two parts, all of it and that which a `fence.proxy.async` was executed for.
+//!
+//! Who tells and who is told must each be in the scope that the other one's access or fence names (PTX ISA 8.5, 8.9.2): what
+//! strong accesses pass on is kept by whom it is for, and by whom it came.
 
+use crate::instruction::ThreadScope;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Agents of a cluster: bits of their numbers.
 const LOCAL_BITS: u32 = 12;
@@ -19,6 +24,39 @@ pub(crate) type Agent = u32;
 /// Whether an agent is a warp, where each cluster has so many.
 pub(crate) fn is_warp(agent: Agent, warps: u32) -> bool {
     agent & ((1 << LOCAL_BITS) - 1) < warps
+}
+
+/// The narrowest scope that two warps are both in, where each CTA has so many.
+pub(crate) fn together(a: Agent, b: Agent, of_cta: u32) -> ThreadScope {
+    let local = |agent| agent & ((1 << LOCAL_BITS) - 1);
+    if a >> LOCAL_BITS != b >> LOCAL_BITS {
+        ThreadScope::Device
+    } else if local(a) / of_cta != local(b) / of_cta {
+        ThreadScope::Cluster
+    } else {
+        ThreadScope::Cta
+    }
+}
+
+/// Those that a strong write tells something: of a scope that a warp is in, where each CTA has so many.
+pub(crate) fn audience(agent: Agent, scope: ThreadScope, of_cta: u32) -> Audience {
+    match scope {
+        ThreadScope::Cta => {
+            let local = agent & ((1 << LOCAL_BITS) - 1);
+            Audience::Cta(agent - local % of_cta)
+        }
+        ThreadScope::Cluster => Audience::Cluster(agent >> LOCAL_BITS),
+        ThreadScope::Device => Audience::All,
+    }
+}
+
+/// Threads that are told something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Audience {
+    /// By its first warp.
+    Cta(Agent),
+    Cluster(u32),
+    All,
 }
 
 /// The last clock of each agent that is known.
@@ -136,24 +174,8 @@ pub(crate) enum Channel {
     Tensor(u32, u32),
 }
 
-/// What a strong write tells who reads it.
-pub(crate) struct Told {
-    /// Everybody.
-    pub all: Knowledge,
-    /// Threads of the CTA, beyond that.
-    pub in_cta: Option<Knowledge>,
-}
-
-impl Told {
-    /// What threads of the own CTA are told.
-    fn whole(self) -> Knowledge {
-        let mut whole = self.all;
-        if let Some(more) = &self.in_cta {
-            whole.join(more);
-        }
-        whole
-    }
-}
+/// What is told to threads of the CTA, of the cluster and of the device, each by itself.
+pub(crate) type Told = [Arc<Knowledge>; ThreadScope::COUNT];
 
 /// The order of a cluster's warps.
 pub(crate) struct Order {
@@ -166,19 +188,26 @@ pub(crate) struct Order {
     /// What those know who have come to a barrier: of a CTA by its rank and number, of the cluster.
     barriers: HashMap<(u32, u32), Knowledge>,
     clustered: Knowledge,
-    /// What arrivals of the phase that is open, and of those that have ended, have made known.
-    mbarriers: HashMap<(u32, u64), [Knowledge; 2]>,
+    mbarriers: HashMap<(u32, u64), Phases>,
+    /// Nothing.
+    empty: Arc<Knowledge>,
 }
 
-#[derive(Clone, Default)]
 struct Warp {
     knows: Knowledge,
-    /// What it knew at its last fence: what its relaxed writes make known.
-    released: Knowledge,
-    /// What it knew at its last fence, where that one's scope was its CTA: they make it known there alone.
-    released_in_cta: Option<Knowledge>,
-    /// What its relaxed reads have seen: known from the next fence on.
-    seen: Knowledge,
+    /// What it knew at its last fence that was strong to a scope: what its relaxed writes make known there.
+    released: Told,
+    /// What its relaxed reads were told by who is in a scope: known from the next fence on that is strong to it.
+    seen: [Knowledge; ThreadScope::COUNT],
+}
+
+/// What arrivals at an mbarrier have made known: those of the object's CTA, and those that are of its cluster at least.
+#[derive(Clone)]
+struct Phases {
+    /// In the phase that is open.
+    open: [Knowledge; 2],
+    /// In those that have ended.
+    ended: [Knowledge; 2],
 }
 
 impl Order {
@@ -188,14 +217,14 @@ impl Order {
             cluster,
             ..Knowledge::default()
         };
+        let nothing = Arc::new(empty.clone());
         let warps = (0..warps).map(|warp| {
             let mut knows = empty.clone();
             knows.all.raise(warp, 1);
             Warp {
                 knows,
-                released: empty.clone(),
-                released_in_cta: None,
-                seen: empty.clone(),
+                released: std::array::from_fn(|_| Arc::clone(&nothing)),
+                seen: std::array::from_fn(|_| empty.clone()),
             }
         });
         let warps: Vec<Warp> = warps.collect();
@@ -208,6 +237,7 @@ impl Order {
             barriers: HashMap::new(),
             clustered: empty,
             mbarriers: HashMap::new(),
+            empty: nothing,
         }
     }
 
@@ -281,61 +311,65 @@ impl Order {
         self.tick(warp);
     }
 
-    /// A fence of the generic proxy: what was done before it is told by later relaxed writes, to threads of the CTA alone where
-    /// that is its scope, and what earlier relaxed reads were told is known. Of those the scope is not looked at.
-    pub fn fence(&mut self, warp: u32, in_cta: bool) {
+    /// A fence of the generic proxy: what was done before it is told by later relaxed writes, if it releases, to threads of
+    /// its scope; and what earlier relaxed reads were told by such threads is known, if it acquires.
+    pub fn fence(&mut self, warp: u32, (releases, acquires): (bool, bool), scope: ThreadScope) {
         if !self.is_kept {
             return;
         }
         let own = &mut self.warps[warp as usize];
-        let seen = std::mem::take(&mut own.seen);
-        own.knows.join(&seen);
-        own.seen.cluster = self.cluster;
-        if in_cta {
-            own.released_in_cta = Some(own.knows.clone());
-        } else {
-            own.released = own.knows.clone();
-            own.released_in_cta = None;
+        for within in ThreadScope::ALL
+            .into_iter()
+            .filter(|&within| within <= scope)
+        {
+            if acquires && !own.seen[within as usize].is_empty() {
+                let seen = std::mem::take(&mut own.seen[within as usize]);
+                own.seen[within as usize].cluster = self.cluster;
+                own.knows.join(&seen);
+            }
+        }
+        if releases {
+            let knows = Arc::new(own.knows.clone());
+            for within in ThreadScope::ALL
+                .into_iter()
+                .filter(|&within| within <= scope)
+            {
+                own.released[within as usize] = Arc::clone(&knows);
+            }
         }
         self.tick(warp);
     }
 
-    /// What a strong write of a warp tells who reads it: of a release all that the warp knows, to threads of the CTA where that
-    /// is its scope.
-    pub fn told(&mut self, warp: u32, releases: bool, in_cta: bool) -> Told {
+    /// What a strong write of a warp tells who reads it: of a release all that the warp knows, else what it knew at a fence;
+    /// nothing beyond the write's scope.
+    pub fn told(&mut self, warp: u32, releases: bool, scope: ThreadScope) -> Told {
+        let nothing = || Arc::clone(&self.empty);
         if !self.is_kept {
-            return Told {
-                all: self.empty(),
-                in_cta: None,
-            };
+            return std::array::from_fn(|_| nothing());
         }
-        if releases && !in_cta {
-            return Told {
-                all: self.snapshot(warp),
-                in_cta: None,
-            };
-        }
-        let all = self.warps[warp as usize].released.clone();
-        let in_cta = if releases {
-            Some(self.snapshot(warp))
+        let all = if releases {
+            let knows = Arc::new(self.snapshot(warp));
+            std::array::from_fn(|_| Arc::clone(&knows))
         } else {
-            self.warps[warp as usize].released_in_cta.clone()
+            self.warps[warp as usize].released.clone()
         };
-        Told { all, in_cta }
+        let mut told = all;
+        for beyond in ThreadScope::ALL
+            .into_iter()
+            .filter(|&within| within > scope)
+        {
+            told[beyond as usize] = Arc::clone(&self.empty);
+        }
+        told
     }
 
-    /// What an arrival of a warp at a barrier object tells: its scope is not looked at.
-    pub fn told_at_barrier(&mut self, warp: u32, releases: bool) -> Knowledge {
-        self.told(warp, releases, false).whole()
-    }
-
-    /// A strong read has been told something: of an acquire it is known at once.
-    pub fn hears(&mut self, warp: u32, told: &Knowledge, acquires: bool) {
+    /// A strong read has been told something by threads of a scope: of an acquire it is known at once.
+    pub fn hears(&mut self, warp: u32, told: &Knowledge, within: ThreadScope, acquires: bool) {
         let own = &mut self.warps[warp as usize];
         if acquires {
             own.knows.join(told);
         } else {
-            own.seen.join(told);
+            own.seen[within as usize].join(told);
         }
     }
 
@@ -364,8 +398,8 @@ impl Order {
         if !self.is_kept {
             return;
         }
-        let told = self.told_at_barrier(warp, releases);
-        self.clustered.join(&told);
+        let told = self.told(warp, releases, ThreadScope::Cluster);
+        self.clustered.join(&told[ThreadScope::Cluster as usize]);
     }
 
     /// The cluster's barrier is full.
@@ -385,17 +419,39 @@ impl Order {
         self.warps[warp as usize].knows.join(knowledge);
     }
 
-    /// An arrival at an mbarrier tells something to who waits for its phase.
+    /// Asynchronous work arrives at an mbarrier and tells something to who waits for its phase.
     pub fn comes_to_mbarrier(&mut self, rank: u32, place: u64, told: &Knowledge) {
+        if self.is_kept {
+            for open in &mut self.phases(rank, place).open {
+                open.join(told);
+            }
+        }
+    }
+
+    /// A thread arrives at an mbarrier, of its own CTA or of another's, and tells something to who waits for its phase.
+    pub fn arrives(&mut self, (rank, place): (u32, u64), is_own: bool, told: &Told) {
         if !self.is_kept {
             return;
         }
-        let empty = self.empty();
-        let [open, _] = self
-            .mbarriers
-            .entry((rank, place))
-            .or_insert_with(|| [empty.clone(), empty]);
-        open.join(told);
+        let phases = self.phases(rank, place);
+        if is_own {
+            phases.open[0].join(&told[ThreadScope::Cta as usize]);
+            phases.open[1].join(&told[ThreadScope::Cta as usize]);
+        } else {
+            phases.open[1].join(&told[ThreadScope::Cluster as usize]);
+        }
+    }
+
+    fn phases(&mut self, rank: u32, place: u64) -> &mut Phases {
+        let empty = &self.empty;
+        let phases = self.mbarriers.entry((rank, place));
+        phases.or_insert_with(|| {
+            let nothing = [Knowledge::clone(empty), Knowledge::clone(empty)];
+            Phases {
+                open: nothing.clone(),
+                ended: nothing,
+            }
+        })
     }
 
     /// The number of work that says at an mbarrier that it is done, as a stamp.
@@ -413,19 +469,36 @@ impl Order {
         }
         let agent = self.channel(Channel::Mbarrier(rank, place));
         let empty = self.empty();
-        let [open, ended] = self
-            .mbarriers
-            .entry((rank, place))
-            .or_insert_with(|| [empty.clone(), empty.clone()]);
-        open.learn(agent, phase as u32 + 1);
-        ended.join(open);
-        *open = empty;
+        let Phases { open, ended } = self.phases(rank, place);
+        for (open, ended) in open.iter_mut().zip(ended) {
+            open.learn(agent, phase as u32 + 1);
+            ended.join(open);
+            *open = empty.clone();
+        }
     }
 
-    /// A warp has seen that phases have ended.
-    pub fn passes_mbarrier(&mut self, warp: u32, rank: u32, place: u64) {
-        if let Some([_, ended]) = self.mbarriers.get(&(rank, place)) {
-            self.warps[warp as usize].knows.join(ended);
+    /// A warp has seen that phases have ended; what arrivals of its scope told is known at once if it acquires.
+    pub fn passes_mbarrier(
+        &mut self,
+        warp: u32,
+        (rank, place): (u32, u64),
+        acquires: bool,
+        scope: ThreadScope,
+    ) {
+        let Some(Phases { ended, .. }) = self.mbarriers.get(&(rank, place)) else {
+            return;
+        };
+        let own = &mut self.warps[warp as usize];
+        let [in_cta, in_cluster] = ended;
+        match (acquires, scope) {
+            (true, ThreadScope::Cta) => own.knows.join(in_cta),
+            (true, _) => own.knows.join(in_cluster),
+            (false, _) => {
+                own.seen[ThreadScope::Cta as usize].join(in_cta);
+                if scope > ThreadScope::Cta {
+                    own.seen[ThreadScope::Cluster as usize].join(in_cluster);
+                }
+            }
         }
     }
 }
@@ -470,32 +543,67 @@ mod tests {
     fn a_relaxed_write_tells_what_was_before_the_last_fence() {
         let mut order = Order::new(0, 2, true);
         let (first, before) = order.warp(0);
-        order.fence(0, false);
+        order.fence(0, (true, true), ThreadScope::Device);
         let (_, between) = order.warp(0);
-        let told = order.told(0, false, false).all;
-        order.hears(1, &told, false);
+        let [told, ..] = order.told(0, false, ThreadScope::Device);
+        order.hears(1, &told, ThreadScope::Cta, false);
         assert!(!order.knows(1).covers(first, before));
-        order.fence(1, false);
+        order.fence(1, (true, false), ThreadScope::Cta);
+        assert!(!order.knows(1).covers(first, before));
+        order.fence(1, (true, true), ThreadScope::Cta);
         assert!(order.knows(1).covers(first, before));
         assert!(!order.knows(1).covers(first, between));
     }
 
     #[test]
-    fn a_fence_of_the_cta_tells_nobody_else() {
+    fn a_fence_tells_nobody_beyond_its_scope() {
         let mut order = Order::new(0, 1, true);
         let (own, clock) = order.warp(0);
-        order.fence(0, true);
-        let told = order.told(0, false, false);
-        assert!(!told.all.covers(own, clock));
-        assert!(told.in_cta.unwrap().covers(own, clock));
-        // One of a wider scope tells all.
-        order.fence(0, false);
-        let told = order.told(0, false, false);
-        assert!(told.all.covers(own, clock) && told.in_cta.is_none());
+        order.fence(0, (true, true), ThreadScope::Cta);
+        let who = |told: &Told, clock| told.each_ref().map(|told| told.covers(own, clock));
+        let told = order.told(0, false, ThreadScope::Device);
+        assert_eq!(who(&told, clock), [true, false, false]);
+        order.fence(0, (true, true), ThreadScope::Device);
+        let told = order.told(0, false, ThreadScope::Device);
+        assert_eq!(who(&told, clock), [true; 3]);
+        // Nor does the write itself.
+        let told = order.told(0, false, ThreadScope::Cluster);
+        assert_eq!(who(&told, clock), [true, true, false]);
         let (_, clock) = order.warp(0);
-        let told = order.told(0, true, true);
-        assert!(!told.all.covers(own, clock));
-        assert!(told.in_cta.unwrap().covers(own, clock));
+        let told = order.told(0, true, ThreadScope::Cta);
+        assert_eq!(who(&told, clock), [true, false, false]);
+    }
+
+    #[test]
+    fn a_fence_takes_up_what_was_heard_within_its_scope() {
+        let (mut here, mut there) = (Order::new(0, 1, true), Order::new(1, 1, true));
+        let (agent, clock) = here.warp(0);
+        let told = here.told(0, true, ThreadScope::Device);
+        there.hears(
+            0,
+            &told[ThreadScope::Device as usize],
+            ThreadScope::Device,
+            false,
+        );
+        there.fence(0, (true, true), ThreadScope::Cta);
+        assert!(!there.knows(0).covers(agent, clock));
+        there.fence(0, (true, true), ThreadScope::Device);
+        assert!(there.knows(0).covers(agent, clock));
+    }
+
+    #[test]
+    fn an_arrival_from_another_cta_is_seen_by_who_looks_beyond_its_own() {
+        let mut order = Order::new(0, 2, true);
+        let (first, clock) = order.warp(0);
+        let told = order.told(0, true, ThreadScope::Cluster);
+        order.arrives((1, 64), false, &told);
+        order.ends_phase(1, 64, 0);
+        order.passes_mbarrier(1, (1, 64), true, ThreadScope::Cta);
+        assert!(!order.knows(1).covers(first, clock));
+        order.passes_mbarrier(1, (1, 64), false, ThreadScope::Cluster);
+        assert!(!order.knows(1).covers(first, clock));
+        order.fence(1, (false, true), ThreadScope::Cluster);
+        assert!(order.knows(1).covers(first, clock));
     }
 
     #[test]
@@ -504,7 +612,7 @@ mod tests {
         let (agent, first) = order.at_phase(0, 64, 0);
         let (_, second) = order.at_phase(0, 64, 1);
         order.ends_phase(0, 64, 0);
-        order.passes_mbarrier(1, 0, 64);
+        order.passes_mbarrier(1, (0, 64), true, ThreadScope::Cta);
         assert!(order.knows(1).covers(agent, first));
         assert!(!order.knows(1).covers(agent, second));
     }
@@ -513,11 +621,11 @@ mod tests {
     fn clusters_learn_of_each_other_by_what_they_are_told() {
         let (mut here, mut there) = (Order::new(0, 1, true), Order::new(1, 1, true));
         let (agent, clock) = here.warp(0);
-        let told = here.told(0, true, false).all;
-        there.hears(0, &told, true);
+        let [.., told] = here.told(0, true, ThreadScope::Device);
+        there.hears(0, &told, ThreadScope::Device, true);
         assert!(there.knows(0).covers(agent, clock));
-        let back = there.told(0, true, false).all;
-        here.hears(0, &back, true);
+        let [.., back] = there.told(0, true, ThreadScope::Device);
+        here.hears(0, &back, ThreadScope::Device, true);
         assert!(here.knows(0).covers(there.warp(0).0, 1));
     }
 }

@@ -5,7 +5,8 @@
 
 mod waves;
 
-use super::order::{self, Agent, Knowledge};
+use super::order::{self, Agent, Audience, Knowledge};
+use crate::instruction::ThreadScope;
 use crate::memory::{PAGE, Pages};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,29 +15,34 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub agent: Agent,
-    /// 0 is no access. The highest bit is that of a strong one: an atomic, a volatile one, a relaxed one.
+    /// 0 is no access. The two highest bits are the scope of a strong one, which is an atomic, a volatile one or a relaxed
+    /// one, and one more.
     clock: u32,
     /// The line in the module's text.
     pub line: u32,
 }
 
-const STRONG: u32 = 1 << 31;
+/// Bits of a clock beneath those of the scope.
+const CLOCK_BITS: u32 = 30;
 
 impl Stamp {
-    pub fn new(agent: Agent, clock: u32, line: u32, is_strong: bool) -> Self {
+    /// With the scope of a strong access.
+    pub fn new(agent: Agent, clock: u32, line: u32, strong: Option<ThreadScope>) -> Self {
+        let scope = strong.map_or(0, |scope| scope as u32 + 1);
         Self {
             agent,
-            clock: clock & !STRONG | if is_strong { STRONG } else { 0 },
+            clock: clock & ((1 << CLOCK_BITS) - 1) | scope << CLOCK_BITS,
             line,
         }
     }
 
     fn clock(self) -> u32 {
-        self.clock & !STRONG
+        self.clock & ((1 << CLOCK_BITS) - 1)
     }
 
-    fn is_strong(self) -> bool {
-        self.clock & STRONG != 0
+    fn strong(self) -> Option<ThreadScope> {
+        let scope = (self.clock >> CLOCK_BITS).checked_sub(1)?;
+        ThreadScope::ALL.get(scope as usize).copied()
     }
 }
 
@@ -45,20 +51,32 @@ pub(crate) struct Accessor<'k> {
     pub stamp: Stamp,
     /// What comes before.
     pub knows: &'k Knowledge,
-    /// Warps of a cluster, whose accesses go through the generic proxy.
+    /// Warps of a cluster, whose accesses go through the generic proxy, and of a CTA.
     pub warps: u32,
+    pub of_cta: u32,
     /// Whether the access goes through the asynchronous proxy.
     pub is_asynchronous: bool,
 }
 
 impl Accessor<'_> {
+    /// The scope that strong accesses must have so that they may meet. That of asynchronous work is always wide enough.
+    fn scope_with(&self, earlier: Agent) -> ThreadScope {
+        let warps = [earlier, self.stamp.agent];
+        if warps.iter().all(|&agent| order::is_warp(agent, self.warps)) {
+            order::together(earlier, self.stamp.agent, self.of_cta)
+        } else {
+            ThreadScope::Cta
+        }
+    }
+
     /// Whether an earlier access is ordered before this one; `writes` says what it did.
     #[inline]
     fn follows(&self, earlier: Stamp, writes: bool) -> Result<(), Missing> {
-        if earlier.clock == 0
-            || (earlier.agent == self.stamp.agent && !self.is_asynchronous)
-            || (earlier.is_strong() && self.stamp.is_strong())
-        {
+        if earlier.clock == 0 || (earlier.agent == self.stamp.agent && !self.is_asynchronous) {
+            return Ok(());
+        }
+        let strong = earlier.strong().zip(self.stamp.strong());
+        if strong.is_some_and(|(a, b)| a.min(b) >= self.scope_with(earlier.agent)) {
             return Ok(());
         }
         if !self.knows.covers(earlier.agent, earlier.clock()) {
@@ -195,9 +213,7 @@ pub(crate) struct Shadow {
     parts: HashMap<u64, [Cell; 4]>,
     reads: Reads,
     /// What strong writes of a place have told to who reads it strongly.
-    told: HashMap<u64, Arc<Knowledge>>,
-    /// What they have told threads of their own CTA beyond that, by the place and the CTA.
-    told_in_cta: HashMap<(u64, Agent), Knowledge>,
+    told: HashMap<(u64, Audience), Arc<Knowledge>>,
 }
 
 impl Shadow {
@@ -216,38 +232,26 @@ impl Shadow {
         index
     }
 
-    /// What strong writes of a place have told.
-    pub fn told(&self, place: u64) -> Option<Arc<Knowledge>> {
-        self.told.get(&place).map(Arc::clone)
-    }
-
-    /// What strong writes of a place have told threads of a CTA, which its first warp names, and nobody else.
-    pub fn told_in_cta(&self, place: u64, cta: Agent) -> Option<&Knowledge> {
-        self.told_in_cta.get(&(place, cta))
-    }
-
-    /// A strong write of a place tells threads of its CTA something.
-    pub fn tell_in_cta(&mut self, place: u64, cta: Agent, told: Knowledge) {
-        match self.told_in_cta.entry((place, cta)) {
-            std::collections::hash_map::Entry::Occupied(mut known) => known.get_mut().join(&told),
-            std::collections::hash_map::Entry::Vacant(free) => {
-                free.insert(told);
-            }
+    /// What strong writes of a place have told somebody.
+    pub fn told(&self, place: u64, audience: Audience) -> Option<Arc<Knowledge>> {
+        if self.told.is_empty() {
+            return None;
         }
+        self.told.get(&(place, audience)).map(Arc::clone)
     }
 
     /// A strong write of a place tells something. It does not make untold what was told before: it may be an atomic, whose
     /// place in a release sequence keeps that.
-    pub fn tell(&mut self, place: u64, told: Knowledge) {
+    pub fn tell(&mut self, place: u64, audience: Audience, told: Arc<Knowledge>) {
         if told.is_empty() {
             return;
         }
-        match self.told.entry(place) {
+        match self.told.entry((place, audience)) {
             std::collections::hash_map::Entry::Occupied(mut known) => {
                 Arc::make_mut(known.get_mut()).join(&told);
             }
             std::collections::hash_map::Entry::Vacant(free) => {
-                free.insert(Arc::new(told));
+                free.insert(told);
             }
         }
     }
@@ -390,9 +394,10 @@ mod tests {
     ) -> Option<Conflict> {
         let (agent, clock) = order.warp(warp);
         let by = Accessor {
-            stamp: Stamp::new(agent, clock, 10 + warp, false),
+            stamp: Stamp::new(agent, clock, 10 + warp, None),
             knows: order.knows(warp),
             warps: order.warps(),
+            of_cta: order.warps(),
             is_asynchronous: false,
         };
         shadow.access(place, bytes, writes, &by)

@@ -100,9 +100,10 @@ impl Memories<'_> {
         }
         let (agent, clock) = by.writes_as;
         let accessor = Accessor {
-            stamp: Stamp::new(agent, clock, by.origin.place.line, false),
+            stamp: Stamp::new(agent, clock, by.origin.place.line, None),
             knows: by.knows,
             warps: self.order.warps(),
+            of_cta: self.order.warps() / self.ctas.len() as u32,
             is_asynchronous: false,
         };
         let tensor = &mut self.ctas[rank as usize].tensor;

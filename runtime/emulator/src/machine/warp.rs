@@ -1,6 +1,7 @@
 //! A warp: up to 32 lanes, the strands in which they go, the frames that they are in.
 
 use super::asynchronous::Origin;
+use super::paths::Paths;
 use super::{Frame, Lanes};
 use crate::instruction::Family;
 use crate::memory::Bytes;
@@ -78,6 +79,8 @@ pub(crate) struct Warp {
     pub denied: HashSet<u32>,
     /// Loads from tensor memory and stores to it that nobody waited for yet.
     pub pending: Vec<Pending>,
+    /// What lanes did apart from others.
+    pub paths: Paths,
     /// Registers of frames that asynchronous work is to write.
     held: HashMap<(usize, Register), Held>,
     /// Registers of frames that asynchronous work is to read, and how many works are.
@@ -110,6 +113,7 @@ impl Warp {
             at_cluster: 0,
             denied: HashSet::new(),
             pending: Vec::new(),
+            paths: Paths::default(),
             held: HashMap::new(),
             lent: HashMap::new(),
         }

@@ -219,6 +219,7 @@ impl<'w> Wave<'w> {
             random: &mut self.random,
             clock: self.report.instructions,
             place: Default::default(),
+            along: 0,
             found: Vec::new(),
             early: Default::default(),
             late: Vec::new(),

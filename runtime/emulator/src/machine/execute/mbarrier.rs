@@ -169,7 +169,7 @@ impl Context<'_> {
         };
         self.need_written(&counts, active, "a number of arrivals");
         self.need_written(&bytes, active, "a number of bytes that are expected");
-        let told = self.order.told_at_barrier(self.agent(), arrive.releases);
+        let told = self.order.told(self.agent(), arrive.releases, arrive.scope);
         let mut tokens = Lanes::splat(0);
         for lane in lanes_of(active) {
             let own = lane as usize;
@@ -183,7 +183,8 @@ impl Context<'_> {
                 tokens.values[own] = object.token();
                 Ok(())
             })?;
-            self.order.comes_to_mbarrier(rank, place, &told);
+            let is_own = rank as usize == self.rank;
+            self.order.arrives((rank, place), is_own, &told);
             let mut ended = false;
             self.changes_phase((rank, place), lane, |object| {
                 ended = object.arrive(count)?;
@@ -233,9 +234,11 @@ impl Context<'_> {
             })?;
             ended.values[own] = u64::from(has_ended);
             if has_ended {
+                let warp = self.agent();
+                self.order
+                    .passes_mbarrier(warp, (rank, place), test.acquires, test.scope);
                 if test.acquires {
-                    let warp = self.agent();
-                    self.order.passes_mbarrier(warp, rank, place);
+                    self.warp.paths.clear();
                 }
                 same = false;
             } else {

@@ -80,7 +80,17 @@ impl Context<'_> {
             Synchronise::Fence(fence) => {
                 if active != 0 {
                     match fence {
-                        Fence::Threads { in_cta } => self.order.fence(self.agent(), *in_cta),
+                        &Fence::Threads {
+                            releases,
+                            acquires,
+                            scope,
+                        } => {
+                            let what = (releases, acquires);
+                            self.order.fence(self.agent(), what, scope);
+                            if acquires {
+                                self.warp.paths.clear();
+                            }
+                        }
                         Fence::Proxies => self.order.fence_proxy(self.agent()),
                         Fence::Nothing => {}
                     }

@@ -1,5 +1,6 @@
 //! What two waves know of a memory: whether they have to do with each other, and both together.
 
+use super::super::order::Audience;
 use super::{Cell, MANY, Reads, Shadow, Stamp};
 use crate::memory::PAGE;
 
@@ -93,8 +94,6 @@ impl Shadow {
             parts,
             reads,
             told,
-            // No CTA has to do with another wave.
-            told_in_cta: _,
             ..
         } = other;
         let mut pages: Vec<Option<Box<[Cell]>>> = pages.into_iter().map(Some).collect();
@@ -121,6 +120,9 @@ impl Shadow {
                 }
             }
         }
-        self.told.extend(told);
+        // No CTA or cluster has to do with another wave.
+        let told = told.into_iter();
+        self.told
+            .extend(told.filter(|((_, audience), _)| *audience == Audience::All));
     }
 }

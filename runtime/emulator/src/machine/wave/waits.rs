@@ -101,6 +101,7 @@ impl Wave<'_> {
                     for strand in 0..warp.strands.len() {
                         if warp.strands[strand].state == (State::AtBarrier { barrier }) {
                             order.goes_on(rank as u32 * each + warp.index, &known);
+                            warp.paths.clear();
                             pass(program, warp, strand, votes);
                         }
                     }
@@ -117,6 +118,7 @@ impl Wave<'_> {
         let known = order.at_cluster();
         for (number, warp) in warps.iter_mut().flatten().enumerate() {
             warp.at_cluster = 0;
+            warp.paths.clear();
             order.goes_on(number as u32, &known);
             for strand in &mut warp.strands {
                 if strand.state == State::AtCluster {

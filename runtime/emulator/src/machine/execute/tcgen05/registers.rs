@@ -142,9 +142,10 @@ impl Context<'_> {
         let warp = self.agent();
         let (agent, clock) = self.order.warp(warp);
         let accessor = Accessor {
-            stamp: Stamp::new(agent, clock, line, false),
+            stamp: Stamp::new(agent, clock, line, None),
             knows: self.order.knows(warp),
             warps: self.order.warps(),
+            of_cta: self.order.warps() / self.ctas.len() as u32,
             is_asynchronous: false,
         };
         let tensor = &mut self.ctas[self.rank].tensor;
