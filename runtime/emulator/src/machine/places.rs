@@ -86,6 +86,21 @@ fn together(of: &[(Window, u64); 32], active: u32, bytes: u64) -> Option<Togethe
         _ if of[rest.trailing_zeros() as usize].1 == begin => 0,
         _ => bytes,
     };
+    if active == u32::MAX {
+        let last = begin.checked_add(32 * step)?;
+        let is_next = |all, (own, next): (&(Window, u64), u64)| all & (*own == (window, next));
+        let nexts = (0..32).map(|lane| begin + lane * step);
+        return of
+            .iter()
+            .zip(nexts)
+            .fold(true, is_next)
+            .then_some(Together {
+                window,
+                begin,
+                bytes: if step == 0 { bytes } else { last - begin },
+                step,
+            });
+    }
     let mut next = begin;
     for lane in lanes_of(active) {
         if of[lane as usize] != (window, next) {

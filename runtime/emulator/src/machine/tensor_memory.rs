@@ -3,6 +3,10 @@
 //! A thread's copies and products wait in its [`Pipe`] until it commits them; a commit is work whose operation is all of them,
 //! in their order, and whose signal is the arrival. That is the order the ISA promises (9.7.16.6.4): who began them in one
 //! thread may rely on it, and nobody else may rely on anything but the mbarrier.
+//!
+//! Between threads the ISA also asks for `tcgen05.fence::before_thread_sync` and `::after_thread_sync` on both sides of what
+//! orders them (9.7.16.6.2). That one is missing is not found: Triton's kernels, which run on such hardware, have none, neither
+//! between a `tcgen05.st` and another thread's product nor between a commit's mbarrier and a load.
 
 mod copy;
 mod multiply;

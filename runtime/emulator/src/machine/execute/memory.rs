@@ -24,11 +24,32 @@ impl Context<'_> {
         let base = self.values(frame, &access.location.base);
         self.need_written(&base, active, "an address");
         let mut places = [(Window::Global, 0); 32];
+        let named = match access.space {
+            Space::Generic => None,
+            Space::Global | Space::Constant => Some((Window::Global, u64::MAX)),
+            Space::Shared => Some((Window::Shared, 0xffff_ffff)),
+            Space::Local => Some((Window::Local, u64::MAX)),
+            Space::Parameter => Some((Window::Parameter, u64::MAX)),
+        };
+        if let Some((window, mask)) = named
+            && active == u32::MAX
+        {
+            let mut beyond = 0;
+            for (place, base) in places.iter_mut().zip(&base.values) {
+                let own = base.wrapping_add_signed(access.location.offset) & mask;
+                beyond |= own;
+                *place = (window, own);
+            }
+            // Where all are multiples of a power of two, so is every one.
+            if bytes.is_power_of_two() && beyond & u64::from(bytes - 1) == 0 {
+                return Ok(Places::new(places, active, bytes));
+            }
+        }
         for lane in lanes_of(active) {
             let address = base.values[lane as usize].wrapping_add_signed(access.location.offset);
             let fault = |kind| Fault { kind, lane };
-            let (window, place) = match access.space {
-                Space::Generic => {
+            let (window, place) = match named {
+                None => {
                     let Some(window) = address::window(address) else {
                         return Err(fault(FindingKind::OutOfBounds {
                             access: what,
@@ -38,10 +59,7 @@ impl Context<'_> {
                     };
                     (window, address::from_generic(window, address))
                 }
-                Space::Global | Space::Constant => (Window::Global, address),
-                Space::Shared => (Window::Shared, address & 0xffff_ffff),
-                Space::Local => (Window::Local, address),
-                Space::Parameter => (Window::Parameter, address),
+                Some((window, mask)) => (window, address & mask),
             };
             if !place.is_multiple_of(u64::from(bytes)) {
                 return Err(fault(FindingKind::Misaligned {
@@ -116,10 +134,31 @@ impl Context<'_> {
         let Some((values, written)) = self.stretch(frame, window, begin, together.bytes) else {
             return false;
         };
+        // Of what is written throughout nobody looks at the bytes.
+        let all_written = written.iter().fold(true, |all, &written| all & written);
+        if all_written && together.step == 0 {
+            let begin = offset as usize;
+            lanes.values = [number(&values[begin..begin + bytes as usize]); 32];
+            return true;
+        }
+        let is_dense = together.step == u64::from(bytes) && bytes <= 8;
+        if all_written && is_dense && active == u32::MAX {
+            match bytes {
+                1 => spread::<1>(values, lanes),
+                2 => spread::<2>(values, lanes),
+                4 => spread::<4>(values, lanes),
+                _ => spread::<8>(values, lanes),
+            }
+            return true;
+        }
         let mut at = offset as usize;
         for lane in lanes_of(active) {
             let end = at + bytes as usize;
             lanes.values[lane as usize] = number(&values[at..end]);
+            if all_written {
+                at += together.step as usize;
+                continue;
+            }
             let is_written = written[at..end].iter().all(|&written| written);
             lanes.written &= !(u32::from(!is_written) << lane);
             at += together.step as usize;
@@ -233,6 +272,17 @@ impl Context<'_> {
         let Some((values, written)) = self.stretch_mut(window, begin, together.bytes) else {
             return false;
         };
+        let is_dense = together.step == u64::from(bytes) && bytes <= 8;
+        if is_dense && active == u32::MAX && lanes.written == u32::MAX {
+            written.fill(true);
+            match bytes {
+                1 => gather::<1>(lanes, values),
+                2 => gather::<2>(lanes, values),
+                4 => gather::<4>(lanes, values),
+                _ => gather::<8>(lanes, values),
+            }
+            return true;
+        }
         let mut at = offset as usize;
         for lane in lanes_of(active) {
             let end = at + bytes as usize;
@@ -290,6 +340,20 @@ impl Context<'_> {
             self.set(frame, parts.destination, active, &before);
         }
         Ok(Outcome::Done)
+    }
+}
+
+/// Elements of all lanes that lie one behind the other.
+fn spread<const BYTES: usize>(values: &[u8], lanes: &mut Lanes) {
+    for (value, bytes) in lanes.values.iter_mut().zip(values.chunks_exact(BYTES)) {
+        *value = number(bytes);
+    }
+}
+
+/// As [`spread`], to memory.
+fn gather<const BYTES: usize>(lanes: &Lanes, values: &mut [u8]) {
+    for (&value, bytes) in lanes.values.iter().zip(values.chunks_exact_mut(BYTES)) {
+        put_number(bytes, value);
     }
 }
 

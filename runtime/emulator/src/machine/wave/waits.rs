@@ -130,17 +130,19 @@ impl Wave<'_> {
     }
 
     /// Every warp waits: what the first one waits for; one that waits for an mbarrier, if one does, since others mostly wait
-    /// for it.
+    /// for it, or else for lanes of its own, which others at a barrier wait for.
     pub(super) fn deadlock(&mut self) {
         let all = self.resident.iter().flat_map(|cluster| {
             let ctas = cluster.ctas.iter().zip(&cluster.warps);
             ctas.flat_map(|(cta, warps)| warps.iter().map(move |warp| (cta, warp)))
         });
         let strands = all.flat_map(|(cta, warp)| warp.strands.iter().map(move |s| (cta, warp, s)));
-        let is_first = |(_, _, strand): &(&Cta, &Warp, &Strand)| {
-            !matches!(strand.state, State::AtMbarrier { .. })
+        let turn = |(_, _, strand): &(&Cta, &Warp, &Strand)| match strand.state {
+            State::AtMbarrier { .. } => 0,
+            State::Gathering { .. } => 1,
+            _ => 2,
         };
-        let Some((cta, warp, strand)) = strands.min_by_key(is_first) else {
+        let Some((cta, warp, strand)) = strands.min_by_key(turn) else {
             return;
         };
         let what = |what| FindingKind::Deadlock { what };
