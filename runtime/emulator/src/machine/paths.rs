@@ -8,7 +8,8 @@
 //! Kept is what lanes did while others of their warp were elsewhere, until these are told: by an instruction that lanes of a
 //! mask execute together, by a barrier, or by whatever the warp acquires. The last two are held to tell all lanes all.
 
-use std::collections::HashMap;
+use crate::memory::Pages;
+use std::collections::hash_map::Entry;
 
 /// Words that are kept: of a warp whose lanes part for longer the earliest are forgotten.
 const WORDS: usize = 1 << 12;
@@ -38,7 +39,24 @@ struct Part {
 /// What lanes of a warp did that not all lanes are behind.
 #[derive(Default)]
 pub(crate) struct Paths {
-    words: HashMap<(Memory, u64), Vec<Part>>,
+    words: Pages<Parts>,
+}
+
+/// Accesses of a word.
+struct Parts {
+    first: Part,
+    rest: Vec<Part>,
+}
+
+impl Parts {
+    fn iter(&self) -> impl Iterator<Item = &Part> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+}
+
+/// A word of a memory: addresses leave the highest bits free.
+fn key(memory: Memory, word: u64) -> u64 {
+    word | memory.map_or(0, |rank| u64::from(rank) + 1) << 56
 }
 
 impl Paths {
@@ -63,7 +81,7 @@ impl Paths {
             let word = at & !3;
             let to = end.min(word + 4);
             let bytes = (0xf << (at - word) & 0xf & (0xf >> (word + 4 - to))) as u8;
-            if let Some(parts) = self.words.get(&(memory, word)) {
+            if let Some(parts) = self.words.get(&key(memory, word)) {
                 let meets = parts.iter().find(|part| {
                     let other = part.access;
                     part.bytes & bytes != 0
@@ -74,29 +92,44 @@ impl Paths {
                 found = found.or(meets.map(|part| (at, part.access)));
             }
             if is_apart {
-                self.keep(memory, word, Part { bytes, access: own });
+                self.keep(key(memory, word), Part { bytes, access: own });
             }
             at = to;
         }
         found
     }
 
-    fn keep(&mut self, memory: Memory, word: u64, part: Part) {
+    fn keep(&mut self, key: u64, part: Part) {
         if self.words.len() >= WORDS {
             self.words.clear();
         }
-        let parts = self.words.entry((memory, word)).or_default();
-        let is_same = |old: &&mut Part| {
-            let (old, own) = (old.access, part.access);
-            old.lane == own.lane && old.writes == own.writes && old.is_strong == own.is_strong
+        let parts = match self.words.entry(key) {
+            Entry::Occupied(parts) => parts.into_mut(),
+            Entry::Vacant(free) => {
+                free.insert(Parts {
+                    first: part,
+                    rest: Vec::new(),
+                });
+                return;
+            }
         };
-        match parts
-            .iter_mut()
-            .filter(|old| old.bytes == part.bytes)
-            .find(is_same)
-        {
+        let own = part.access;
+        let is_alike = |old: &Part| {
+            old.bytes == part.bytes
+                && old.access.lane == own.lane
+                && old.access.is_strong == own.is_strong
+        };
+        // Whatever meets a lane's read meets its write.
+        let says_as_much = |old: &Part| {
+            is_alike(old) && (old.access.writes || !own.writes) && old.access.known == own.known
+        };
+        if parts.iter().any(says_as_much) {
+            return;
+        }
+        let mut all = std::iter::once(&mut parts.first).chain(&mut parts.rest);
+        match all.find(|old| is_alike(old) && (own.writes || !old.access.writes)) {
             Some(old) => *old = part,
-            None => parts.push(part),
+            None => parts.rest.push(part),
         }
     }
 
@@ -110,7 +143,7 @@ impl Paths {
             return;
         }
         for parts in self.words.values_mut() {
-            for part in parts {
+            for part in std::iter::once(&mut parts.first).chain(&mut parts.rest) {
                 if part.access.known & lanes != 0 {
                     part.access.known |= lanes;
                 }
