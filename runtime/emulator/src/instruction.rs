@@ -7,6 +7,7 @@ mod convert;
 mod copy;
 mod exchange;
 mod float;
+mod forms;
 mod integer;
 #[cfg(test)]
 mod inventory;
@@ -192,7 +193,11 @@ pub(crate) fn decode(instruction: &Instruction, scope: &Scope<'_>) -> Action {
     let opcode = &instruction.opcode[..];
     let family = FAMILIES.iter().find(|(own, _)| own.contains(&opcode));
     let family = family.map_or(unknown as Decode, |&(_, decode)| decode);
-    let action = family(&mut words).and_then(|action| words.finish().map(|()| action));
+    let action = family(&mut words).and_then(|action| {
+        words.finish()?;
+        forms::check(&words)?;
+        Ok(action)
+    });
     action.unwrap_or_else(Action::Refused)
 }
 

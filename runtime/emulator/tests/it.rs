@@ -2,6 +2,8 @@
 
 #[path = "it/asynchronous.rs"]
 mod asynchronous;
+#[path = "it/barriers.rs"]
+mod barriers;
 #[path = "it/basics.rs"]
 mod basics;
 #[path = "it/block_scaled.rs"]
@@ -14,6 +16,8 @@ mod conversions;
 mod counts;
 #[path = "it/findings.rs"]
 mod findings;
+#[path = "it/fragments.rs"]
+mod fragments;
 #[path = "it/instructions.rs"]
 mod instructions;
 #[path = "it/lanes.rs"]

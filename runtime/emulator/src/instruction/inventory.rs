@@ -11,6 +11,7 @@ mod conversions;
 #[path = "../../tests/it/modifiers/floats.rs"]
 #[expect(dead_code, reason = "results are compared where they are executed")]
 mod floats;
+mod groups;
 #[path = "../../tests/it/modifiers/integers.rs"]
 mod integers;
 #[path = "../../tests/it/modifiers/memory.rs"]

@@ -2,7 +2,8 @@
 //!
 //! Of a fragment with elements of b bits, lane 4g + t holds registers of 32/b elements that are next to each other along k.
 //! Register i of A is of row g + 8·(i mod 2) and begins at k = (32/b)·(t + 4·⌊i/2⌋); register i of B is of column g and
-//! begins at k = (32/b)·(t + 4i); numbers i of C and D are of row g + 8·⌊i/2⌋ and column 2t + i mod 2.
+//! begins at k = (32/b)·(t + 4i); numbers i of C and D are of row g + 8·⌊i/2⌋ and column 2t + i mod 2. Of eight rows, register
+//! i of A is of row g and begins at k = (32/b)·(t + 4i).
 
 use super::words::Words;
 use super::{Action, Location, Refusal, Source};
@@ -15,6 +16,8 @@ pub(crate) enum Matrix {
     Load {
         matrices: u32,
         transposed: bool,
+        /// Instead matrices of 8×16 numbers of so many bits, which come into bytes.
+        packed: Option<u32>,
         location: Location,
         generic: bool,
         destinations: Vec<Option<Register>>,
@@ -220,8 +223,9 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
 }
 
 fn fragments(words: &mut Words<'_>) -> Result<Matrix, Refusal> {
-    if !words.has("m8n8") {
-        return Err(words.refuse("is modelled for .m8n8 alone"));
+    let is_packed = words.has("m8n16");
+    if !is_packed && !words.has("m8n8") {
+        return Err(words.refuse("is modelled for .m8n8 and .m8n16 alone"));
     }
     let matrices = words.needed("number of matrices", |word| match word {
         "x1" => Some(1),
@@ -233,15 +237,26 @@ fn fragments(words: &mut Words<'_>) -> Result<Matrix, Refusal> {
     let generic = words
         .choice(|word| matches!(word, "shared" | "shared::cta").then_some(()))
         .is_none();
-    if !words.has("b16") {
-        return Err(words.refuse("is modelled for .b16 alone"));
-    }
+    let packed = if is_packed {
+        words.needed("destination's format", |word| {
+            (word == "b8x16").then_some(())
+        })?;
+        Some(words.needed("source's format", |word| match word {
+            "b6x16_p32" => Some(6),
+            "b4x16_p64" => Some(4),
+            _ => None,
+        })?)
+    } else {
+        words.needed("type", |word| (word == "b16").then_some(()))?;
+        None
+    };
     words.counted(&[2])?;
     let loads = words.opcode() == "ldmatrix";
     let matrix = if loads {
         Matrix::Load {
             matrices,
             transposed,
+            packed,
             location: words.location(1)?,
             generic,
             destinations: words.destinations(0)?,
@@ -365,7 +380,7 @@ fn check(words: &Words<'_>, multiply: &Multiply) -> Result<(), Refusal> {
 
 fn shape(name: &str) -> Option<Shape> {
     let shape = Shape::named(name)?;
-    matches!((shape.m, shape.n), (16, 8)).then_some(shape)
+    matches!((shape.m, shape.n), (8 | 16, 8)).then_some(shape)
 }
 
 pub(super) fn result(name: &str) -> Option<Accumulator> {

@@ -178,6 +178,13 @@ fn check(
     if !results.contains(&result) {
         return Err(words.refuse("is of types that do not go together"));
     }
+    // Of integers, multiples of 16 and what is smaller.
+    if result == Accumulator::S32 && shape.n > 24 && !shape.n.is_multiple_of(16) {
+        return Err(words.refuse(format!(
+            "has {} columns, which no product of integers has",
+            shape.n
+        )));
+    }
     if shape.k * a.bits() != 256 {
         return Err(words.refuse(format!("sums over {}, not {}", shape.k, 256 / a.bits())));
     }

@@ -13,7 +13,7 @@ mod integers;
 #[path = "modifiers/memory.rs"]
 mod memory;
 #[path = "modifiers/row.rs"]
-mod row;
+pub mod row;
 
 use row::{Form, Row, bits};
 use std::fmt::Write;

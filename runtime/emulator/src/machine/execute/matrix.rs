@@ -33,6 +33,7 @@ impl Context<'_> {
             Matrix::Load {
                 matrices,
                 transposed,
+                packed,
                 location,
                 generic,
                 destinations,
@@ -47,6 +48,14 @@ impl Context<'_> {
                 for (matrix, &destination) in destinations.iter().enumerate() {
                     let mut lanes = Lanes::splat(0);
                     for lane in 0..32 {
+                        if let Some(bits) = *packed {
+                            let owner = matrix * 8 + lane / 4;
+                            let (value, written) =
+                                self.unpacked(frame, owner, rows[owner], bits, lane % 4)?;
+                            lanes.values[lane] = value;
+                            lanes.written &= !(u32::from(!written) << lane);
+                            continue;
+                        }
                         for half in 0..2 {
                             let (row, column) = place(lane, half, *transposed);
                             let (window, begin) = rows[matrix * 8 + row];
@@ -142,6 +151,31 @@ impl Context<'_> {
         let address = row + 2 * column as u64;
         let read = self.read(frame, owner as u32, window, address, 2);
         read.ok_or_else(|| beyond("reads from shared memory", address, owner as u32))
+    }
+
+    /// Four of a row's sixteen elements, which lie one behind the other, each in a byte of its own.
+    fn unpacked(
+        &self,
+        frame: usize,
+        owner: usize,
+        (window, row): (Window, u64),
+        bits: u32,
+        thread: usize,
+    ) -> Result<(u64, bool), Fault> {
+        // Four elements of four or six bits are whole bytes.
+        let count = 4 * bits / 8;
+        let first = row + u64::from(count) * thread as u64;
+        let (mut all, mut written) = (0, true);
+        for byte in 0..u64::from(count) {
+            let read = self.read(frame, owner as u32, window, first + byte, 1);
+            let fault = || beyond("reads from shared memory", first + byte, owner as u32);
+            let (value, is_written) = read.ok_or_else(fault)?;
+            all |= value << (8 * byte);
+            written &= is_written;
+        }
+        let element = |i: u32| all >> (i * bits) & ((1 << bits) - 1);
+        let value = (0..4).fold(0, |value, i| value | element(i) << (8 * i));
+        Ok((value, written))
     }
 
     fn multiply(&mut self, frame: usize, multiply: &Multiply) -> Result<(), Fault> {
@@ -450,7 +484,7 @@ fn place(lane: usize, half: usize, transposed: bool) -> (usize, usize) {
 
 fn a_bits(multiply: &Multiply, a: &[Lanes], row: usize, k: usize) -> u64 {
     let (register, thread, slot) = along_k(multiply.a_type, k);
-    let number = 2 * register + row / 8;
+    let number = multiply.shape.m / 8 * register + row / 8;
     bits_of(multiply.a_type, &a[number], 4 * (row % 8) + thread, slot)
 }
 
