@@ -20,6 +20,8 @@ mod loops;
 mod math;
 #[path = "kernels/matrix_units.rs"]
 mod matrix_units;
+#[path = "kernels/mma_wrong.rs"]
+mod mma_wrong;
 #[path = "kernels/probes.rs"]
 mod probes;
 #[path = "kernels/ptx.rs"]
@@ -42,3 +44,5 @@ mod updates;
 mod work;
 #[path = "kernels/workers.rs"]
 mod workers;
+#[path = "kernels/wrong.rs"]
+mod wrong;

@@ -189,6 +189,12 @@ fn large_tiles_round_as_small_ones_do() {
     }
 }
 
+/// A product of nvfp4 of a shape.
+pub fn nvfp4(m: usize, n: usize, k: usize) -> Case {
+    let shape = Shape { m, n, k };
+    Operands::random(&mut Random(56), shape, Format::Nvfp4, ScaleLayout::Linear).case()
+}
+
 /// One product of each format.
 pub fn cases() -> Vec<Case> {
     let mut random = Random(52);

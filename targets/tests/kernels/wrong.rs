@@ -1,0 +1,106 @@
+//! A kernel's text with something in it that is wrong: that the emulator's checker finds it, or that the numbers show it.
+
+use crate::harness::{Case, plan_of};
+use tessera_emulator::{
+    Fill, Global, Launch, Program, Swizzle, TensorElement, TensorMap, launch, ptx::Module,
+};
+use tessera_runtime::Bundle;
+use tessera_runtime::bundle::{PTX_FILE, PtxKernel};
+use tessera_targets::{Options, Target, compile};
+
+/// A kernel, its text and its operands.
+pub struct Kernel {
+    pub code: PtxKernel,
+    pub text: String,
+    operands: Vec<Vec<u8>>,
+    result_bytes: usize,
+    /// Of its tensor maps.
+    pub swizzle: Swizzle,
+}
+
+impl Kernel {
+    /// Of a case for a target, with a result of so many bytes.
+    pub fn new(case: &Case, target: &str, result_bytes: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kernels.tessera");
+        let target: Target = target.parse().unwrap();
+        let plan = plan_of(std::slice::from_ref(case));
+        let writer = compile(&plan, &target, &Options::default()).unwrap();
+        writer.write(&path).unwrap();
+        let bundle = Bundle::open(&path).unwrap();
+        Self {
+            code: bundle.manifest().kernels[0].code.as_ptx().unwrap().clone(),
+            text: std::fs::read_to_string(path.join(PTX_FILE)).unwrap(),
+            operands: case.inputs.iter().map(|x| x.bytes().to_vec()).collect(),
+            result_bytes,
+            swizzle: Swizzle::B128,
+        }
+    }
+
+    /// What the checker finds in a text, and the result, if all of it is written.
+    pub fn run(&self, text: &str, seed: u64) -> (Vec<String>, Option<Vec<u8>>) {
+        let program = Program::new(&Module::parse(text).unwrap()).unwrap();
+        let mut memory = Global::new();
+        let operands = self.operands.iter();
+        let mut addresses: Vec<u64> = operands
+            .map(|bytes| memory.allocate_with(bytes.clone()))
+            .collect();
+        let result = memory.allocate(self.result_bytes);
+        addresses.push(result);
+        let mut grid = Launch::new(&self.code.entry)
+            .grid(self.code.grid)
+            .block(self.code.block);
+        grid.dynamic_shared = self.code.shared_bytes.into();
+        grid.seed = seed;
+        grid.step_limit = 1 << 20;
+        let maps = self.code.tensor_maps.iter().map(|map| {
+            let map = TensorMap {
+                element: TensorElement::U8,
+                address: addresses[map.buffer],
+                dimensions: map.extents.clone(),
+                strides: map.strides.clone(),
+                box_dimensions: map.box_extents.clone(),
+                swizzle: self.swizzle,
+                fill: Fill::Zero,
+            };
+            map.encode().unwrap().to_vec()
+        });
+        let maps: Vec<_> = maps.collect();
+        let grid = addresses.into_iter().fold(grid, Launch::u64);
+        let grid = maps.into_iter().fold(grid, Launch::bytes);
+        let report = launch(&program, &mut memory, &grid).unwrap();
+        let findings = report.findings.iter().map(ToString::to_string);
+        (
+            findings.collect(),
+            memory.read_bytes(result, self.result_bytes).ok(),
+        )
+    }
+
+    /// That the text as it is has no finding and one result in so many orders of warps.
+    pub fn check_silence(&self, orders: u64) {
+        let (_, expected) = self.run(&self.text, 0);
+        assert!(expected.is_some());
+        for seed in 0..orders {
+            let (findings, found) = self.run(&self.text, seed);
+            assert_eq!(findings, [""; 0], "seed {seed}");
+            assert!(found == expected, "seed {seed}");
+        }
+    }
+
+    /// That each text with something replaced, wherever it stands, is found out. Gives how many are by the checker.
+    pub fn check(&self, replacements: &[(&str, &str)]) -> usize {
+        let (findings, expected) = self.run(&self.text, 0);
+        assert_eq!(findings, [""; 0]);
+        let mut by_checker = 0;
+        for (from, to) in replacements {
+            assert!(self.text.contains(from), "{from}:\n{}", self.text);
+            let text = self.text.replace(from, to);
+            let runs: Vec<_> = (0..4).map(|seed| self.run(&text, seed)).collect();
+            let is_found = runs.iter().any(|(findings, _)| !findings.is_empty());
+            let is_wrong = runs.iter().any(|(_, found)| *found != expected);
+            assert!(is_found || is_wrong, "'{to}' for '{from}'");
+            by_checker += usize::from(is_found);
+        }
+        by_checker
+    }
+}
