@@ -86,7 +86,7 @@ fn the_manifest_is_readable() {
   ],
   "arena_bytes": 4096,
   "kernels": [
-    {"name": "add", "family": "loop", "operands": [{"element_type": "f32", "shape": [1000]}, {"element_type": "f32", "shape": [1000]}], "results": [{"element_type": "f32", "shape": [1000]}], "code": {"function": {"symbol": "add", "blocks": 125, "grain": 2, "scratch_bytes": 0}}}
+    {"name": "add", "family": "loop", "operands": [{"element_type": "f32", "shape": [1000]}, {"element_type": "f32", "shape": [1000]}], "results": [{"element_type": "f32", "shape": [1000]}], "work": {"bytes": 0, "operations": 0, "matrix_operations": 0}, "code": {"function": {"symbol": "add", "blocks": 125, "grain": 2, "scratch_bytes": 0}}}
   ],
   "schedule": [
     {"launch": {"kernel": 0, "operands": [0, 1], "results": [2]}}
