@@ -12,7 +12,8 @@
 //! | `reductions` | what reductions and matrix products must look like to be kernels |
 //! | `dot` | which transposes are strides of a matrix product |
 //! | `axis_sums` | which sums and products by vectors of scaled tensors are made of their codes |
-//! | `quantize` | which quantisations are one pass over a tensor |
+//! | `quantize` | which quantisations are one pass over a tensor, Hadamard transforms among them |
+//! | `magnitudes` | which largest magnitudes of Hadamard transforms are found without writing these |
 //! | `cost` | what computing again costs, and what keeping |
 //! | `grouping` | which ops shall be one kernel |
 //! | `outline` | making calls and kernels of groups |
@@ -22,6 +23,7 @@ mod contract;
 pub(crate) mod cost;
 mod dot;
 mod grouping;
+mod magnitudes;
 mod name;
 mod outline;
 mod quantize;
@@ -41,6 +43,17 @@ pub struct Fuse {
     pub max_operands: usize,
     /// How many ops a kernel has at most.
     pub max_ops: usize,
+    /// What becomes of Hadamard transforms.
+    pub hadamard: Transforms,
+}
+
+/// Where Hadamard transforms are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transforms {
+    /// In the kernels that quantise them or find their largest magnitudes, where they can be.
+    Fused,
+    /// In kernels of their own: for targets whose kernels cannot hold them.
+    Alone,
 }
 
 impl Default for Fuse {
@@ -48,6 +61,7 @@ impl Default for Fuse {
         Self {
             max_operands: 48,
             max_ops: 160,
+            hadamard: Transforms::Fused,
         }
     }
 }
@@ -73,6 +87,15 @@ impl Pass for Fuse {
                 summary: "how many ops a kernel has at most; 1 makes a kernel of each op",
                 value: self.max_ops.to_string(),
             },
+            OptionValue {
+                name: "hadamard",
+                summary: "whether transforms are in the kernels that quantise them or by themselves: fused, alone",
+                value: match self.hadamard {
+                    Transforms::Fused => "fused",
+                    Transforms::Alone => "alone",
+                }
+                .to_owned(),
+            },
         ]
     }
 
@@ -80,6 +103,18 @@ impl Pass for Fuse {
         match name {
             "max-operands" => self.max_operands = integer_option(value)?,
             "max-ops" => self.max_ops = integer_option(value)?,
+            "hadamard" => {
+                self.hadamard = match value {
+                    "fused" => Transforms::Fused,
+                    "alone" => Transforms::Alone,
+                    _ => {
+                        return Err(OptionError::Value {
+                            expected: "fused or alone",
+                            found: value.to_owned(),
+                        });
+                    }
+                }
+            }
             _ => return Err(OptionError::Unknown),
         }
         Ok(())

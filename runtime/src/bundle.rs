@@ -28,7 +28,9 @@ mod value_type;
 mod work;
 mod writer;
 
-pub use builtins::{GroupedGemm, Hadamard, Quantize, QuantizeOutput, ScaledDot};
+pub use builtins::{
+    GroupedGemm, Hadamard, HadamardMagnitudes, Quantize, QuantizeOutput, ScaledDot,
+};
 pub use error::BundleError;
 pub use host::{host_features, known_features};
 pub use manifest::{

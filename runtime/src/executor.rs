@@ -17,6 +17,7 @@ mod gemm;
 mod gpu;
 mod grouped;
 mod hadamard;
+mod hadamard_magnitudes;
 mod instance;
 mod library;
 mod memory;

@@ -179,7 +179,10 @@ fn code(kernel: &Kernel) -> String {
         Code::Quantize(quantize) => {
             let each = quantize.outputs.iter().zip(&kernel.results);
             let each = each.map(|(output, result)| {
-                format!("{result} by {}, {}", output.rule, output.rounding)
+                let of = output.hadamard.as_ref().map_or(String::new(), |signs| {
+                    format!(", of a hadamard of {}", signs.len())
+                });
+                format!("{result} by {}, {}{of}", output.rule, output.rounding)
             });
             let centred = if quantize.centred { "centred, " } else { "" };
             format!("quantize {centred}{}", each.collect::<Vec<_>>().join("; "))
@@ -194,6 +197,11 @@ fn code(kernel: &Kernel) -> String {
             "hadamard of {} along dimension {}",
             hadamard.negative.len(),
             hadamard.axis
+        ),
+        Code::HadamardMagnitudes(magnitudes) => format!(
+            "largest magnitudes of a hadamard of {} along dimension {}",
+            magnitudes.transform.negative.len(),
+            magnitudes.transform.axis
         ),
         Code::Orthonormalize => "orthonormalize".to_owned(),
     }

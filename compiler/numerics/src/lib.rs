@@ -30,8 +30,8 @@ pub use initialiser::Initialiser;
 pub use quantization::{Quantization, QuantizationError, RandomStream, Rounding, ScaleRule};
 pub use quantize::{QuantizeError, dequantize, quantize};
 pub use quantizer::{
-    HadamardTransform, Quantizer, QuantizerDraw, QuantizerError, QuantizerInput, QuantizerJob,
-    QuantizerPart, largest_centred_magnitude, largest_magnitude,
+    HadamardMagnitudes, HadamardTransform, Quantizer, QuantizerDraw, QuantizerError,
+    QuantizerInput, QuantizerJob, QuantizerPart, largest_centred_magnitude, largest_magnitude,
 };
 pub use relayout::{RelayoutError, relayout};
 pub use scaled::{

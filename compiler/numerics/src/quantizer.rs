@@ -2,10 +2,12 @@
 //!
 //! A [`Quantizer`] makes several scaled tensors of one input in one pass over it, say an activation's blocks along its rows
 //! for the forward product and along its columns for the weight's gradient, and may subtract a mean from each column on
-//! the way. A [`QuantizerJob`] is one execution, divided into parts that threads may run at once.
+//! the way. An output may also be made of the input's Hadamard transform along the output's axis, which is in no memory but a
+//! near cache. A [`QuantizerJob`] is one execution, divided into parts that threads may run at once.
 //!
 //! The input is seen as matrices whose rows or columns the blocks run along, and [`kernel`] makes every format by every
-//! rule of them tile by tile, [`eden`] those by MS-EDEN. By definition are computed: square blocks by `four_over_six`;
+//! rule of them tile by tile, [`eden`] those by MS-EDEN. By definition are computed: square blocks by `four_over_six`, and
+//! those of a transform;
 //! stochastic rounding of rows without padding that are no whole number of groups of sixteen; and blocks along an axis that
 //! is neither the rows' nor the columns'.
 
@@ -18,6 +20,8 @@ mod eden;
 mod elements;
 mod kernel;
 mod largest;
+mod magnitudes;
+mod rotated;
 mod rotation;
 mod rounding;
 mod rows;
@@ -27,18 +31,24 @@ mod source;
 mod vector;
 
 pub use largest::{largest_centred_magnitude, largest_magnitude};
+pub use magnitudes::HadamardMagnitudes;
 pub use rotation::HadamardTransform;
 
 use crate::quantize::{QuantizeError, TensorScale, check, quantize};
 use crate::simd::SimdLevel;
-use crate::{BlockShape, Quantization, RandomStream, Rounding, ScaleLayout, ScaleRule};
+use crate::{
+    BlockShape, HadamardError, Quantization, RandomStream, Rounding, ScaleLayout, ScaleRule,
+};
 use eden::{Eden, eden_tile};
 use kernel::{Direction, Encoding, Scratch, quantize_tile};
+use largest::from_magnitude;
+use rotated::Rotation;
 use scales::ScaleMaker;
 use sink::{Sink, fence};
 use source::{
     Ahead, PATCH_COLUMNS, Place, Source, TILE_COLUMNS, TILE_ROWS, is_near, patch_rows, run,
 };
+use std::borrow::Cow;
 use std::ops::Range;
 use vector::LANES;
 
@@ -49,6 +59,8 @@ pub struct Quantizer {
     view: View,
     /// For each quantisation how its blocks lie in the view, or nothing where it is computed by definition.
     directions: Vec<Option<Direction>>,
+    /// For each quantisation the transform along its axis that it is made of, if it is not of the input itself.
+    transforms: Vec<Option<HadamardTransform>>,
     level: SimdLevel,
 }
 
@@ -75,7 +87,8 @@ pub struct QuantizerInput<'a> {
 /// What one quantisation takes of an execution.
 #[derive(Clone, Copy, Debug)]
 pub struct QuantizerDraw {
-    /// The largest magnitude of the numbers less the mean; it matters to formats with a tensor scale alone.
+    /// The largest magnitude of the numbers less the mean, transformed if they are; it matters to formats with a tensor
+    /// scale alone.
     pub amax: f32,
     /// The bits of random roundings.
     pub stream: Option<RandomStream>,
@@ -123,6 +136,9 @@ pub enum QuantizerError {
         /// The means given.
         found: usize,
     },
+    /// A transform that the tensor has not along a quantisation's axis.
+    #[error(transparent)]
+    Hadamard(#[from] HadamardError),
     /// The numbers or the random stream do not fit a quantisation.
     #[error(transparent)]
     Quantize(#[from] QuantizeError),
@@ -148,11 +164,42 @@ impl Quantizer {
         }
         let (view, directions) = view(&shape, &quantizations);
         Ok(Self {
+            transforms: vec![None; quantizations.len()],
             quantizations,
             view,
             directions,
             level: SimdLevel::detect(),
         })
+    }
+
+    /// The same, with outputs that are made of Hadamard transforms of the input, less the mean: for each quantisation the
+    /// signs of a transform along its axis, or nothing.
+    ///
+    /// # Errors
+    /// Not one for each quantisation; a size that there is not, or that does not divide the axis.
+    pub fn with_hadamard(mut self, signs: &[Option<Vec<bool>>]) -> Result<Self, QuantizerError> {
+        let (expected, found) = (self.quantizations.len(), signs.len());
+        if expected != found {
+            return Err(QuantizerError::Count {
+                what: "transforms",
+                expected,
+                found,
+            });
+        }
+        for (index, signs) in signs.iter().enumerate() {
+            let Some(signs) = signs else { continue };
+            let transform = HadamardTransform::new(signs)?;
+            let scaled_type = self.quantizations[index].scaled_type();
+            let (size, found) = (transform.size(), scaled_type.columns());
+            if !found.is_multiple_of(size) {
+                return Err(HadamardError::Length { size, found }.into());
+            }
+            if scaled_type.blocks() == BlockShape::Square {
+                self.directions[index] = None;
+            }
+            self.transforms[index] = Some(transform);
+        }
+        Ok(self)
     }
 
     /// The same with chosen instructions; one of [`SimdLevel::available`], or else the best that there are.
@@ -198,7 +245,8 @@ impl Quantizer {
         let mut plain = Vec::new();
         let is_large = !is_near(input.values);
         let each = self.quantizations.iter().zip(&self.directions);
-        for (((quantization, direction), &draw), bytes) in each.zip(input.draws).zip(outputs) {
+        let each = each.zip(&self.transforms).zip(input.draws).zip(outputs);
+        for ((((quantization, direction), transform), &draw), bytes) in each {
             match *direction {
                 Some(direction) => {
                     let scale = TensorScale::new(quantization, draw.amax);
@@ -213,17 +261,21 @@ impl Quantizer {
                                 decode,
                                 stream,
                                 direction,
+                                transform: transform.as_ref(),
                             };
                             made.edens.push((eden, sink));
                         }
                         _ => {
-                            let encoding = encoding(quantization, direction, scale, draw);
+                            let mut encoding = encoding(quantization, direction, scale, draw);
+                            encoding.rotation =
+                                (transform.as_ref()).map(|one| made.rotation(one, direction));
                             made.encodings.push((encoding, sink));
                         }
                     }
                 }
                 None => plain.push(PlainOutput {
                     quantization,
+                    transform: transform.as_ref(),
                     draw,
                     bytes,
                 }),
@@ -351,6 +403,7 @@ fn encoding(
         random: draw.stream.filter(|_| quantization.rounding().is_random()),
         blocks: quantization.scaled_type().blocks(),
         direction,
+        rotation: None,
     }
 }
 
@@ -373,18 +426,33 @@ fn clear_gaps(quantization: &Quantization, tensor_scale: f32, bytes: &mut [u8]) 
 pub struct QuantizerJob<'a> {
     quantizer: &'a Quantizer,
     input: QuantizerInput<'a>,
-    made: Made,
+    made: Made<'a>,
     plain: Vec<PlainOutput<'a>>,
 }
 
 /// The outputs that are made tile by tile.
 #[derive(Default)]
-struct Made {
+struct Made<'a> {
     encodings: Vec<(Encoding, Sink)>,
-    edens: Vec<(Eden, Sink)>,
+    /// The transforms of the input that some of these are made of.
+    rotations: Vec<Rotation>,
+    edens: Vec<(Eden<'a>, Sink)>,
 }
 
-impl Made {
+impl Made<'_> {
+    /// The number of a transform, which becomes one of those there are.
+    fn rotation(&mut self, transform: &HadamardTransform, direction: Direction) -> usize {
+        let rotation = Rotation {
+            transform: transform.clone(),
+            direction,
+        };
+        let known = self.rotations.iter().position(|one| *one == rotation);
+        known.unwrap_or_else(|| {
+            self.rotations.push(rotation);
+            self.rotations.len() - 1
+        })
+    }
+
     fn is_empty(&self) -> bool {
         self.encodings.is_empty() && self.edens.is_empty()
     }
@@ -393,6 +461,7 @@ impl Made {
 /// An output that is computed by definition.
 struct PlainOutput<'a> {
     quantization: &'a Quantization,
+    transform: Option<&'a HadamardTransform>,
     draw: QuantizerDraw,
     bytes: &'a mut [u8],
 }
@@ -422,6 +491,7 @@ impl QuantizerJob<'_> {
             QuantizerPart(PartKind::Plain {
                 input: self.input,
                 quantization: output.quantization,
+                transform: output.transform,
                 draw: output.draw,
                 bytes: &mut *output.bytes,
             })
@@ -438,12 +508,13 @@ enum PartKind<'a> {
     Stripes {
         quantizer: &'a Quantizer,
         input: QuantizerInput<'a>,
-        outputs: &'a Made,
+        outputs: &'a Made<'a>,
         stripes: Range<usize>,
     },
     Plain {
         input: QuantizerInput<'a>,
         quantization: &'a Quantization,
+        transform: Option<&'a HadamardTransform>,
         draw: QuantizerDraw,
         bytes: &'a mut [u8],
     },
@@ -467,20 +538,24 @@ impl QuantizerPart<'_> {
             PartKind::Plain {
                 input,
                 quantization,
+                transform,
                 draw,
                 bytes,
             } => {
-                let centred;
-                let values = match input.mean {
-                    None => input.values,
-                    Some(mean) => {
-                        let means = mean.iter().cycle();
-                        let each = input.values.iter().zip(means);
-                        centred = each.map(|(value, mean)| value - mean).collect::<Vec<f32>>();
-                        &centred
+                let mut values = Cow::Borrowed(input.values);
+                if let Some(mean) = input.mean {
+                    for (value, mean) in values.to_mut().iter_mut().zip(mean.iter().cycle()) {
+                        *value -= mean;
                     }
-                };
-                let tensor = quantize(values, quantization, Some(draw.amax), draw.stream)?;
+                }
+                if let Some(transform) = transform {
+                    let scaled_type = quantization.scaled_type();
+                    let inner = scaled_type.shape()[scaled_type.axis() + 1..]
+                        .iter()
+                        .product();
+                    values = Cow::Owned(transform.of_axis(&values, inner));
+                }
+                let tensor = quantize(&values, quantization, Some(draw.amax), draw.stream)?;
                 bytes.copy_from_slice(tensor.bytes());
             }
         }
@@ -498,7 +573,7 @@ impl View {
     fn run(
         self,
         input: QuantizerInput<'_>,
-        outputs: &Made,
+        outputs: &Made<'_>,
         stripes: Range<usize>,
         level: SimdLevel,
     ) {
@@ -506,7 +581,7 @@ impl View {
         let mean: Option<Vec<f32>> = input
             .mean
             .map(|mean| mean.iter().copied().cycle().take(self.columns).collect());
-        let mut scratch = Scratch::new(&outputs.encodings, self.columns);
+        let mut scratch = Scratch::new(&outputs.encodings, outputs.rotations.len(), self.columns);
         let per_matrix = self.rows.div_ceil(self.tile_rows);
         for stripe in stripes {
             let (matrix, row) = (stripe / per_matrix, stripe % per_matrix * self.tile_rows);
@@ -529,8 +604,8 @@ impl View {
                 column += columns;
                 let ahead = self.ahead(source.matrix, row, column);
                 if !outputs.encodings.is_empty() {
-                    let encodings = &outputs.encodings;
-                    quantize_tile(level, source, place, ahead, encodings, &mut scratch);
+                    let outputs = (&outputs.encodings[..], &outputs.rotations[..]);
+                    quantize_tile(level, source, place, ahead, outputs, &mut scratch);
                 }
                 for &(eden, sink) in &outputs.edens {
                     eden_tile(level, source, place, eden, sink);

@@ -8,7 +8,7 @@
 //! member may be a result. In any other space (`Free`) it is computed wherever an op that moves elements asks for it.
 
 use super::cost::weight;
-use super::{axis_sums, dot, quantize};
+use super::{axis_sums, dot, magnitudes, quantize};
 use std::collections::{BTreeMap, BTreeSet};
 use tessera_ir::plan::Family;
 use tessera_ir::{Definition, Graph, OpKind, Operation, ValueId};
@@ -251,8 +251,23 @@ impl Domain {
                     missing: 0,
                 })
             }
-            [(first, _), ..] if roots.iter().all(|&(root, _)| is_quantize(graph, root)) => {
-                let roots: Vec<usize> = roots.iter().map(|&(root, _)| root).collect();
+            [(hadamard, Family::Quantize), (maximum, Family::Row)]
+                if is_hadamard(graph, hadamard) =>
+            {
+                let result = graph.operations()[maximum].result();
+                let shape = graph.value_type(result).shape().to_vec();
+                Ok(Self {
+                    family: Family::Quantize,
+                    reduced: shape.clone(),
+                    shape,
+                    root: Some(maximum),
+                    missing: magnitudes::check(graph, members, [hadamard, maximum], exports)?,
+                })
+            }
+            _ if are_of_quantize_kernel(graph, &roots) => {
+                let roots = roots.iter().map(|&(root, _)| root);
+                let roots: Vec<usize> = roots.filter(|&root| is_quantize(graph, root)).collect();
+                let first = roots[0];
                 let result = graph.operations()[first].result();
                 let shape = graph.value_type(result).shape().to_vec();
                 Ok(Self {
@@ -449,7 +464,12 @@ impl Domain {
             ),
             OpKind::Reduce { .. } => {
                 if position < operation.op.operands.len() / 2 {
-                    Ok(self.full())
+                    let mut space = self.full();
+                    if self.family == Family::Quantize && !is_dequantized(graph, operand) {
+                        // Sums of scaled tensors are made of codes; these numbers are made one by one.
+                        space.evaluations = count(shape);
+                    }
+                    Ok(space)
                 } else {
                     constant_only(graph, operand).and_then(|()| free(1))
                 }
@@ -506,6 +526,22 @@ impl Domain {
 
 fn is_quantize(graph: &Graph, number: usize) -> bool {
     matches!(graph.operations()[number].op.kind, OpKind::Quantize { .. })
+}
+
+fn is_hadamard(graph: &Graph, number: usize) -> bool {
+    matches!(graph.operations()[number].op.kind, OpKind::Hadamard { .. })
+}
+
+fn is_dequantized(graph: &Graph, value: ValueId) -> bool {
+    let operation = graph.defining_operation(value);
+    operation.is_some_and(|operation| matches!(operation.op.kind, OpKind::Dequantize { .. }))
+}
+
+/// Whether ops that give their kernel a family are quantisations, and transforms before them.
+fn are_of_quantize_kernel(graph: &Graph, roots: &[(usize, Family)]) -> bool {
+    let mut numbers = roots.iter().map(|&(root, _)| root);
+    let is_either = |root| is_quantize(graph, root) || is_hadamard(graph, root);
+    numbers.clone().any(|root| is_quantize(graph, root)) && numbers.all(is_either)
 }
 
 /// The family an op gives its kernel; `None` for those that are in a kernel of any.

@@ -70,6 +70,8 @@ pub(crate) fn weight(kind: &OpKind) -> u64 {
         OpKind::BitcastConvert { .. } | OpKind::Transpose { .. } | OpKind::Reverse { .. } => SIMPLE,
         OpKind::Pad { .. } | OpKind::Concatenate { .. } => 3 * SIMPLE,
         OpKind::Gather { .. } => 10 * SIMPLE,
+        // A sum or a difference for each doubling of a block.
+        OpKind::Hadamard { signs, .. } => u64::from(signs.len().ilog2()) * SIMPLE,
         OpKind::DynamicUpdateSlice {}
         | OpKind::Reduce { .. }
         | OpKind::ReduceWindow { .. }
@@ -87,7 +89,6 @@ pub(crate) fn weight(kind: &OpKind) -> u64 {
         | OpKind::GroupedDot { .. }
         | OpKind::GroupedScaledDot { .. }
         | OpKind::ColumnMean { .. }
-        | OpKind::Hadamard { .. }
         | OpKind::Orthonormalize {}
         | OpKind::SubspaceIterate { .. }
         | OpKind::OptimizationBarrier {} => 100 * TRANSCENDENTAL,

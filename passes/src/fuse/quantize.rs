@@ -1,11 +1,13 @@
 //! What a quantize kernel may hold: quantisations of one tensor, which is read once.
 //!
 //! The tensor may be less a mean: `subtract(x, broadcast_in_dim(mean))`, the mean of f32 with one number for each index of
-//! the last dimension. What else a quantisation takes, the largest magnitude and the step, is computed elsewhere.
+//! the last dimension. Some of the quantisations may be of the tensor's Hadamard transform along their own axis, which is
+//! never written. What else a quantisation takes, the largest magnitude and the step, is computed elsewhere.
 
 use super::contract::Refusal;
 use std::collections::BTreeSet;
 use tessera_ir::{Binary, Definition, ElementType, Graph, OpKind, ValueId};
+use tessera_numerics::BlockShape;
 
 /// Checks the quantize ops of numbers `roots` and what is around them. Gives how many more ops have to become members:
 /// the broadcast of the mean.
@@ -22,27 +24,76 @@ pub(super) fn check(
     if !exports.is_subset(&results) {
         return Err("a result beside those of quantize");
     }
-    let mut tensors = roots.iter().map(|&root| {
-        let operation = &graph.operations()[root];
-        operation.op.operands[0]
-    });
-    let tensor = tensors.next().ok_or("a quantize kernel without quantize")?;
-    if tensors.any(|other| other != tensor) {
-        return Err("quantisations of several tensors");
-    }
-    let mut missing = 0;
-    if let Some(subtract) = member(graph, members, tensor) {
-        let mean = subtracted_mean(graph, tensor).ok_or("an op before quantize")?;
-        allowed.insert(subtract);
-        match member(graph, members, mean) {
-            Some(broadcast) => drop(allowed.insert(broadcast)),
-            None => missing = 1,
+    let mut tensor = None;
+    for &root in roots {
+        let quantized = graph.operations()[root].op.operands[0];
+        let transform = member(graph, members, quantized).filter(|&number| {
+            let kind = &graph.operations()[number].op.kind;
+            matches!(kind, OpKind::Hadamard { .. })
+        });
+        let read = match transform {
+            Some(number) => {
+                allowed.insert(number);
+                transformed(graph, root, number)?
+            }
+            None => quantized,
+        };
+        if *tensor.get_or_insert(read) != read {
+            return Err("quantisations of several tensors");
         }
     }
+    let tensor = tensor.ok_or("a quantize kernel without quantize")?;
+    let missing = match Centring::of(graph, members, tensor)? {
+        Some(centring) => {
+            allowed.extend(centring.members);
+            centring.missing
+        }
+        None => 0,
+    };
     if members.is_subset(&allowed) {
         Ok(missing)
     } else {
         Err("an op beside quantize")
+    }
+}
+
+/// The tensor whose transform, by op number `transform`, quantize op number `root` quantises.
+fn transformed(graph: &Graph, root: usize, transform: usize) -> Result<ValueId, Refusal> {
+    let [root, transform] = [root, transform].map(|number| &graph.operations()[number].op);
+    match (&root.kind, &transform.kind) {
+        (OpKind::Quantize { scaled_type, .. }, OpKind::Hadamard { axis, .. })
+            if scaled_type.axis() == *axis && scaled_type.blocks() == BlockShape::Vector =>
+        {
+            Ok(transform.operands[0])
+        }
+        _ => Err("a transform that is not along the blocks"),
+    }
+}
+
+/// The subtraction of a mean in a kernel that reads a tensor.
+pub(super) struct Centring {
+    /// The numbers of its ops.
+    pub members: Vec<usize>,
+    /// How many of its ops still have to become members.
+    pub missing: usize,
+}
+
+impl Centring {
+    /// The subtraction that makes a tensor; `None` where it is not made in the kernel.
+    pub fn of(
+        graph: &Graph,
+        members: &BTreeSet<usize>,
+        tensor: ValueId,
+    ) -> Result<Option<Self>, Refusal> {
+        let Some(subtract) = member(graph, members, tensor) else {
+            return Ok(None);
+        };
+        let mean = subtracted_mean(graph, tensor).ok_or("an op before quantize")?;
+        let broadcast = member(graph, members, mean);
+        Ok(Some(Self {
+            missing: usize::from(broadcast.is_none()),
+            members: [Some(subtract), broadcast].into_iter().flatten().collect(),
+        }))
     }
 }
 
@@ -70,7 +121,7 @@ fn subtracted_mean(graph: &Graph, value: ValueId) -> Option<ValueId> {
 }
 
 /// The number of the member that defines a value.
-fn member(graph: &Graph, members: &BTreeSet<usize>, value: ValueId) -> Option<usize> {
+pub(super) fn member(graph: &Graph, members: &BTreeSet<usize>, value: ValueId) -> Option<usize> {
     match graph.definition(value) {
         Definition::Result { op, .. } => Some(op.index()).filter(|number| members.contains(number)),
         Definition::Input(_) => None,

@@ -698,6 +698,103 @@ fn a_mean_is_subtracted_where_its_difference_is_read() {
     fused_by("canonicalise,fuse{max-ops=2}", &source);
 }
 
+/// Quantisations of `operand` along its rows and of its transform along `axis`, along its columns.
+fn quantized_and_transformed(operand: &str, axis: usize) -> String {
+    let signs = ["1, -1"; 8].join(", ");
+    let one = |name: &str, of: &str, axis: usize| {
+        let scaled = format!("!tsr.scaled<256x64, nvfp4, axis = {axis}>");
+        let amax = amax(&format!("m{name}"), of);
+        format!(
+            "{amax}
+             %q{name} = tsr.quantize {of}, %m{name} {{rule = te, rounding = nearest_even, seed = 0, site = 0}} : (t<256x64xf32>, t<f32>) -> {scaled}
+             %d{name} = tsr.dequantize %q{name} : ({scaled}) -> t<256x64xf32>"
+        )
+    };
+    format!(
+        "%h = tsr.hadamard {operand} {{axis = {axis}, signs = [{signs}]}} : t<256x64xf32>
+         {}
+         {}",
+        one("0", "%h", 0),
+        one("1", operand, 1)
+    )
+}
+
+#[test]
+fn a_transform_is_written_neither_for_its_quantisation_nor_for_its_largest_magnitude() {
+    let source = format!(
+        "(%arg0: t<256x64xf32>) -> (t<256x64xf32>, t<256x64xf32>) {{
+           {}
+           return %d0, %d1 : t<256x64xf32>, t<256x64xf32>
+         }}",
+        quantized_and_transformed("%arg0", 0)
+    );
+    let mut steps = fused(&source);
+    steps.sort();
+    assert_eq!(
+        steps,
+        [
+            "Quantize: dequantize",
+            "Quantize: dequantize",
+            "Quantize: hadamard abs reduce",
+            "Quantize: hadamard quantize quantize",
+            "Row: abs reduce",
+            "Row: reduce",
+            "Row: reduce",
+        ]
+    );
+    let mut alone = fused_by("canonicalise,fuse{hadamard=alone}", &source);
+    alone.sort();
+    assert_eq!(
+        alone,
+        [
+            "Quantize: dequantize",
+            "Quantize: dequantize",
+            "Quantize: hadamard",
+            "Quantize: quantize",
+            "Quantize: quantize",
+            "Row: abs reduce",
+            "Row: abs reduce",
+            "Row: reduce",
+            "Row: reduce",
+        ]
+    );
+}
+
+#[test]
+fn a_mean_is_subtracted_before_a_transform() {
+    let source = format!(
+        "(%arg0: t<256x64xf32>, %arg1: t<64xf32>) -> (t<256x64xf32>, t<256x64xf32>) {{
+           %mean = tsr.broadcast_in_dim %arg1 {{broadcast_dimensions = [1]}} : (t<64xf32>) -> t<256x64xf32>
+           %x = tsr.subtract %arg0, %mean : t<256x64xf32>
+           {}
+           return %d0, %d1 : t<256x64xf32>, t<256x64xf32>
+         }}",
+        quantized_and_transformed("%x", 0)
+    );
+    let mut steps = fused(&source);
+    steps.sort();
+    assert_eq!(
+        steps[2..5],
+        [
+            "Quantize: subtract hadamard abs reduce",
+            "Quantize: subtract hadamard quantize quantize",
+            "Row: reduce",
+        ]
+    );
+}
+
+#[test]
+fn a_transform_across_the_blocks_is_written() {
+    let source = format!(
+        "(%arg0: t<256x64xf32>) -> (t<256x64xf32>, t<256x64xf32>) {{
+           {}
+           return %d0, %d1 : t<256x64xf32>, t<256x64xf32>
+         }}",
+        quantized_and_transformed("%arg0", 1)
+    );
+    assert!(fused(&source).contains(&"Quantize: hadamard".to_owned()));
+}
+
 #[test]
 fn sums_along_a_scaled_tensors_axis_are_made_of_its_codes() {
     let source = |dimension: usize, result: usize| {

@@ -42,7 +42,7 @@ pub struct GroupedGemm {
     pub rhs_contracting: usize,
 }
 
-/// Scaled tensors made of one tensor of f32 in one pass over it.
+/// Scaled tensors made of one tensor of f32 in one pass over it, or of its Hadamard transforms, which are not written.
 ///
 /// The operands are the tensor, then, where `centred`, what is subtracted from it (f32, one number for each index of the
 /// last dimension), then for each of the outputs in turn the largest magnitude (`tensor<f32>`) where its format has a
@@ -58,7 +58,7 @@ pub struct Quantize {
 }
 
 /// How one scaled tensor is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuantizeOutput {
     /// How scales are made.
@@ -77,6 +77,23 @@ pub struct QuantizeOutput {
     pub seed: u64,
     /// The number of the quantisation in its program, for random roundings.
     pub site: u32,
+    /// Where it is made of the tensor's Hadamard transform along its own axis, the sign of each element of a block, true
+    /// for −1. What is subtracted is so before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hadamard: Option<Vec<bool>>,
+}
+
+/// The largest magnitude of each row of a Hadamard transform, which is not written, or of all of it.
+///
+/// The operands are the tensor of f32 and, where `centred`, what is subtracted from it before (f32, one number for each
+/// index of the last dimension). The result is of f32 and has the tensor's shape without the last dimension, or is a scalar.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HadamardMagnitudes {
+    /// Whether a mean is subtracted.
+    pub centred: bool,
+    /// The transform, along one of the last two dimensions.
+    pub transform: Hadamard,
 }
 
 /// The Hadamard transform of blocks of `signs.len()` elements along an axis of a tensor of f32.
@@ -143,6 +160,7 @@ mod tests {
             rounding: Rounding::NearestEven,
             seed: u64::MAX,
             site: 3,
+            hadamard: None,
         };
         let text = serde_json::to_string(&output).unwrap();
         assert_eq!(

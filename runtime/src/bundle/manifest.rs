@@ -1,7 +1,10 @@
 //! The manifest: everything about a bundle that is not code or constant bytes.
 
 use super::tensor_type::{deserialize_element_type, serialize_element_type};
-use super::{GroupedGemm, Hadamard, Quantize, ScaledDot, TensorMap, TensorType, ValueType, Work};
+use super::{
+    GroupedGemm, Hadamard, HadamardMagnitudes, Quantize, ScaledDot, TensorMap, TensorType,
+    ValueType, Work,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tessera_numerics::ElementType;
@@ -216,6 +219,8 @@ pub enum Code {
     AxisSums,
     /// A Hadamard transform that the runtime computes.
     Hadamard(Hadamard),
+    /// The largest magnitudes of a Hadamard transform, that the runtime computes.
+    HadamardMagnitudes(HadamardMagnitudes),
     /// Orthonormal factors of matrices of f32, the last two dimensions, that the runtime computes: Q of A = Q R, R with
     /// a diagonal that is not negative. No more columns than rows. A column that depends on those before it becomes
     /// zero.
@@ -237,6 +242,7 @@ impl Code {
             | Self::Relayout
             | Self::AxisSums
             | Self::Hadamard(_)
+            | Self::HadamardMagnitudes(_)
             | Self::Orthonormalize => None,
         }
     }
@@ -255,6 +261,7 @@ impl Code {
             | Self::Relayout
             | Self::AxisSums
             | Self::Hadamard(_)
+            | Self::HadamardMagnitudes(_)
             | Self::Orthonormalize => None,
         }
     }

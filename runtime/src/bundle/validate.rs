@@ -306,6 +306,10 @@ impl Check<'_> {
                 Code::Hadamard(hadamard) => {
                     self.hadamard(hadamard, kernel, &format!("{item}.hadamard"))?;
                 }
+                Code::HadamardMagnitudes(magnitudes) => {
+                    let item = format!("{item}.hadamard_magnitudes");
+                    self.hadamard_magnitudes(magnitudes, kernel, &item)?;
+                }
                 Code::Orthonormalize => {
                     self.orthonormalize(kernel, &format!("{item}.orthonormalize"))?;
                 }

@@ -5,6 +5,7 @@ use super::dequantize::DequantizeKernel;
 use super::gemm::{GemmBuffers, GemmKernel};
 use super::grouped::{GroupedBuffers, GroupedKernel};
 use super::hadamard::HadamardKernel;
+use super::hadamard_magnitudes::HadamardMagnitudesKernel;
 use super::orthonormalize::OrthonormalizeKernel;
 use super::quantize::QuantizeKernel;
 use super::relayout::RelayoutKernel;
@@ -26,6 +27,7 @@ pub(super) enum Builtin {
     Relayout(RelayoutKernel),
     AxisSums(AxisSumsKernel),
     Hadamard(Box<HadamardKernel>),
+    HadamardMagnitudes(Box<HadamardMagnitudesKernel>),
     Orthonormalize(OrthonormalizeKernel),
 }
 
@@ -75,6 +77,12 @@ impl Builtin {
                 let kernel = HadamardKernel::new(hadamard, shape(&kernel.results[0]));
                 Self::Hadamard(Box::new(kernel))
             }
+            Code::HadamardMagnitudes(magnitudes) => {
+                let is_of_all = shape(&kernel.results[0]).is_empty();
+                let shape = shape(&kernel.operands[0]);
+                let kernel = HadamardMagnitudesKernel::new(magnitudes, shape, is_of_all);
+                Self::HadamardMagnitudes(Box::new(kernel))
+            }
             Code::Orthonormalize => {
                 Self::Orthonormalize(OrthonormalizeKernel::new(shape(&kernel.results[0])))
             }
@@ -93,7 +101,8 @@ impl Builtin {
             | Self::Dequantize(_)
             | Self::Relayout(_)
             | Self::AxisSums(_)
-            | Self::Hadamard(_) => 0,
+            | Self::Hadamard(_)
+            | Self::HadamardMagnitudes(_) => 0,
         }
     }
 
@@ -161,6 +170,7 @@ impl Builtin {
                 Self::Hadamard(kernel) => {
                     kernel.run(member, buffers[0].cast(), buffers[1].cast());
                 }
+                Self::HadamardMagnitudes(kernel) => kernel.run(member, buffers),
                 Self::Orthonormalize(kernel) => {
                     let (x, result) = (buffers[0].cast(), buffers[1].cast());
                     kernel.run(member, x, result, workspace.cast());

@@ -43,7 +43,9 @@ impl QuantizeKernel {
         let quantizations = each
             .map(|(output, scaled)| Quantization::new(scaled.clone(), output.rule, output.rounding))
             .collect::<Result<_, _>>()?;
-        let quantizer = Quantizer::new(quantizations)?;
+        let transforms = quantize.outputs.iter().map(|one| one.hadamard.clone());
+        let transforms: Vec<_> = transforms.collect();
+        let quantizer = Quantizer::new(quantizations)?.with_hadamard(&transforms)?;
         let shape = quantizer.quantizations()[0].scaled_type().shape();
         Ok(Self {
             elements: shape.iter().product(),

@@ -6,7 +6,8 @@ use tessera_numerics::ElementType::{F32, F64, Ui32};
 use tessera_numerics::{BlockShape, Format, Rounding, ScaleLayout, ScaleRule, ScaledType};
 use tessera_runtime::TensorType;
 use tessera_runtime::bundle::{
-    Code, Family, Hadamard, Kernel, MatrixLayout, Quantize, QuantizeOutput, ScaledDot, Work,
+    Code, Family, Hadamard, HadamardMagnitudes, Kernel, MatrixLayout, Quantize, QuantizeOutput,
+    ScaledDot, Work,
 };
 
 fn nvfp4(shape: [usize; 2], axis: usize) -> ScaledType {
@@ -21,6 +22,7 @@ fn quantize_kernel() -> (Kernel, Quantize) {
         rounding,
         seed: 1,
         site: 2,
+        hadamard: None,
     };
     let quantize = Quantize {
         centred: true,
@@ -291,6 +293,73 @@ fn transforms_of_blocks_that_there_are_not() {
     assert_eq!(
         refusal(|m| m.kernels.push(kernel(1, 16))),
         "kernels[6].hadamard.axis: expected a dimension of tensor<32x40xf32> that is a multiple of 16, found 1"
+    );
+}
+
+#[test]
+fn quantisations_of_transforms_that_there_are_not() {
+    let of_transform = |signs: usize| {
+        let (mut kernel, mut quantize) = quantize_kernel();
+        quantize.outputs[0].hadamard = Some(vec![false; signs]);
+        kernel.code = Code::Quantize(quantize);
+        kernel
+    };
+    let mut manifest = step_manifest();
+    manifest.kernels.push(of_transform(16));
+    Sample::write(manifest);
+    assert_eq!(
+        refusal(|m| m.kernels.push(of_transform(8))),
+        "kernels[6].quantize.outputs[0].hadamard: expected [16, 32, 64, 128] signs, found 8"
+    );
+    assert_eq!(
+        refusal(|m| m.kernels.push(of_transform(64))),
+        "kernels[6].quantize.outputs[0].hadamard: expected an axis that is a multiple of 64, found 48"
+    );
+}
+
+#[test]
+fn magnitudes_of_what_is_no_transform() {
+    let kernel = |axis, result: Vec<usize>| Kernel {
+        name: format!("magnitudes_{}", result.len()),
+        family: Family::Quantize,
+        operands: vec![ty(F32, [2, 32, 40]).into(), ty(F32, [40]).into()],
+        results: vec![ty(F32, result).into()],
+        code: Code::HadamardMagnitudes(HadamardMagnitudes {
+            centred: true,
+            transform: Hadamard {
+                axis,
+                negative: vec![false; 16],
+            },
+        }),
+        work: Work::default(),
+    };
+    let mut manifest = step_manifest();
+    manifest.kernels.push(kernel(1, vec![2, 32]));
+    manifest.kernels.push(kernel(1, vec![]));
+    Sample::write(manifest);
+    assert_eq!(
+        refusal(|m| m.kernels.push(kernel(2, vec![]))),
+        "kernels[6].hadamard_magnitudes.transform.axis: expected a dimension of tensor<2x32x40xf32> that is a multiple of 16, found 2"
+    );
+    assert_eq!(
+        refusal(|m| m.kernels.push(kernel(1, vec![2]))),
+        "kernels[6].hadamard_magnitudes.result: expected tensor<2x32xf32> or tensor<f32>, found tensor<2xf32>"
+    );
+    assert_eq!(
+        refusal(|m| {
+            let mut kernel = kernel(1, vec![]);
+            kernel.operands.truncate(1);
+            m.kernels.push(kernel);
+        }),
+        "kernels[6].hadamard_magnitudes.operands: expected (tensor<40xf32>) after the tensor, found ()"
+    );
+    assert_eq!(
+        refusal(|m| {
+            let mut kernel = kernel(0, vec![]);
+            kernel.operands[0] = ty(F32, [16, 2, 40]).into();
+            m.kernels.push(kernel);
+        }),
+        "kernels[6].hadamard_magnitudes.transform.axis: expected one of the last two dimensions of tensor<16x2x40xf32>, found 0"
     );
 }
 

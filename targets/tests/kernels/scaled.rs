@@ -8,7 +8,7 @@ use crate::harness::{
 use tessera_ir::plan::Family;
 use tessera_ir::{
     Builder, DotDimensionNumbers, ElementType, Graph, Input, OpKind, QuantizeOperands, ScaledType,
-    Tensor, TensorType, Type,
+    Tensor, TensorType, Type, ValueId,
 };
 use tessera_numerics::{
     BlockShape, Format, Quantization, Rounding, ScaleLayout, ScaleRule, largest_magnitude,
@@ -539,6 +539,104 @@ fn hadamard_gives_the_interpreters_bits() {
         cases.push(Case::of(Family::Quantize, b.finish([result]), vec![x]));
     }
     check(cases);
+}
+
+/// A body on a tensor less its mean, or not, and the inputs: x, the mean, a largest magnitude, a step.
+fn of_transform(
+    random: &mut Random,
+    shape: &[usize],
+    (axis, size, is_centred): (usize, usize, bool),
+    make: impl Fn(&mut Builder, [ValueId; 2], [ValueId; 2]) -> Vec<ValueId>,
+) -> Case {
+    let last = shape.len() - 1;
+    let x = ordinary(random, shape);
+    let mean = ordinary(random, &shape[last..]);
+    let mut inputs = vec![x];
+    inputs.extend(is_centred.then_some(mean));
+    inputs.extend([Tensor::scalar(40.5f32), Tensor::scalar(9u32)]);
+    let types = inputs.iter().map(|input| Input::new(TensorType::of(input)));
+    let mut b = Builder::with_inputs("transformed", types.collect());
+    let values = b.inputs();
+    let read = if is_centred {
+        let means = b.broadcast_in_dim(values[1], &[last], shape).unwrap();
+        b.subtract(values[0], means).unwrap()
+    } else {
+        values[0]
+    };
+    let signs = transformer_engine_signs();
+    let signs: Vec<bool> = signs.iter().cycle().take(size).copied().collect();
+    let transformed = b.hadamard(read, axis, &signs).unwrap();
+    let scalars = [values[values.len() - 2], values[values.len() - 1]];
+    let results = make(&mut b, [read, transformed], scalars);
+    Case::of(Family::Quantize, b.finish(results), inputs)
+}
+
+#[test]
+fn quantisations_of_a_transform_give_the_interpreters_bits() {
+    let mut random = Random(14);
+    let mut cases = Vec::new();
+    for (shape, axis, size, is_centred) in [
+        (&[32, 48][..], 0, 16, false),
+        (&[320, 130], 0, 64, true),
+        (&[33, 256], 1, 128, true),
+        (&[3, 32, 36], 1, 32, false),
+        (&[128, 5, 7], 0, 128, true),
+    ] {
+        let transform = (axis, size, is_centred);
+        let make = |b: &mut Builder, [plain, transformed]: [ValueId; 2], [amax, step]: [_; 2]| {
+            let other = shape.len() - 1 - axis.min(1);
+            let mut results = Vec::new();
+            for (site, (x, axis, rule, rounding)) in [
+                (transformed, axis, ScaleRule::Te, Rounding::NearestEven),
+                (plain, other, ScaleRule::FourOverSix, Rounding::NearestEven),
+                (transformed, axis, ScaleRule::Te, Rounding::Stochastic),
+                (transformed, axis, ScaleRule::Te, Rounding::MsEden),
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                let kind = scaled(shape, Format::Nvfp4, axis);
+                let quantization = Quantization::new(kind, rule, rounding).unwrap();
+                let operands = QuantizeOperands {
+                    amax: Some(amax),
+                    step: rounding.is_random().then_some(step),
+                };
+                let result = b.quantize(x, operands, &quantization, (5, site));
+                results.push(result.unwrap());
+            }
+            results
+        };
+        cases.push(of_transform(&mut random, shape, transform, make));
+    }
+    check_on_cpu(cases);
+}
+
+#[test]
+fn the_largest_magnitudes_of_a_transform_are_the_interpreters() {
+    let mut random = Random(15);
+    let mut cases = Vec::new();
+    for (shape, axis, size, is_centred) in [
+        (&[32, 48][..], 0, 16, false),
+        (&[320, 130], 0, 64, true),
+        (&[33, 256], 1, 128, true),
+        (&[3, 32, 36], 1, 32, true),
+    ] {
+        for of_all in [false, true] {
+            let make = |b: &mut Builder, [_, transformed]: [ValueId; 2], _: [ValueId; 2]| {
+                let magnitudes = b.abs(transformed).unwrap();
+                let all: Vec<usize> = (0..shape.len()).collect();
+                let dimensions = if of_all {
+                    &all[..]
+                } else {
+                    &all[all.len() - 1..]
+                };
+                vec![b.reduce_max(magnitudes, dimensions).unwrap()]
+            };
+            let transform = (axis, size, is_centred);
+            cases.push(of_transform(&mut random, shape, transform, make));
+        }
+    }
+    check_on_cpu(cases);
 }
 
 #[test]

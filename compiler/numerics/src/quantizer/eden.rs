@@ -7,6 +7,7 @@ use super::avx2::Avx2;
 use super::avx512::Avx512;
 use super::elements::{E2m1, EXPONENT, float, round_nearest};
 use super::kernel::Direction;
+use super::rotation::HadamardTransform;
 use super::rounding::{Keys, Numbers, random_words};
 use super::scales::{e4m3, e4m3_stochastic};
 use super::sink::Sink;
@@ -23,11 +24,13 @@ const BLOCK_BYTES: usize = LANES / 2;
 
 /// How an output's tensor is made, for one execution.
 #[derive(Clone, Copy)]
-pub(super) struct Eden {
+pub(super) struct Eden<'a> {
     /// The tensor scale.
     pub decode: f32,
     pub stream: RandomStream,
     pub direction: Direction,
+    /// The transform of the input along that direction which it is made of, if it is not of the input itself.
+    pub transform: Option<&'a HadamardTransform>,
 }
 
 /// Sixteen groups: their first numbers, their second ones …
@@ -35,7 +38,7 @@ type Groups = [Floats; MS_EDEN_GROUP];
 
 for_each_level! {
     /// Writes an output's part of a tile, whose rows and columns begin with a group.
-    fn eden_tile(source: Source<'_>, place: Place, eden: Eden, sink: Sink) = {
+    fn eden_tile(source: Source<'_>, place: Place, eden: Eden<'_>, sink: Sink) = {
         avx512: eden_tile_with::<Avx512>,
         avx2: eden_tile_with::<Avx2>,
         portable: eden_tile_with::<Portable>,
@@ -43,7 +46,7 @@ for_each_level! {
 }
 
 #[inline(always)]
-fn eden_tile_with<V: Vector>(source: Source<'_>, place: Place, eden: Eden, sink: Sink) {
+fn eden_tile_with<V: Vector>(source: Source<'_>, place: Place, eden: Eden<'_>, sink: Sink) {
     let (height, width) = match eden.direction {
         Direction::Rows => (LANES, MS_EDEN_GROUP),
         Direction::Columns => (MS_EDEN_GROUP, LANES),
@@ -78,9 +81,19 @@ fn eden_tile_with<V: Vector>(source: Source<'_>, place: Place, eden: Eden, sink:
                     }
                 }
             };
+            if let Some(transform) = eden.transform {
+                rotate::<V>(&mut groups, stored.elements, transform);
+            }
             stored.make::<V>(&groups, eden, &keys, sink);
         }
     }
+}
+
+/// Transforms the whole blocks of sixteen groups of so many elements.
+#[inline(always)]
+fn rotate<V: Vector>(groups: &mut Groups, elements: usize, transform: &HadamardTransform) {
+    let values = *groups;
+    transform.side_by_side::<V>(&values[..elements], &mut groups[..elements], 1);
 }
 
 /// Groups along rows, zeros where there are none.
@@ -156,7 +169,7 @@ struct Stored {
 impl Stored {
     /// Writes the groups' codes and scales.
     #[inline(always)]
-    fn make<V: Vector>(self, groups: &Groups, eden: Eden, keys: &Keys, sink: Sink) {
+    fn make<V: Vector>(self, groups: &Groups, eden: Eden<'_>, keys: &Keys, sink: Sink) {
         let mut lines = [V::splat(0); LANES];
         let mut scales = [V::splat(0); BLOCKS];
         let (mut squares, mut products) = (V::splat(0), V::splat(0));

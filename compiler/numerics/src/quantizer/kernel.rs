@@ -10,6 +10,7 @@ use super::avx2::Avx2;
 use super::avx512::Avx512;
 use super::columns::{Staged, Staging, columns, largest, write_columns};
 use super::elements::{E2m1, E2m3, E3m2, E4m3, E5m2, Element};
+use super::rotated::Rotation;
 use super::rounding::{Nearest, Round, Stochastic};
 use super::rows::rows;
 use super::scales::ScaleMaker;
@@ -51,6 +52,8 @@ pub(super) struct Encoding {
     pub random: Option<RandomStream>,
     pub blocks: BlockShape,
     pub direction: Direction,
+    /// The number of the input's transform that it is made of, if it is not of the input itself.
+    pub rotation: Option<usize>,
 }
 
 /// How blocks lie in the input matrix.
@@ -65,13 +68,15 @@ pub(super) enum Direction {
 /// Memory that tiles are worked on in, one after the other.
 pub(super) struct Scratch {
     patch: Patch,
+    /// Of each transform.
+    rotated: Vec<Patch>,
     /// Of each output.
     staged: Vec<Staging>,
 }
 
 impl Scratch {
-    /// For matrices of that many columns.
-    pub fn new(outputs: &[(Encoding, Sink)], columns: usize) -> Self {
+    /// For matrices of that many columns and so many transforms of them.
+    pub fn new(outputs: &[(Encoding, Sink)], rotations: usize, columns: usize) -> Self {
         let staged = outputs.iter().map(|(encoding, _)| {
             let chunks = match encoding.direction {
                 Direction::Rows => 0,
@@ -81,6 +86,7 @@ impl Scratch {
         });
         Self {
             patch: Patch::new(),
+            rotated: (0..rotations).map(|_| Patch::new()).collect(),
             staged: staged.collect(),
         }
     }
@@ -92,10 +98,14 @@ pub(super) fn quantize_tile(
     source: Source<'_>,
     place: Place,
     ahead: Ahead<'_>,
-    outputs: &[(Encoding, Sink)],
+    (outputs, rotations): (&[(Encoding, Sink)], &[Rotation]),
     scratch: &mut Scratch,
 ) {
-    let Scratch { patch, staged } = scratch;
+    let Scratch {
+        patch,
+        rotated,
+        staged,
+    } = scratch;
     let is_square = |(encoding, _): &(Encoding, Sink)| encoding.blocks == BlockShape::Square;
     let has_square = outputs.iter().any(is_square);
     // What is near, or is read once and as it lies, is not worth a copy; what is no whole tile needs zeros around it.
@@ -103,8 +113,10 @@ pub(super) fn quantize_tile(
     let has_columns = outputs.iter().any(is_column);
     let is_read_once = outputs.len() == 1;
     let is_whole = place.columns.is_multiple_of(PATCH_COLUMNS);
-    let is_direct = !has_square && !has_columns && is_whole && (is_read_once || source.is_near());
-    let width = PATCH_COLUMNS.min(place.columns);
+    let is_plain = !has_square && !has_columns && rotations.is_empty();
+    let is_direct = is_plain && is_whole && (is_read_once || source.is_near());
+    let widths = rotations.iter().map(Rotation::patch_columns);
+    let width = widths.fold(PATCH_COLUMNS.min(place.columns), usize::min);
     let height = patch_rows(run(width));
     for row in (0..place.rows).step_by(height) {
         for column in (0..place.columns).step_by(width) {
@@ -118,6 +130,9 @@ pub(super) fn quantize_tile(
                 patch.stand_for(part);
             } else {
                 take(level, patch, source, part);
+            }
+            for (rotation, rotated) in rotations.iter().zip(rotated.iter_mut()) {
+                rotation.rotate(level, patch, rotated);
             }
             let mut squares = [[0; LANES]; GROUPS];
             if has_square {
@@ -137,7 +152,7 @@ pub(super) fn quantize_tile(
             let each = outputs.iter().zip(staged.iter_mut()).enumerate();
             for (index, (&(encoding, sink), staged)) in each {
                 let part = Part {
-                    patch,
+                    patch: encoding.rotation.map_or(&*patch, |number| &rotated[number]),
                     source: is_direct.then_some(source),
                     rows_before: source.rows_before,
                     columns_before: source.columns_before,

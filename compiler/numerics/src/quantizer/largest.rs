@@ -5,16 +5,17 @@ use crate::simd::{SimdLevel, for_each_level};
 
 /// The largest absolute value, 0 for none at all. NaN where any number is NaN, as StableHLO's `maximum` has it.
 pub fn largest_magnitude(values: &[f32]) -> f32 {
-    from_bits(largest(SimdLevel::detect(), values))
+    from_magnitude(largest(SimdLevel::detect(), values))
 }
 
 /// The largest absolute value of a matrix's numbers less the mean of their column, `value − mean` in f32; the matrix's rows
 /// are as long as there are means. 0 for none at all, NaN where any difference is NaN.
 pub fn largest_centred_magnitude(values: &[f32], mean: &[f32]) -> f32 {
-    from_bits(largest_centred(SimdLevel::detect(), values, mean))
+    from_magnitude(largest_centred(SimdLevel::detect(), values, mean))
 }
 
-fn from_bits(bits: u32) -> f32 {
+/// The magnitude of those bits; any NaN is one.
+pub(super) fn from_magnitude(bits: u32) -> f32 {
     let largest = f32::from_bits(bits);
     if largest.is_nan() { f32::NAN } else { largest }
 }

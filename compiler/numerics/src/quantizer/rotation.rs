@@ -4,7 +4,7 @@
 use super::avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 use super::avx512::Avx512;
-use super::vector::{LANES, Portable, Vector, Words};
+use super::vector::{Floats, LANES, Portable, Vector, Words};
 use crate::hadamard::check_size;
 use crate::simd::{SimdLevel, for_each_level};
 use crate::{HADAMARD_SIZES, HadamardError};
@@ -16,7 +16,7 @@ const SIGN: u32 = 1 << 31;
 const GROUPS: usize = HADAMARD_SIZES[HADAMARD_SIZES.len() - 1] / LANES;
 
 /// The Hadamard transform of blocks of one size, with signs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HadamardTransform {
     size: usize,
     /// The sign bits that are flipped, of as many numbers as a block has.
@@ -72,6 +72,89 @@ impl HadamardTransform {
     pub fn across(&self, rows: &mut [f32]) {
         assert!(rows.len().is_multiple_of(self.size));
         across(self.level, self, rows);
+    }
+
+    /// The transform along an axis of a tensor that has so many numbers for each index of it and of those before.
+    pub(super) fn of_axis(&self, values: &[f32], inner: usize) -> Vec<f32> {
+        let mut results = values.to_vec();
+        if inner == 1 {
+            self.along(values, &mut results);
+        } else if inner > 1 {
+            for rows in results.chunks_exact_mut(self.size * inner) {
+                self.across(rows);
+            }
+        }
+        results
+    }
+
+    /// Writes the transforms of blocks that lie side by side, `run` groups of sixteen of them: a row of groups after the
+    /// other, a block's numbers in as many rows as it has.
+    #[inline(always)]
+    pub(super) fn side_by_side<V: Vector>(
+        &self,
+        values: &[Floats],
+        results: &mut [Floats],
+        run: usize,
+    ) {
+        let block = self.size * run;
+        for (values, results) in values
+            .chunks_exact(block)
+            .zip(results.chunks_exact_mut(block))
+        {
+            for column in 0..run {
+                self.sixteen_blocks::<V>(&values[column..], &mut results[column..], run);
+            }
+        }
+    }
+
+    /// Sixteen blocks side by side: sixteen numbers of each at a time in registers, then the pairs that are farther apart.
+    #[inline(always)]
+    fn sixteen_blocks<V: Vector>(&self, values: &[Floats], results: &mut [Floats], run: usize) {
+        let norm = V::splat(self.norm().to_bits());
+        let is_done = self.size == LANES;
+        for (part, signs) in self.signs[..self.size / LANES].iter().enumerate() {
+            let first = part * LANES;
+            let mut rows = [V::splat(0); LANES];
+            for (index, (row, &sign)) in rows.iter_mut().zip(signs).enumerate() {
+                *row = V::load(&values[(first + index) * run]).xor(V::splat(sign));
+            }
+            let mut distance = 1;
+            while distance < LANES {
+                for low in 0..LANES {
+                    if low & distance == 0 {
+                        let (a, b) = (rows[low], rows[low + distance]);
+                        (rows[low], rows[low + distance]) = (a.add(b), a.sub(b));
+                    }
+                }
+                distance *= 2;
+            }
+            for (index, row) in rows.iter().enumerate() {
+                let row = if is_done { row.mul(norm) } else { *row };
+                row.store(&mut results[(first + index) * run]);
+            }
+        }
+        let mut distance = LANES;
+        while distance < self.size {
+            let is_last = 2 * distance == self.size;
+            for low in 0..self.size {
+                if low & distance == 0 {
+                    let (low, high) = (low * run, (low + distance) * run);
+                    let (a, b) = (V::load(&results[low]), V::load(&results[high]));
+                    let (mut sum, mut difference) = (a.add(b), a.sub(b));
+                    if is_last {
+                        (sum, difference) = (sum.mul(norm), difference.mul(norm));
+                    }
+                    sum.store(&mut results[low]);
+                    difference.store(&mut results[high]);
+                }
+            }
+            distance *= 2;
+        }
+    }
+
+    /// [`along`](Self::along) with instructions that the caller has chosen.
+    pub(super) fn along_with(&self, level: SimdLevel, values: &[f32], results: &mut [f32]) {
+        along(level, self, values, results);
     }
 
     /// What numbers are multiplied by at the end.

@@ -1,6 +1,8 @@
 //! The input as a matrix, of which patches are fetched, centred and padded with zeros.
 
+use super::rotation::HadamardTransform;
 use super::vector::{Floats, LANES, Vector};
+use crate::SimdLevel;
 
 /// The columns of a patch: sixteen groups, whose codes are two cache lines.
 pub(super) const PATCH_COLUMNS: usize = LANES * LANES;
@@ -149,6 +151,13 @@ impl Patch {
         groups(&self.numbers[row * self.run * LANES..])
     }
 
+    /// The groups of a row; behind the place's columns they are zeros of either sign.
+    #[inline(always)]
+    pub fn groups_of_row(&self, row: usize) -> &[Floats] {
+        let (groups, _) = self.numbers[row * self.run * LANES..][..self.run * LANES].as_chunks();
+        groups
+    }
+
     /// Sixteen rows of sixteen columns.
     #[inline(always)]
     pub fn across(&self, row: usize, chunk: usize) -> Across<'_> {
@@ -163,6 +172,37 @@ impl Patch {
     /// Stands for a place of the input without taking it.
     pub fn stand_for(&mut self, place: Place) {
         (self.place, self.run) = (place, run(place.columns));
+    }
+
+    /// Becomes the transform of another patch's whole blocks along its columns, with zeros below.
+    #[inline(always)]
+    pub fn rotate_columns<V: Vector>(&mut self, patch: &Self, transform: &HadamardTransform) {
+        (self.place, self.run) = (patch.place, patch.run);
+        let pitch = patch.run * LANES;
+        let (filled, rows) = (
+            patch.place.rows,
+            patch.place.rows.next_multiple_of(PATCH_ROWS),
+        );
+        let (values, _) = patch.numbers[..filled * pitch].as_chunks();
+        let (results, rest) = self.numbers[..rows * pitch].split_at_mut(filled * pitch);
+        let (results, _) = results.as_chunks_mut();
+        transform.side_by_side::<V>(values, results, patch.run);
+        rest.fill(0.0);
+    }
+
+    /// Becomes the transform of another patch's whole blocks along its rows, with zeros around them.
+    pub fn rotate_rows(&mut self, level: SimdLevel, patch: &Self, transform: &HadamardTransform) {
+        (self.place, self.run) = (patch.place, patch.run);
+        let (pitch, filled) = (patch.run * LANES, patch.place.columns);
+        let rows = patch.place.rows.next_multiple_of(PATCH_ROWS) * pitch;
+        let values = patch.numbers[..rows].chunks_exact(pitch);
+        let results = self.numbers[..rows].chunks_exact_mut(pitch);
+        for (index, (values, results)) in values.zip(results).enumerate() {
+            let filled = if index < patch.place.rows { filled } else { 0 };
+            let (results, rest) = results.split_at_mut(filled);
+            transform.along_with(level, &values[..filled], results);
+            rest.fill(0.0);
+        }
     }
 
     /// Takes what lies at a place of the input, which is no larger than a patch, centres it and puts zeros around it.

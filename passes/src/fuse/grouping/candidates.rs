@@ -1,9 +1,10 @@
 //! Groups that might be made: whether they keep the rules, the limits, and need nothing that comes of themselves.
 
 use super::{Candidate, Group, GroupId, Grouping, Own};
+use crate::fuse::Transforms;
 use crate::fuse::contract::analyse;
 use std::collections::BTreeSet;
-use tessera_ir::{Definition, ValueId};
+use tessera_ir::{Definition, OpKind, ValueId};
 
 impl Grouping<'_> {
     /// The group that an op and some of its readers would be, if they may.
@@ -56,6 +57,12 @@ impl Grouping<'_> {
         let reads = self.reads(&members);
         if reads.len() > self.limits.max_operands {
             return None;
+        }
+        if self.limits.hadamard == Transforms::Alone && members.len() > 1 {
+            let mut kinds = members.iter().map(|&m| &self.operation(m).op.kind);
+            if kinds.any(|kind| matches!(kind, OpKind::Hadamard { .. })) {
+                return None;
+            }
         }
         let analysis = analyse(self.graph, &members, &exports).ok()?;
         if members.len() + analysis.missing > self.limits.max_ops {

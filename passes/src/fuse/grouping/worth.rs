@@ -81,9 +81,21 @@ impl Grouping<'_> {
             let bytes = self.leaf_bytes(operation, reader, evaluations);
             repetition.add(evaluations, self.repeated_weight(number, reader), bytes);
         }
+        if matches!(operation.op.kind, OpKind::Hadamard { .. }) {
+            return repetition.cost() <= self.cost_alone(number, readers.len() as u64);
+        }
         // One reader computes it and reads what it is made of anyway, and writes it for the others on the way.
         let once = repetition.without_one(self.elements(operation));
         once.cost() <= self.bytes(operation) * readers.len() as u64
+    }
+
+    /// What an op costs in a kernel by itself, which so many others read.
+    fn cost_alone(&self, number: usize, readers: u64) -> u64 {
+        let operation = self.operation(number);
+        let read = operation.op.operands.iter();
+        let read: usize = read.map(|&x| self.graph.value_type(x).byte_size()).sum();
+        let computed = self.elements(operation) * weight(&operation.op.kind);
+        LAUNCH + computed + read as u64 + self.bytes(operation) * (1 + readers)
     }
 
     /// What an element of an op costs together with what of its reader is computed in other groups as well.
@@ -97,7 +109,9 @@ impl Grouping<'_> {
             let is_repeated = !operation
                 .results()
                 .any(|value| self.group(reader).exports.contains(&value))
-                && self.homes[member] > 1;
+                && self.homes[member] > 1
+                // Whatever is written before a transform, no reader of it can write it for the others.
+                && !matches!(operation.op.kind, OpKind::Hadamard { .. });
             let chain = if is_repeated {
                 above + weight(&operation.op.kind)
             } else {

@@ -3,7 +3,9 @@
 use super::{Check, Checked};
 use crate::bundle::manifest::{Gemm, Kernel};
 use crate::bundle::strides::{Axis, describe, is_injective, span};
-use crate::bundle::{GroupedGemm, Hadamard, Quantize, ScaledDot, TensorType, ValueType};
+use crate::bundle::{
+    GroupedGemm, Hadamard, HadamardMagnitudes, Quantize, ScaledDot, TensorType, ValueType,
+};
 use tessera_numerics::{
     ElementType, Format, HADAMARD_SIZES, Quantization, ScaleLayout, ScaledType,
 };
@@ -171,6 +173,10 @@ impl Check<'_> {
             )?;
             Quantization::new(scaled.clone(), output.rule, output.rounding)
                 .map_err(|error| self.error(&item, "a quantisation that there is", error))?;
+            if let Some(negative) = &output.hadamard {
+                let item = format!("{item}.hadamard");
+                self.transform(negative, scaled.columns(), &item)?;
+            }
             let amax = scaled.format().has_tensor_scale();
             expected.extend(amax.then(|| scalar(ElementType::F32)));
             let is_random = output.rounding.is_random();
@@ -258,19 +264,80 @@ impl Check<'_> {
         let ([x], result) = self.buffers_of(kernel, "one operand", item)?;
         let x_type = self.tensor_of(x, ElementType::F32, &format!("{item}.operand"))?;
         self.ensure(result == x, format!("{item}.result"), x, result)?;
-        let size = hadamard.negative.len();
+        self.transform_of(hadamard, x_type, item)
+    }
+
+    pub(super) fn hadamard_magnitudes(
+        &self,
+        magnitudes: &HadamardMagnitudes,
+        kernel: &Kernel,
+        item: &str,
+    ) -> Checked {
+        let ([x, rest @ ..], [result]) = (&kernel.operands[..], &kernel.results[..]) else {
+            let found = format!("{} results", kernel.results.len());
+            return Err(self.error(item, "a tensor and one result", found));
+        };
+        let x_type = self.tensor_of(x, ElementType::F32, &format!("{item}.operand"))?;
+        let transform = &magnitudes.transform;
+        self.transform_of(transform, x_type, &format!("{item}.transform"))?;
+        let Some((&last, others)) = x_type.shape.split_last() else {
+            return Err(self.error(item, "a tensor with a dimension", x));
+        };
         self.ensure(
-            HADAMARD_SIZES.contains(&size),
-            format!("{item}.negative"),
-            format!("{HADAMARD_SIZES:?} signs"),
-            size,
+            transform.axis + 2 >= x_type.shape.len(),
+            format!("{item}.transform.axis"),
+            format!("one of the last two dimensions of {x}"),
+            transform.axis,
         )?;
-        let axis = x_type.shape.get(hadamard.axis);
+        let mean = ValueType::from(TensorType::new(ElementType::F32, [last]));
+        let expected: Vec<ValueType> = magnitudes.centred.then_some(mean).into_iter().collect();
+        self.ensure(
+            rest == expected,
+            format!("{item}.operands"),
+            format!("{} after the tensor", list(&expected)),
+            list(rest),
+        )?;
+        let rows = ValueType::from(TensorType::new(ElementType::F32, others));
+        let all = ValueType::from(TensorType::new(ElementType::F32, []));
+        self.ensure(
+            *result == rows || *result == all,
+            format!("{item}.result"),
+            format!("{rows} or {all}"),
+            result,
+        )
+    }
+
+    /// A transform along a dimension of a tensor.
+    fn transform_of(&self, hadamard: &Hadamard, x: &TensorType, item: &str) -> Checked {
+        let size = hadamard.negative.len();
+        self.size_of_transform(size, &format!("{item}.negative"))?;
+        let axis = x.shape.get(hadamard.axis);
         self.ensure(
             axis.is_some_and(|extent| extent.is_multiple_of(size)),
             format!("{item}.axis"),
             format!("a dimension of {x} that is a multiple of {size}"),
             hadamard.axis,
+        )
+    }
+
+    /// A transform of so many elements.
+    fn transform(&self, negative: &[bool], extent: usize, item: &str) -> Checked {
+        let size = negative.len();
+        self.size_of_transform(size, item)?;
+        self.ensure(
+            extent.is_multiple_of(size),
+            item,
+            format!("an axis that is a multiple of {size}"),
+            extent,
+        )
+    }
+
+    fn size_of_transform(&self, size: usize, item: &str) -> Checked {
+        self.ensure(
+            HADAMARD_SIZES.contains(&size),
+            item,
+            format!("{HADAMARD_SIZES:?} signs"),
+            size,
         )
     }
 

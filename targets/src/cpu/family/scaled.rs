@@ -5,7 +5,8 @@ use crate::units::Builtin;
 use tessera_ir::plan::Kernel;
 use tessera_ir::{Binary, Definition, Graph, OpKind, ScaledType, ValueId};
 use tessera_runtime::bundle::{
-    Code, GroupedGemm, Hadamard, MatrixLayout, Quantize, QuantizeOutput, ScaledDot,
+    Code, GroupedGemm, Hadamard, HadamardMagnitudes, MatrixLayout, Quantize, QuantizeOutput,
+    ScaledDot,
 };
 
 /// The kernel as one that the runtime computes; `None` where it is more or something else.
@@ -17,16 +18,16 @@ pub fn builtin(kernel: &Kernel) -> Option<Builtin> {
     if let Some(sums) = axis_sums(body) {
         return Some(sums);
     }
+    if let Some(magnitudes) = hadamard_magnitudes(body) {
+        return Some(magnitudes);
+    }
     let [operation] = body.operations() else {
         return None;
     };
     let code = match &operation.op.kind {
         OpKind::Dequantize { .. } => Code::Dequantize,
         OpKind::Relayout { .. } => Code::Relayout,
-        OpKind::Hadamard { axis, signs } => Code::Hadamard(Hadamard {
-            axis: *axis,
-            negative: signs.iter().map(|&sign| sign < 0).collect(),
-        }),
+        OpKind::Hadamard { axis, signs } => Code::Hadamard(transform(*axis, signs)),
         OpKind::Orthonormalize {} => Code::Orthonormalize,
         OpKind::GroupedDot {
             lhs_contracting_dimension,
@@ -59,7 +60,14 @@ pub fn builtin(kernel: &Kernel) -> Option<Builtin> {
     })
 }
 
-/// A body of quantisations of one tensor, less a mean or not; `None` where it is another.
+fn transform(axis: usize, signs: &[i64]) -> Hadamard {
+    Hadamard {
+        axis,
+        negative: signs.iter().map(|&sign| sign < 0).collect(),
+    }
+}
+
+/// A body of quantisations of one tensor, less a mean or not, or of its transforms; `None` where it is another.
 fn quantize(body: &Graph) -> Option<Builtin> {
     let mut outputs = Vec::with_capacity(body.results().len());
     let mut tensor = None;
@@ -76,13 +84,23 @@ fn quantize(body: &Graph) -> Option<Builtin> {
         else {
             return None;
         };
+        let (&quantized, rest) = op.operands.split_first()?;
+        let (x, hadamard) = match body.defining_operation(quantized).map(|one| &one.op) {
+            Some(op) => match &op.kind {
+                OpKind::Hadamard { axis, signs } => {
+                    (op.operands[0], Some(transform(*axis, signs).negative))
+                }
+                _ => (quantized, None),
+            },
+            None => (quantized, None),
+        };
         outputs.push(QuantizeOutput {
             rule,
             rounding,
             seed: seed as u64,
             site: u32::try_from(site).ok()?,
+            hadamard,
         });
-        let (&x, rest) = op.operands.split_first()?;
         if *tensor.get_or_insert(x) != x {
             return None;
         }
@@ -90,26 +108,51 @@ fn quantize(body: &Graph) -> Option<Builtin> {
             scalars.push(input(body, scalar)?);
         }
     }
-    let mut operands = match input(body, tensor?) {
-        Some(x) => vec![x],
-        None => {
-            let subtract = &body.defining_operation(tensor?)?.op;
-            let [x, mean] = subtract.operands[..] else {
-                return None;
-            };
-            let broadcast = &body.defining_operation(mean)?.op;
-            let is_centring = subtract.kind == OpKind::Binary(Binary::Subtract)
-                && matches!(broadcast.kind, OpKind::BroadcastInDim { .. });
-            if !is_centring {
-                return None;
-            }
-            vec![input(body, x)?, input(body, broadcast.operands[0])?]
-        }
-    };
+    let mut operands = tensor_and_mean(body, tensor?)?;
     let centred = operands.len() == 2;
     operands.extend(scalars);
     Some(Builtin {
         code: Code::Quantize(Quantize { centred, outputs }),
+        operands,
+    })
+}
+
+/// The number of the input that a tensor is, or of the one that it is made of and of the mean that it is less of.
+fn tensor_and_mean(body: &Graph, tensor: ValueId) -> Option<Vec<usize>> {
+    if let Some(x) = input(body, tensor) {
+        return Some(vec![x]);
+    }
+    let subtract = &body.defining_operation(tensor)?.op;
+    let [x, mean] = subtract.operands[..] else {
+        return None;
+    };
+    let broadcast = &body.defining_operation(mean)?.op;
+    let is_centring = subtract.kind == OpKind::Binary(Binary::Subtract)
+        && matches!(broadcast.kind, OpKind::BroadcastInDim { .. });
+    is_centring.then_some(vec![input(body, x)?, input(body, broadcast.operands[0])?])
+}
+
+/// A body that finds the largest magnitudes of a transform; `None` where it is another. The kernel's contract says that a
+/// reduction of a transform's magnitudes is that.
+fn hadamard_magnitudes(body: &Graph) -> Option<Builtin> {
+    let [result] = body.results() else {
+        return None;
+    };
+    let reduce = &body.defining_operation(result.value)?.op;
+    let OpKind::Reduce { .. } = reduce.kind else {
+        return None;
+    };
+    let abs = &body.defining_operation(*reduce.operands.first()?)?.op;
+    let hadamard = &body.defining_operation(*abs.operands.first()?)?.op;
+    let OpKind::Hadamard { axis, signs } = &hadamard.kind else {
+        return None;
+    };
+    let operands = tensor_and_mean(body, hadamard.operands[0])?;
+    Some(Builtin {
+        code: Code::HadamardMagnitudes(HadamardMagnitudes {
+            centred: operands.len() == 2,
+            transform: transform(*axis, signs),
+        }),
         operands,
     })
 }
