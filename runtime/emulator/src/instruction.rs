@@ -8,6 +8,7 @@ mod copy;
 mod exchange;
 mod float;
 mod forms;
+mod fragments;
 mod integer;
 #[cfg(test)]
 mod inventory;
@@ -17,6 +18,7 @@ mod memory;
 mod movement;
 mod number;
 mod operands;
+mod quad_pairs;
 mod ring;
 mod stochastic;
 mod synchronise;
@@ -30,12 +32,14 @@ pub(crate) use copy::{
     tensor_reduction,
 };
 pub(crate) use exchange::{Exchange, Vote};
+pub(crate) use fragments::{Direction, Move};
 pub(crate) use matrix::{Accumulator, Element, Matrix, Multiply, Scales};
 pub(crate) use mbarrier::{Arrive, Mbarrier, Test};
 pub(crate) use memory::{
     Access, Atomic, AtomicFunction, Load, Ordering, Space, Store, ThreadScope,
 };
 pub(crate) use operands::{Location, Source, Special};
+pub(crate) use quad_pairs::{QuadPairs, of_d};
 pub(crate) use synchronise::{Fence, Synchronise};
 pub(crate) use tcgen05::{MultiplyTensor, OperandA, Tcgen05};
 pub(crate) use warpgroup::{

@@ -30,6 +30,8 @@ mod modifiers;
 mod ordinary;
 #[path = "it/paths.rs"]
 mod paths;
+#[path = "it/quad_pairs.rs"]
+mod quad_pairs;
 #[path = "it/ring.rs"]
 mod ring;
 #[path = "it/scopes.rs"]

@@ -229,15 +229,21 @@ pub(super) const FORMS: &[(&str, &[&str])] = &[
         &[
             "sync.aligned.m8n8[.x1|.x2|.x4][.trans|][.shared|.shared::cta|].b16",
             "sync.aligned.m8n16[.x1|.x2|.x4][.shared|.shared::cta|].b8x16[.b6x16_p32|.b4x16_p64]",
+            "sync.aligned.m16n16[.x1|.x2].trans[.shared|.shared::cta|][.b8|.b8x16.b6x16_p32|.b8x16.b4x16_p64]",
         ],
     ),
     (
         "stmatrix",
-        &["sync.aligned.m8n8[.x1|.x2|.x4][.trans|][.shared|.shared::cta|].b16"],
+        &[
+            "sync.aligned.m8n8[.x1|.x2|.x4][.trans|][.shared|.shared::cta|].b16",
+            "sync.aligned.m16n8[.x1|.x2|.x4].trans[.shared|.shared::cta|].b8",
+        ],
     ),
     (
         "mma",
         &[
+            "sync.aligned.m8n8k4[.row|.col][.row|.col][.f16.f16.f16.f16|.f32.f16.f16.f16|.f32.f16.f16.f32]",
+            "sync.aligned[.m8n8k128|.m16n8k128|.m16n8k256].row.col.s32.b1.b1.s32[.and|.xor].popc",
             "sync.aligned[.m16n8k8|.m16n8k16].row.col[.f16.f16.f16.f16|.f32.f16.f16.f32|.f32.bf16.bf16.f32]",
             "sync.aligned[.m16n8k4|.m16n8k8].row.col.f32.tf32.tf32.f32",
             "sync.aligned[.m8n8k4|.m16n8k4|.m16n8k8|.m16n8k16].row.col.f64.f64.f64.f64",

@@ -1,37 +1,25 @@
-//! Matrix fragments of a warp: `ldmatrix`, `stmatrix`, `mma.sync` (PTX ISA 9.7.14.5, 9.7.14.3).
+//! Products of matrices by a warp: `mma.sync` (PTX ISA 9.7.14.5). What moves their fragments is in [`fragments`](super::fragments).
 //!
 //! Of a fragment with elements of b bits, lane 4g + t holds registers of 32/b elements that are next to each other along k.
 //! Register i of A is of row g + 8·(i mod 2) and begins at k = (32/b)·(t + 4·⌊i/2⌋); register i of B is of column g and
 //! begins at k = (32/b)·(t + 4i); numbers i of C and D are of row g + 8·⌊i/2⌋ and column 2t + i mod 2. Of eight rows, register
 //! i of A is of row g and begins at k = (32/b)·(t + 4i).
 
+use super::fragments::{self, Move};
+use super::quad_pairs::{self, QuadPairs};
 use super::words::Words;
-use super::{Action, Location, Refusal, Source};
+use super::{Action, Refusal, Source};
 use crate::program::Register;
 use tessera_numerics::{ElementFormat, ScaleFormat};
 
 /// Matrix fragments of a warp.
 pub(crate) enum Matrix {
-    /// Matrices of 8×8 numbers of 16 bits: each from eight rows of 16 bytes, whose addresses eight lanes have.
-    Load {
-        matrices: u32,
-        transposed: bool,
-        /// Instead matrices of 8×16 numbers of so many bits, which come into bytes.
-        packed: Option<u32>,
-        location: Location,
-        generic: bool,
-        destinations: Vec<Option<Register>>,
-    },
-    /// The other way round.
-    Store {
-        matrices: u32,
-        transposed: bool,
-        location: Location,
-        generic: bool,
-        sources: Vec<Source>,
-    },
+    /// Between shared memory and registers.
+    Move(Box<Move>),
     /// D = A·B + C.
     Multiply(Box<Multiply>),
+    /// Four products at once, each of eight lanes.
+    QuadPairs(Box<QuadPairs>),
 }
 
 /// D = A·B + C, A of m×k, B of k×n.
@@ -47,6 +35,8 @@ pub(crate) struct Multiply {
     pub scales: Option<Scales>,
     /// `.satfinite` of integers.
     pub saturates: bool,
+    /// Bits are multiplied by exclusive or.
+    pub is_xor: bool,
 }
 
 /// Rows of D, columns of D, and what is summed over.
@@ -214,71 +204,19 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
     if !words.has("sync") || !words.has("aligned") {
         return Err(words.refuse("needs .sync.aligned"));
     }
-    let matrix = if words.opcode() == "mma" {
+    if words.opcode() != "mma" {
+        return Ok(Action::Matrix(Matrix::Move(Box::new(fragments::decode(
+            words,
+        )?))));
+    }
+    let modifiers = &words.instruction.modifiers;
+    let is_of_quad_pairs =
+        words.instruction.has("m8n8k4") && !modifiers.iter().any(|own| own == "f64");
+    Ok(Action::Matrix(if is_of_quad_pairs {
+        Matrix::QuadPairs(Box::new(quad_pairs::decode(words)?))
+    } else {
         multiply(words)?
-    } else {
-        fragments(words)?
-    };
-    Ok(Action::Matrix(matrix))
-}
-
-fn fragments(words: &mut Words<'_>) -> Result<Matrix, Refusal> {
-    let is_packed = words.has("m8n16");
-    if !is_packed && !words.has("m8n8") {
-        return Err(words.refuse("is modelled for .m8n8 and .m8n16 alone"));
-    }
-    let matrices = words.needed("number of matrices", |word| match word {
-        "x1" => Some(1),
-        "x2" => Some(2),
-        "x4" => Some(4),
-        _ => None,
-    })?;
-    let transposed = words.has("trans");
-    let generic = words
-        .choice(|word| matches!(word, "shared" | "shared::cta").then_some(()))
-        .is_none();
-    let packed = if is_packed {
-        words.needed("destination's format", |word| {
-            (word == "b8x16").then_some(())
-        })?;
-        Some(words.needed("source's format", |word| match word {
-            "b6x16_p32" => Some(6),
-            "b4x16_p64" => Some(4),
-            _ => None,
-        })?)
-    } else {
-        words.needed("type", |word| (word == "b16").then_some(()))?;
-        None
-    };
-    words.counted(&[2])?;
-    let loads = words.opcode() == "ldmatrix";
-    let matrix = if loads {
-        Matrix::Load {
-            matrices,
-            transposed,
-            packed,
-            location: words.location(1)?,
-            generic,
-            destinations: words.destinations(0)?,
-        }
-    } else {
-        Matrix::Store {
-            matrices,
-            transposed,
-            location: words.location(0)?,
-            generic,
-            sources: words.sources(1)?,
-        }
-    };
-    let registers = match &matrix {
-        Matrix::Load { destinations, .. } => destinations.len(),
-        Matrix::Store { sources, .. } => sources.len(),
-        Matrix::Multiply(_) => 0,
-    };
-    if registers != matrices as usize {
-        return Err(words.refuse(format!("needs {matrices} registers, not {registers}")));
-    }
-    Ok(matrix)
+    }))
 }
 
 fn multiply(words: &mut Words<'_>) -> Result<Matrix, Refusal> {
@@ -301,6 +239,14 @@ fn multiply(words: &mut Words<'_>) -> Result<Matrix, Refusal> {
     let b_type = words.needed("type of B", |word| element(word, in_bytes))?;
     if words.needed("type of C", self::result)? != result {
         return Err(words.refuse("is modelled for C and D of one type alone"));
+    }
+    let join = words.choice(|word| match word {
+        "and" => Some(false),
+        "xor" => Some(true),
+        _ => None,
+    });
+    if join.is_some() != (a_type.bits() == 1) || join.is_some() != words.has("popc") {
+        return Err(words.refuse("multiplies bits by .and.popc or .xor.popc, and nothing else so"));
     }
     if scaled && !words.scope.has_scaled_fragments() {
         let target = words.scope.target().to_owned();
@@ -325,6 +271,7 @@ fn multiply(words: &mut Words<'_>) -> Result<Matrix, Refusal> {
         d: words.destinations(0)?,
         scales,
         saturates,
+        is_xor: join == Some(true),
     };
     check(words, &multiply)?;
     Ok(Matrix::Multiply(Box::new(multiply)))
@@ -405,6 +352,10 @@ pub(super) fn element(name: &str, in_bytes: bool) -> Option<Element> {
         "e2m1" => low(ElementFormat::E2m1),
         "e2m3" if in_bytes => low(ElementFormat::E2m3),
         "e3m2" if in_bytes => low(ElementFormat::E3m2),
+        "b1" => Element::Integer {
+            bits: 1,
+            signed: false,
+        },
         "s8" => Element::Integer {
             bits: 8,
             signed: true,

@@ -3,9 +3,11 @@
 mod control;
 mod copy;
 mod exchange;
+mod fragments;
 mod matrix;
 mod mbarrier;
 mod memory;
+mod quad_pairs;
 mod synchronise;
 mod tcgen05;
 mod tensor;
@@ -101,11 +103,11 @@ impl Context<'_> {
         let class = match action {
             Action::Compute(_) => Class::Arithmetic,
             Action::Load(_) | Action::Store(_) | Action::Atomic(_) => Class::Memory,
-            Action::Matrix(Matrix::Load { .. } | Matrix::Store { .. }) => Class::Memory,
+            Action::Matrix(Matrix::Move(_)) => Class::Memory,
             Action::Control(_) => Class::Control,
             Action::Synchronise(_) | Action::Mbarrier(_) => Class::Synchronisation,
             Action::Exchange(_) => Class::Exchange,
-            Action::Matrix(Matrix::Multiply(_)) => Class::Matrix,
+            Action::Matrix(Matrix::Multiply(_) | Matrix::QuadPairs(_)) => Class::Matrix,
             Action::Copy(_) => Class::Copy,
             Action::Warpgroup(Warpgroup::Multiply(_)) => Class::Matrix,
             Action::Warpgroup(Warpgroup::Fence | Warpgroup::Commit | Warpgroup::Wait(_)) => {

@@ -17,6 +17,7 @@ pub const PRODUCTS: &[&str] = &[
     "mma.sync.aligned[.m16n8k16|.m16n8k32].row.col.f32[.e4m3|.e5m2][.e4m3|.e5m2].f32",
     "mma.sync.aligned[.m8n8k16|.m16n8k16|.m16n8k32].row.col[.satfinite|].s32[.s8|.u8][.s8|.u8].s32",
     "mma.sync.aligned[.m8n8k32|.m16n8k32|.m16n8k64].row.col[.satfinite|].s32[.s4|.u4][.s4|.u4].s32",
+    "mma.sync.aligned[.m8n8k128|.m16n8k128|.m16n8k256].row.col.s32.b1.b1.s32[.and|.xor].popc",
     "mma.sync.aligned.m16n8k32.row.col.kind::f8f6f4.f16[.e4m3|.e5m2|.e2m3|.e3m2|.e2m1][.e4m3|.e5m2|.e2m3|.e3m2|.e2m1].f16",
     "mma.sync.aligned.m16n8k32.row.col.kind::f8f6f4.f32[.e4m3|.e5m2|.e2m3|.e3m2|.e2m1][.e4m3|.e5m2|.e2m3|.e3m2|.e2m1].f32",
     "mma.sync.aligned.m16n8k32.row.col.kind::mxf8f6f4.block_scale[.scale_vec::1X|].f32[.e4m3|.e5m2|.e2m3|.e3m2|.e2m1]\
@@ -30,14 +31,16 @@ pub const PRODUCTS: &[&str] = &[
 pub const MOVES: &[&str] = &[
     "ldmatrix.sync.aligned.m8n8[.x1|.x2|.x4][.trans|][.shared|.shared::cta|].b16",
     "ldmatrix.sync.aligned.m8n16[.x1|.x2|.x4][.shared|.shared::cta|].b8x16[.b6x16_p32|.b4x16_p64]",
+    "ldmatrix.sync.aligned.m16n16[.x1|.x2].trans[.shared|.shared::cta|][.b8|.b8x16.b6x16_p32|.b8x16.b4x16_p64]",
     "stmatrix.sync.aligned.m8n8[.x1|.x2|.x4][.trans|][.shared|.shared::cta|].b16",
+    "stmatrix.sync.aligned.m16n8[.x1|.x2|.x4].trans[.shared|.shared::cta|].b8",
 ];
 
 /// Numbers that are the same every time.
-struct Noise(u64);
+pub struct Noise(pub u64);
 
 impl Noise {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -45,7 +48,7 @@ impl Noise {
         self.0 >> 33
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 }
@@ -94,6 +97,7 @@ fn container(name: &str, kind: Option<&str>) -> (u32, u32) {
         "f64" => (64, 0),
         "tf32" => (32, 0),
         "f16" | "bf16" => (16, 0),
+        "b1" => (1, 0),
         "e2m1" if kind.is_some_and(|kind| kind.ends_with("f8f6f4")) => (8, 2),
         "e2m1" | "s4" | "u4" => (4, 0),
         _ => (8, 0),
@@ -139,7 +143,7 @@ impl Product {
             let name = word.as_str();
             matches!(
                 name,
-                "f16" | "bf16" | "f32" | "tf32" | "f64" | "s32" | "s8" | "u8" | "s4" | "u4"
+                "f16" | "bf16" | "f32" | "tf32" | "f64" | "s32" | "s8" | "u8" | "s4" | "u4" | "b1"
             ) || (name.len() == 4 && name.starts_with('e') && name.contains('m'))
         };
         let types: Vec<String> = form.words.iter().filter(is_type).cloned().collect();
@@ -280,7 +284,12 @@ impl Product {
         let blocks = self.scales.map_or(1, |(_, blocks)| blocks);
         let expected = |row: usize, column: usize| {
             let terms = (0..k).map(|k_| {
-                let product = a[row][k_].1 * b[k_][column].1;
+                let (a, b) = (a[row][k_].1, b[k_][column].1);
+                let product = if self.form.has("xor") {
+                    f64::from(u8::from(a != b))
+                } else {
+                    a * b
+                };
                 if self.scales.is_none() {
                     return product;
                 }
@@ -315,7 +324,7 @@ fn vector(name: char, count: usize) -> String {
 }
 
 /// What D's registers are in each lane, of A's, B's, C's and, perhaps, the scales'.
-fn execute(
+pub fn execute(
     instruction: &str,
     bits: u32,
     operands: &[Vec<[u64; 32]>],
@@ -444,6 +453,9 @@ fn loads_and_stores_of_matrices() {
         };
         let loads = form.words[0] == "ldmatrix";
         let text = form.text();
+        let vector = |name: char, count: usize| {
+            vector(name, if form.has("m16n16") { 2 * count } else { count })
+        };
         let body = if loads {
             let fill = "st.shared.v4.b32 [%own], {%r0, %r1, %r2, %r3};\nbar.sync 0;\nmov.b32 %r0, 0;\nmov.b32 %r1, 0;\n\
                         mov.b32 %r2, 0;\nmov.b32 %r3, 0;\n";
@@ -454,6 +466,8 @@ fn loads_and_stores_of_matrices() {
             let back = "bar.sync 0;\nld.shared.v4.b32 {%r0, %r1, %r2, %r3}, [%own];\n";
             format!("{fill}{text} [%row], {};\n{back}", vector('r', count))
         };
+        let rows = if form.has("m16n16") { 16 } else { 8 };
+        let count = count * rows / 8;
         let (report, found) = run(&kernel(&body, is_generic), lanes(&bytes, 8 * count), 512);
         assert_eq!(report.findings, [], "{text}");
         let mut expected = vec![0; 512];
@@ -465,6 +479,30 @@ fn loads_and_stores_of_matrices() {
         for (matrix, lane) in (0..count).flat_map(|matrix| (0..32).map(move |lane| (matrix, lane)))
         {
             let register = 16 * lane + 4 * matrix;
+            if form.has("m16n8") {
+                // Bytes of the fragment of a 16×8 matrix: rows ⌊lane/4⌋ and 8 behind it, columns 2·(lane mod 4) and the next;
+                // columns become rows of sixteen bytes.
+                for i in 0..4 {
+                    let (row, column) = (lane / 4 + 8 * (i / 2), 2 * (lane % 4) + i % 2);
+                    expected[place(8 * matrix + column) + row] = bytes[register + i];
+                }
+                continue;
+            }
+            if form.has("m16n16") {
+                // Number ⌊lane/4⌋, of every second register that 8 behind it, of rows 4·(lane mod 4) to the third behind it.
+                let bits = match form.one_of(&["b8", "b6x16_p32"]) {
+                    Some("b8") => 8,
+                    Some(_) => 6,
+                    None => 4,
+                };
+                let from = bits * (lane / 4 + 8 * (matrix % 2));
+                for i in 0..4 {
+                    let row = place(16 * (matrix / 2) + 4 * (lane % 4) + i);
+                    let bit = |place: usize| bytes[row + place / 8] >> (place % 8) & 1;
+                    expected[register + i] = (0..bits).fold(0, |code, j| code | bit(from + j) << j);
+                }
+                continue;
+            }
             if form.has("b8x16") {
                 // Four of the sixteen numbers of row ⌊lane/4⌋, each in a byte.
                 let bits = if form.has("b6x16_p32") { 6 } else { 4 };
@@ -502,14 +540,14 @@ fn what_is_not_modelled_is_named() {
     };
     for (name, operands, reason) in [
         (
-            "mma.sync.aligned.m8n8k4.row.col.f16.f16.f16.f16",
-            "{%r0,%r1,%r2,%r3}, {%r0,%r1}, {%r2,%r3}, {%r0,%r1,%r2,%r3}",
-            "sums over 4, which is no multiple of 8",
+            "mma.sync.aligned.m8n8k4.row.col.f16.f16.f16.f32",
+            "{%r0,%r1,%r2,%r3}, {%r0,%r1}, {%r2,%r3}, {%r0,%r1,%r2,%r3,%r0,%r1,%r2,%r3}",
+            "gives f32 where C is f32",
         ),
         (
-            "mma.sync.aligned.m8n8k128.row.col.s32.b1.b1.s32.xor.popc",
+            "mma.sync.aligned.m8n8k128.row.col.s32.b1.b1.s32.popc",
             "{%r0,%r1}, {%r0}, {%r1}, {%r2,%r3}",
-            "has no type of A that is modelled",
+            "multiplies bits by .and.popc or .xor.popc, and nothing else so",
         ),
         (
             "mma.sync.aligned.m16n8k16.row.col.satfinite.f32.f16.f16.f32",
@@ -517,19 +555,24 @@ fn what_is_not_modelled_is_named() {
             "has the modifier .satfinite, which is not modelled",
         ),
         (
-            "ldmatrix.sync.aligned.m16n16.x1.trans.shared.b8",
+            "ldmatrix.sync.aligned.m16n16.x1.shared.b8",
             "{%r0,%r1}, [%row]",
-            "is modelled for .m8n8 and .m8n16 alone",
+            "with .m16n16 is .trans",
         ),
         (
-            "stmatrix.sync.aligned.m16n8.x1.trans.shared.b8",
+            "ldmatrix.sync.aligned.m16n16.x4.trans.shared.b8",
+            "{%r0,%r1,%r2,%r3,%r0,%r1,%r2,%r3}, [%row]",
+            "has more rows than lanes",
+        ),
+        (
+            "stmatrix.sync.aligned.m16n8.x1.shared.b8",
             "[%row], {%r0}",
-            "is modelled for .m8n8 and .m8n16 alone",
+            "with .m16n8 is .trans",
         ),
         (
             "ldmatrix.sync.aligned.m8n16.x1.trans.shared.b8x16.b6x16_p32",
             "{%r0}, [%row]",
-            "has the modifier .trans, which is not modelled",
+            "has no numbers of these with .m8n16",
         ),
     ] {
         let found = refused(&format!("{name} {operands};"));

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 const EXECUTED: &[&str] = &[
     include_str!("../../../tests/it/barriers.rs"),
     include_str!("../../../tests/it/fragments.rs"),
+    include_str!("../../../tests/it/quad_pairs.rs"),
 ];
 
 /// The opcodes that these are of.

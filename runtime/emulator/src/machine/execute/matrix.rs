@@ -1,4 +1,4 @@
-//! Matrix fragments: all lanes of a warp at once.
+//! Products of matrices: all lanes of a warp at once.
 
 use super::super::context::{Context, Fault};
 use super::Outcome;
@@ -7,12 +7,8 @@ use crate::arithmetic::block_scaled::{Dot, Pair, Scale};
 use crate::arithmetic::dot::{Accumulation, COLUMNS, Columns, Line};
 use crate::arithmetic::integer::Integer;
 use crate::finding::FindingKind;
-use crate::instruction::{
-    Access, Accumulator, Element, Location, Matrix, Multiply, Ordering, Scales, Source, Space,
-};
+use crate::instruction::{Accumulator, Element, Matrix, Multiply, Scales, Source};
 use crate::machine::Lanes;
-use crate::machine::places::Places;
-use crate::memory::address::Window;
 use tessera_numerics::ScaleFormat;
 
 impl Context<'_> {
@@ -30,152 +26,11 @@ impl Context<'_> {
         }
         let frame = self.warp.strands[strand].frame;
         match matrix {
-            Matrix::Load {
-                matrices,
-                transposed,
-                packed,
-                location,
-                generic,
-                destinations,
-            } => {
-                let rows = self.rows(
-                    frame,
-                    location,
-                    *generic,
-                    *matrices,
-                    "reads from shared memory",
-                )?;
-                for (matrix, &destination) in destinations.iter().enumerate() {
-                    let mut lanes = Lanes::splat(0);
-                    for lane in 0..32 {
-                        if let Some(bits) = *packed {
-                            let owner = matrix * 8 + lane / 4;
-                            let (value, written) =
-                                self.unpacked(frame, owner, rows[owner], bits, lane % 4)?;
-                            lanes.values[lane] = value;
-                            lanes.written &= !(u32::from(!written) << lane);
-                            continue;
-                        }
-                        for half in 0..2 {
-                            let (row, column) = place(lane, half, *transposed);
-                            let (window, begin) = rows[matrix * 8 + row];
-                            let (value, written) =
-                                self.element(frame, matrix * 8 + row, window, begin, column)?;
-                            lanes.values[lane] |= value << (16 * half);
-                            lanes.written &= !(u32::from(!written) << lane);
-                        }
-                    }
-                    self.set(frame, destination, u32::MAX, &lanes);
-                }
-            }
-            Matrix::Store {
-                matrices,
-                transposed,
-                location,
-                generic,
-                sources,
-            } => {
-                let rows = self.rows(
-                    frame,
-                    location,
-                    *generic,
-                    *matrices,
-                    "writes to shared memory",
-                )?;
-                for (matrix, source) in sources.iter().enumerate() {
-                    let values = self.values(frame, source);
-                    for lane in 0..32 {
-                        for half in 0..2 {
-                            let (row, column) = place(lane, half, *transposed);
-                            let (window, begin) = rows[matrix * 8 + row];
-                            let value = (
-                                values.values[lane] >> (16 * half) & 0xffff,
-                                values.written >> lane & 1 == 1,
-                            );
-                            let address = begin + 2 * column as u64;
-                            let owner = (matrix * 8 + row) as u32;
-                            if self
-                                .write(frame, owner, window, address, 2, value)
-                                .is_none()
-                            {
-                                return Err(beyond("writes to shared memory", address, owner));
-                            }
-                        }
-                    }
-                }
-            }
+            Matrix::Move(own) => self.move_matrices(frame, own)?,
             Matrix::Multiply(multiply) => self.multiply(frame, multiply)?,
+            Matrix::QuadPairs(quad_pairs) => self.quad_pairs(frame, quad_pairs),
         }
         Ok(Outcome::Done)
-    }
-
-    /// Where each row of some matrices lies; the lane of a row has its address.
-    fn rows(
-        &mut self,
-        frame: usize,
-        location: &Location,
-        generic: bool,
-        matrices: u32,
-        what: &'static str,
-    ) -> Result<Places, Fault> {
-        let space = if generic {
-            Space::Generic
-        } else {
-            Space::Shared
-        };
-        let access = Access {
-            space,
-            location: location.clone(),
-            bytes: 16,
-        };
-        let lanes = u32::MAX >> (32 - 8 * matrices);
-        let places = self.places(frame, lanes, &access, 16, what)?;
-        for lane in 0..8 * matrices {
-            if places[lane as usize].0 != Window::Shared {
-                return Err(beyond(what, places[lane as usize].1, lane));
-            }
-        }
-        let writes = what.starts_with("writes");
-        self.accesses(lanes, &places, (!writes, writes), Ordering::default());
-        Ok(places)
-    }
-
-    fn element(
-        &self,
-        frame: usize,
-        owner: usize,
-        window: Window,
-        row: u64,
-        column: usize,
-    ) -> Result<(u64, bool), Fault> {
-        let address = row + 2 * column as u64;
-        let read = self.read(frame, owner as u32, window, address, 2);
-        read.ok_or_else(|| beyond("reads from shared memory", address, owner as u32))
-    }
-
-    /// Four of a row's sixteen elements, which lie one behind the other, each in a byte of its own.
-    fn unpacked(
-        &self,
-        frame: usize,
-        owner: usize,
-        (window, row): (Window, u64),
-        bits: u32,
-        thread: usize,
-    ) -> Result<(u64, bool), Fault> {
-        // Four elements of four or six bits are whole bytes.
-        let count = 4 * bits / 8;
-        let first = row + u64::from(count) * thread as u64;
-        let (mut all, mut written) = (0, true);
-        for byte in 0..u64::from(count) {
-            let read = self.read(frame, owner as u32, window, first + byte, 1);
-            let fault = || beyond("reads from shared memory", first + byte, owner as u32);
-            let (value, is_written) = read.ok_or_else(fault)?;
-            all |= value << (8 * byte);
-            written &= is_written;
-        }
-        let element = |i: u32| all >> (i * bits) & ((1 << bits) - 1);
-        let value = (0..4).fold(0, |value, i| value | element(i) << (8 * i));
-        Ok((value, written))
     }
 
     fn multiply(&mut self, frame: usize, multiply: &Multiply) -> Result<(), Fault> {
@@ -393,6 +248,12 @@ impl Tile<'_> {
             Accumulator::S32 => {
                 return self.rows(|row, column| {
                     let c = self.addend(row, column);
+                    if multiply.is_xor {
+                        // Of bits that differ the square of the difference is 1.
+                        let differences = a[row].iter().zip(&b[column]).map(|(a, b)| a - b);
+                        let differences: Vec<f64> = differences.collect();
+                        return integer_sum(&differences, &differences, c, false);
+                    }
                     integer_sum(&a[row], &b[column], c, multiply.saturates)
                 });
             }
@@ -472,16 +333,6 @@ pub(crate) fn ring_sum(
     ring.pattern(sum.wrapping_add(ring.payload(addend)))
 }
 
-/// Row and column in an 8×8 matrix of the number in a half of a lane's register.
-fn place(lane: usize, half: usize, transposed: bool) -> (usize, usize) {
-    let (row, column) = (lane / 4, lane % 4 * 2 + half);
-    if transposed {
-        (column, row)
-    } else {
-        (row, column)
-    }
-}
-
 fn a_bits(multiply: &Multiply, a: &[Lanes], row: usize, k: usize) -> u64 {
     let (register, thread, slot) = along_k(multiply.a_type, k);
     let number = multiply.shape.m / 8 * register + row / 8;
@@ -510,16 +361,5 @@ fn c_element(multiply: &Multiply, c: &[Lanes], row: usize, column: usize) -> u64
         c[row / 8].values[lane] >> (16 * (column % 2)) & 0xffff
     } else {
         c[2 * (row / 8) + column % 2].values[lane]
-    }
-}
-
-fn beyond(access: &'static str, address: u64, lane: u32) -> Fault {
-    Fault {
-        kind: FindingKind::OutOfBounds {
-            access,
-            address,
-            bytes: 16,
-        },
-        lane,
     }
 }
