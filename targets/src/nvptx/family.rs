@@ -12,6 +12,7 @@ mod part;
 mod quantize;
 mod row;
 mod scaled_dot;
+mod solve;
 mod tcgen05;
 
 use super::shared::Shared;
@@ -47,12 +48,7 @@ pub fn emit(
         Family::Dot => dot::emit(emission, target, &mut shared)?,
         Family::Index | Family::Sort => blocks::emit(emission)?,
         Family::Quantize => of_scaled_tensors(emission, target, &mut shared)?,
-        Family::Solve => {
-            return Err(Unsupported::new(
-                &emission.kernel.body.operations()[0],
-                "has no kernel for GPUs",
-            ));
-        }
+        Family::Solve => solve::emit(emission)?,
     };
     Ok(Built { grid, shared })
 }

@@ -1,4 +1,5 @@
-//! The entry of a kernel: its parameters are the addresses of its operands, then of its results.
+//! The entry of a kernel: its parameters are the addresses of its operands, then of its results, then, where it asks for
+//! any, of memory of its own.
 
 use super::{GpuTarget, Grid, family};
 use crate::mlir::elemental::Unsupported;
@@ -53,9 +54,10 @@ pub fn build<'c>(
     let attribute = |text: &str| {
         Attribute::parse(context, text).expect("the attribute is written in this file")
     };
-    // Behind the addresses, tensor maps by value: the family has added them to the function's block.
+    // The family has added to the function's block: the address of the workspace, then tensor maps by value.
+    let workspaces = usize::from(kernel.grid.workspace_bytes > 0);
     let maps = kernel.grid.tensor_maps.len();
-    let parameters = vec![pointer; inputs + outputs + maps];
+    let parameters = vec![pointer; inputs + outputs + workspaces + maps];
     let promises: Vec<&str> = (unit.in_place.iter())
         .map(|result| match result {
             // Its memory is reached by the result's address alone.
@@ -65,7 +67,7 @@ pub fn build<'c>(
             }
         })
         .chain(
-            (0..outputs)
+            (0..outputs + workspaces)
                 .map(|_| "{llvm.noalias, llvm.nonnull, llvm.noundef, llvm.align = 64 : i64}"),
         )
         .chain((0..maps).map(|_| TENSOR_MAP))

@@ -136,3 +136,14 @@ fn a_quantisation() {
          }",
     );
 }
+
+#[test]
+fn a_factor() {
+    assert_texts(
+        Family::Solve,
+        "func.func @solve(%x: tensor<40x3xf32>) -> tensor<40x3xf32> {
+           %0 = tsr.orthonormalize %x : tensor<40x3xf32>
+           return %0 : tensor<40x3xf32>
+         }",
+    );
+}
