@@ -61,6 +61,8 @@ fn the_llama_on_gpus_in_software() {
         ("averis", "sm_100a"),
         ("nvidia", "sm_120a"),
         ("bf16", "sm_90a"),
+        ("metis", "sm_90a"),
+        ("quartet2", "sm_80"),
     ];
     check_on_gpus("llama_tiny", &targets);
 }

@@ -181,6 +181,33 @@ pub fn decode_scale<'c>(b: &Builder<'c>, format: ScaleFormat, code: Value<'c>) -
     }
 }
 
+/// The E4M3 code of one of the two scales next to a non-negative number, chosen by a random word.
+pub fn encode_e4m3_scale_stochastic<'c>(
+    b: &Builder<'c>,
+    value: Value<'c>,
+    random: Value<'c>,
+) -> Value<'c> {
+    let w = Words(b);
+    let nearest = encode(b, ElementFormat::E4m3, value, Encoding::Nearest);
+    let decoded = |code| decode_scale(b, ScaleFormat::E4m3, code);
+    let one_if = |condition| b.cast("arith.extui", condition, b.integer(32));
+    let is_above = b.compare_floats(FloatPredicate::Ogt, decoded(nearest), value);
+    let below = b.binary("arith.subi", nearest, one_if(is_above));
+    let low = decoded(below);
+    let high = decoded(w.with("arith.addi", below, 1));
+    let [part, distance] = [value, high].map(|x| b.binary("arith.subf", x, low));
+    let part = b.binary("arith.divf", part, distance);
+    let random = b.cast("arith.uitofp", w.with("arith.shrui", random, 8), b.f32());
+    let unit = b.constant_float(b.f32(), (-24f64).exp2());
+    let uniform = b.binary("arith.mulf", random, unit);
+    let is_upper = b.compare_floats(FloatPredicate::Olt, uniform, part);
+    let chosen = b.binary("arith.addi", below, one_if(is_upper));
+    // What is no less than the largest saturates; NaN is less than nothing.
+    let largest = b.constant_float(b.f32(), ElementFormat::E4m3.largest().into());
+    let is_less = b.compare_floats(FloatPredicate::Olt, value, largest);
+    b.select(is_less, chosen, nearest)
+}
+
 /// The E8M0 code of an exponent; beyond ±127 the nearest.
 pub fn encode_e8m0<'c>(b: &Builder<'c>, exponent: Value<'c>) -> Value<'c> {
     let w = Words(b);

@@ -2,7 +2,7 @@
 
 use super::low_precision::{self, Encoding};
 use super::{Builder, IntegerPredicate, Value};
-use tessera_numerics::{ElementFormat, Format, Quantization, ScaleFormat, ScaleRule};
+use tessera_numerics::{ElementFormat, Format, Quantization, Rounding, ScaleFormat, ScaleRule};
 
 /// The scale of a whole tensor.
 #[derive(Clone, Copy)]
@@ -27,6 +27,9 @@ const ELEMENT_LARGEST: f32 = ElementFormat::E2m1.largest();
 const SCALE_LARGEST: f32 = ElementFormat::E4m3.largest();
 const FOUR_OVER_SIX_SCALE_LARGEST: f32 = 256.0;
 const TORCHAO_SCALE_LEAST: f32 = 0.015625;
+/// MS-EDEN leaves room for the correction of scales, and for elements that are a little too large.
+const MS_EDEN_SCALE_LARGEST: f32 = 255.99;
+const MS_EDEN_ELEMENT_LARGEST: f32 = ELEMENT_LARGEST / (17.0 / 16.0 * 0.93);
 
 /// `f32` arithmetic on values and constants.
 struct Floats<'b, 'c>(&'b Builder<'c>);
@@ -68,13 +71,19 @@ impl<'c> TensorScale<'c> {
         let format = quantization.scaled_type().format();
         match (format, quantization.rule()) {
             (Format::Nvfp4, rule) => {
-                let scale = match rule {
-                    ScaleRule::Torchao => {
-                        let decode = f.div(amax, f.c(SCALE_LARGEST * ELEMENT_LARGEST));
-                        let decode = b.select(f.is_zero(decode), one, decode);
-                        both(f.div(one, decode), decode)
+                let of_decode = |decode| {
+                    let decode = b.select(f.is_zero(decode), one, decode);
+                    both(f.div(one, decode), decode)
+                };
+                let scale = match (quantization.rounding(), rule) {
+                    (Rounding::MsEden, _) => {
+                        let decode = f.div(amax, f.c(MS_EDEN_SCALE_LARGEST));
+                        of_decode(f.div(decode, f.c(MS_EDEN_ELEMENT_LARGEST)))
                     }
-                    ScaleRule::FourOverSix => Self::transformer_engine(
+                    (_, ScaleRule::Torchao) => {
+                        of_decode(f.div(amax, f.c(SCALE_LARGEST * ELEMENT_LARGEST)))
+                    }
+                    (_, ScaleRule::FourOverSix) => Self::transformer_engine(
                         b,
                         amax,
                         FOUR_OVER_SIX_SCALE_LARGEST * ELEMENT_LARGEST,
@@ -160,6 +169,21 @@ fn transformer_engine<'c>(
         code,
         factor: f.finite(f.div(f.c(1.0), product)),
     }
+}
+
+/// By MS-EDEN: the scale of a block before it is corrected, and what the block's numbers are multiplied by.
+pub fn ms_eden_block_scale<'c>(
+    b: &Builder<'c>,
+    amax: Value<'c>,
+    tensor: TensorScale<'c>,
+) -> (Value<'c>, Value<'c>) {
+    let f = Floats(b);
+    let one = f.c(1.0);
+    let wanted = f.div(f.div(amax, f.c(MS_EDEN_ELEMENT_LARGEST)), tensor.decode);
+    let code = low_precision::encode(b, ElementFormat::E4m3, wanted, Encoding::Nearest);
+    let nearest = low_precision::decode_scale(b, ScaleFormat::E4m3, code);
+    let scale = b.select(f.is_zero(nearest), one, nearest);
+    (scale, f.finite(f.div(one, f.mul(scale, tensor.decode))))
 }
 
 fn torchao<'c>(b: &Builder<'c>, amax: Value<'c>, tensor: TensorScale<'c>) -> BlockScale<'c> {

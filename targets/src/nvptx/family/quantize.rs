@@ -2,7 +2,9 @@
 //!
 //! The bits are those of [`tessera_numerics::quantize`]. Numbers are computed where they are read, so that what stands
 //! before the quantisation, the subtraction of a mean for one, is part of the kernel. Threads next to each other have
-//! blocks that are next to each other in the tensor as it is read.
+//! blocks that are next to each other in the tensor as it is read. By MS-EDEN a thread has a group of blocks.
+
+mod ms_eden;
 
 use super::grid;
 use crate::blocks::ceil_div;
@@ -67,9 +69,6 @@ impl<'g> Output<'g> {
         };
         let refuse = |reason: &str| Err(Unsupported::new(operation, reason));
         let is_square = scaled_type.blocks() == BlockShape::Square;
-        if *rounding == Rounding::MsEden {
-            return refuse("rounds by MS-EDEN, which has no kernel for GPUs");
-        }
         if is_square && *rule == ScaleRule::FourOverSix {
             return refuse("scales square blocks by four over six, which has no kernel for GPUs");
         }
@@ -103,14 +102,25 @@ impl<'g> Output<'g> {
         [along, down]
     }
 
-    fn units(&self) -> i64 {
+    /// What threads have: blocks or groups of them along a row, and rows of them.
+    fn shares(&self) -> [i64; 2] {
         let [along, down] = self.blocks();
+        match self.quantization.rounding() {
+            Rounding::MsEden => [self.groups(), down],
+            Rounding::NearestEven | Rounding::Stochastic => [along, down],
+        }
+    }
+
+    fn units(&self) -> i64 {
+        let [along, down] = self.shares();
         // The first thread also writes what there is once.
         (along * down).max(1)
     }
 
     fn emit(&self, emission: &mut Emission<'_, 'g>) -> Result<(), Unsupported> {
-        let [along, down] = self.blocks();
+        let [along, down] = self.shares();
+        let is_eden = self.quantization.rounding() == Rounding::MsEden;
+        let scales = is_eden.then(|| self.eden_scales(emission));
         let b = emission.elemental.builder();
         let id = thread::global(&b, THREADS);
         let tensor = self.tensor_scale(emission)?;
@@ -129,10 +139,10 @@ impl<'g> Output<'g> {
             } else {
                 (unit.quotient(down), unit.remainder(down))
             };
-            if self.height == 1 {
-                self.vector_block(emission, &row, &block, tensor)
-            } else {
-                self.square_block(emission, &row, &block, tensor)
+            match scales {
+                Some(scales) => self.eden_group(emission, (&row, &block), tensor, scales),
+                None if self.height == 1 => self.vector_block(emission, &row, &block, tensor),
+                None => self.square_block(emission, &row, &block, tensor),
             }
         })
     }
@@ -309,6 +319,30 @@ impl<'g> Output<'g> {
         if self.quantization.rounding() != Rounding::Stochastic {
             return Ok(Vec::new());
         }
+        let mut bytes = Vec::new();
+        for number in 0..(self.length / DRAWN) as i64 {
+            let words = self.random_words(emission, row, block, number)?;
+            let b = emission.elemental.builder();
+            let word = b.integer(32);
+            for random in words {
+                for byte in 0..4 {
+                    let shift = b.constant_integer(word, 8 * byte);
+                    let shifted = b.binary("arith.shrui", random, shift);
+                    bytes.push(b.binary("arith.andi", shifted, b.constant_integer(word, 0xff)));
+                }
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The random words of sixteen elements of a block, the first or the next ones.
+    fn random_words<'c>(
+        &self,
+        emission: &mut Emission<'c, 'g>,
+        row: &Expression,
+        block: &Expression,
+        number: i64,
+    ) -> Result<[Value<'c>; 4], Unsupported> {
         let padded = self.scaled().padded_columns();
         if !padded.is_multiple_of(DRAWN) {
             let reason = format!(
@@ -319,27 +353,18 @@ impl<'g> Output<'g> {
         let step = self.operation.op.operands.last().copied();
         let step = step.expect("the rule asks for a step where the rounding is random");
         let step = emission.elemental.element(step, &[])?;
-        let first = row
+        let drawn = row
             .times((padded / DRAWN) as i64)
-            .plus(&block.times((self.length / DRAWN) as i64));
-        let mut bytes = Vec::new();
-        for number in 0..(self.length / DRAWN) as i64 {
-            let drawn = emission.elemental.number(&first.plus_constant(number));
-            let b = emission.elemental.builder();
-            let word = b.integer(32);
-            let upper = b.binary("arith.shrui", drawn, b.constant_i64(32));
-            let [low, high] = [drawn, upper].map(|half| b.cast("arith.trunci", half, word));
-            let site = b.constant_integer(word, self.site);
-            let key = [self.seed as u32, (self.seed >> 32) as u32];
-            for random in low_precision::philox(&b, [low, high, step, site], key) {
-                for byte in 0..4 {
-                    let shift = b.constant_integer(word, 8 * byte);
-                    let shifted = b.binary("arith.shrui", random, shift);
-                    bytes.push(b.binary("arith.andi", shifted, b.constant_integer(word, 0xff)));
-                }
-            }
-        }
-        Ok(bytes)
+            .plus(&block.times((self.length / DRAWN) as i64))
+            .plus_constant(number);
+        let drawn = emission.elemental.number(&drawn);
+        let b = emission.elemental.builder();
+        let word = b.integer(32);
+        let upper = b.binary("arith.shrui", drawn, b.constant_i64(32));
+        let [low, high] = [drawn, upper].map(|half| b.cast("arith.trunci", half, word));
+        let site = b.constant_integer(word, self.site);
+        let key = [self.seed as u32, (self.seed >> 32) as u32];
+        Ok(low_precision::philox(&b, [low, high, step, site], key))
     }
 
     fn write_scale<'c>(
