@@ -203,7 +203,8 @@ fn blocks(
         let values = block.values(stored, row_length);
         let BlockScale { code, factor } = match quantization.rule() {
             ScaleRule::FourOverSix => {
-                four_over_six::block_scale(&values, scaled_type.blocks(), tensor_scale)
+                let columns = block.columns.len();
+                four_over_six::block_scale(&values, columns, scaled_type.blocks(), tensor_scale)
             }
             ScaleRule::Te
             | ScaleRule::Torchao

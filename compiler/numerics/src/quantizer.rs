@@ -6,9 +6,8 @@
 //! near cache. A [`QuantizerJob`] is one execution, divided into parts that threads may run at once.
 //!
 //! The input is seen as matrices whose rows or columns the blocks run along, and [`kernel`] makes every format by every
-//! rule of them tile by tile, [`eden`] those by MS-EDEN. By definition are computed: square blocks by `four_over_six`, and
-//! those of a transform;
-//! stochastic rounding of rows without padding that are no whole number of groups of sixteen; and blocks along an axis that
+//! rule of them tile by tile, [`eden`] those by MS-EDEN. By definition are computed: square blocks of a transform; stochastic
+//! rounding of rows without padding that are no whole number of groups of sixteen; and blocks along an axis that
 //! is neither the rows' nor the columns'.
 
 #[cfg(target_arch = "x86_64")]
@@ -28,6 +27,7 @@ mod rows;
 mod scales;
 mod sink;
 mod source;
+mod squares;
 mod vector;
 
 pub use largest::{largest_centred_magnitude, largest_magnitude};
@@ -36,9 +36,7 @@ pub use rotation::HadamardTransform;
 
 use crate::quantize::{QuantizeError, TensorScale, check, quantize};
 use crate::simd::SimdLevel;
-use crate::{
-    BlockShape, HadamardError, Quantization, RandomStream, Rounding, ScaleLayout, ScaleRule,
-};
+use crate::{BlockShape, HadamardError, Quantization, RandomStream, Rounding, ScaleLayout};
 use eden::{Eden, eden_tile};
 use kernel::{Direction, Encoding, Scratch, quantize_tile};
 use largest::from_magnitude;
@@ -379,16 +377,14 @@ fn view(shape: &[usize], quantizations: &[Quantization]) -> (View, Vec<Option<Di
 
 /// Whether the tiles' kernels make that tensor.
 fn is_fast(quantization: &Quantization) -> bool {
-    let scaled_type = quantization.scaled_type();
     match quantization.rounding() {
         // Random words are those of whole groups.
-        Rounding::Stochastic if !scaled_type.padded_columns().is_multiple_of(LANES) => {
-            return false;
+        Rounding::Stochastic => {
+            let padded = quantization.scaled_type().padded_columns();
+            padded.is_multiple_of(LANES)
         }
-        Rounding::MsEden | Rounding::Stochastic | Rounding::NearestEven => {}
+        Rounding::MsEden | Rounding::NearestEven => true,
     }
-    // The errors of a square block are added in the order of their size.
-    scaled_type.blocks() == BlockShape::Vector || quantization.rule() != ScaleRule::FourOverSix
 }
 
 fn encoding(

@@ -207,25 +207,67 @@ fn four_over_six<'c>(
     tensor: TensorScale<'c>,
 ) -> BlockScale<'c> {
     let f = Floats(b);
-    let base = f.mul(f.div(amax, f.c(ELEMENT_LARGEST)), tensor.encode);
-    let [six, four] =
-        [base, f.mul(base, f.c(1.5))].map(|wanted| transformer_engine(b, wanted, tensor));
-    let error = |scale: BlockScale<'c>| {
-        let decoded = low_precision::decode_scale(b, ScaleFormat::E4m3, scale.code);
-        values.iter().fold(f.c(0.0), |sum, &value| {
-            let scaled = f.mul(value, scale.factor);
-            let code = low_precision::encode(b, ElementFormat::E2m1, scaled, Encoding::Nearest);
-            let element = low_precision::decode(b, ElementFormat::E2m1, code);
-            let read = f.mul(f.mul(element, decoded), tensor.amax);
-            let range = FOUR_OVER_SIX_SCALE_LARGEST * ELEMENT_LARGEST;
-            let difference = b.binary("arith.subf", f.div(read, f.c(range)), value);
-            b.binary("arith.addf", sum, b.unary("math.absf", difference))
-        })
-    };
-    let better = b.compare_floats(super::FloatPredicate::Olt, error(four), error(six));
-    BlockScale {
-        code: b.select(better, four.code, six.code),
-        factor: b.select(better, four.factor, six.factor),
+    let candidates = FourOverSix::new(b, amax, tensor);
+    let errors = candidates.each(|candidate| {
+        let errors = values.iter().map(|&value| candidate.error(b, value));
+        errors.fold(f.c(0.0), |sum, error| b.binary("arith.addf", sum, error))
+    });
+    candidates.better(b, errors)
+}
+
+/// The two scales that the rule `four_over_six` chooses from.
+pub struct FourOverSix<'c>([Candidate<'c>; 2]);
+
+/// One of them.
+pub struct Candidate<'c> {
+    scale: BlockScale<'c>,
+    /// The number of the scale's code.
+    decoded: Value<'c>,
+    amax: Value<'c>,
+}
+
+impl<'c> FourOverSix<'c> {
+    /// Of a block with that largest magnitude.
+    pub fn new(b: &Builder<'c>, amax: Value<'c>, tensor: TensorScale<'c>) -> Self {
+        let f = Floats(b);
+        let six = f.mul(f.div(amax, f.c(ELEMENT_LARGEST)), tensor.encode);
+        Self([six, f.mul(six, f.c(1.5))].map(|wanted| {
+            let scale = transformer_engine(b, wanted, tensor);
+            Candidate {
+                decoded: low_precision::decode_scale(b, ScaleFormat::E4m3, scale.code),
+                scale,
+                amax: tensor.amax,
+            }
+        }))
+    }
+
+    /// Something of each.
+    pub fn each<T>(&self, of: impl FnMut(&Candidate<'c>) -> T) -> [T; 2] {
+        self.0.each_ref().map(of)
+    }
+
+    /// The one whose error is less; the first where they are equal.
+    pub fn better(&self, b: &Builder<'c>, [six, four]: [Value<'c>; 2]) -> BlockScale<'c> {
+        let is_four = b.compare_floats(super::FloatPredicate::Olt, four, six);
+        let [six, four] = [self.0[0].scale, self.0[1].scale];
+        BlockScale {
+            code: b.select(is_four, four.code, six.code),
+            factor: b.select(is_four, four.factor, six.factor),
+        }
+    }
+}
+
+impl<'c> Candidate<'c> {
+    /// The absolute error of a number of the block.
+    pub fn error(&self, b: &Builder<'c>, value: Value<'c>) -> Value<'c> {
+        const RANGE: f32 = FOUR_OVER_SIX_SCALE_LARGEST * ELEMENT_LARGEST;
+        let f = Floats(b);
+        let scaled = f.mul(value, self.scale.factor);
+        let code = low_precision::encode(b, ElementFormat::E2m1, scaled, Encoding::Nearest);
+        let element = low_precision::decode(b, ElementFormat::E2m1, code);
+        let read = f.mul(f.mul(element, self.decoded), self.amax);
+        let difference = b.binary("arith.subf", f.div(read, f.c(RANGE)), value);
+        b.unary("math.absf", difference)
     }
 }
 

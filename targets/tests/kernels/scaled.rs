@@ -102,13 +102,12 @@ fn quantize(quantization: &Quantization, x: &Tensor, step: u32) -> Case {
 
 /// Whether there is a kernel for GPUs.
 fn is_on_gpu(quantization: &Quantization) -> bool {
-    let is_square = quantization.scaled_type().blocks() == BlockShape::Square;
     let is_drawn_in_parts = quantization.rounding() == Rounding::Stochastic
         && !quantization
             .scaled_type()
             .padded_columns()
             .is_multiple_of(16);
-    !(is_square && quantization.rule() == ScaleRule::FourOverSix) && !is_drawn_in_parts
+    !is_drawn_in_parts
 }
 
 #[test]

@@ -194,7 +194,11 @@ impl Part<'_> {
                     *element = *across.row(index);
                 }
             };
-            let (codes, factors) = scales_of::<V, E>(scales, largest[half], blocks, put_elements);
+            let measured = match self.wanted {
+                None => largest[half],
+                Some(wanted) => V::splat(wanted[groups[half]][chunk]),
+            };
+            let (codes, factors) = scales_of::<V, E>(scales, measured, blocks, put_elements);
             sets[half] = Set {
                 factors: factors.words(),
                 codes: codes.bytes(),

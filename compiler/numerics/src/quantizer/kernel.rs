@@ -8,7 +8,7 @@
 use super::avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 use super::avx512::Avx512;
-use super::columns::{Staged, Staging, columns, largest, write_columns};
+use super::columns::{Staged, Staging, columns, write_columns};
 use super::elements::{E2m1, E2m3, E3m2, E4m3, E5m2, Element};
 use super::rotated::Rotation;
 use super::rounding::{Nearest, Round, Stochastic};
@@ -18,7 +18,8 @@ use super::sink::Sink;
 use super::source::{
     Ahead, PATCH_COLUMNS, Patch, Place, Source, TILE_COLUMNS, TILE_ROWS, patch_rows, run,
 };
-use super::vector::{LANES, Portable, Vector, Words};
+use super::squares::{Squares, four_over_six_of_squares, largest_of_squares};
+use super::vector::{LANES, Portable, Words};
 use crate::simd::{SimdLevel, for_each_level};
 use crate::{BlockShape, ElementFormat, RandomStream};
 
@@ -134,7 +135,7 @@ pub(super) fn quantize_tile(
             for (rotation, rotated) in rotations.iter().zip(rotated.iter_mut()) {
                 rotation.rotate(level, patch, rotated);
             }
-            let mut squares = [[0; LANES]; GROUPS];
+            let mut squares: Squares = [[0; LANES]; GROUPS];
             if has_square {
                 largest_of_squares(level, patch, &mut squares);
             }
@@ -151,6 +152,14 @@ pub(super) fn quantize_tile(
             };
             let each = outputs.iter().zip(staged.iter_mut()).enumerate();
             for (index, (&(encoding, sink), staged)) in each {
+                let wanted = match encoding.scales {
+                    ScaleMaker::FourOverSixOfSquares(tensor) => {
+                        let mut wanted = squares;
+                        four_over_six_of_squares(level, patch, tensor, &mut wanted);
+                        Some(wanted)
+                    }
+                    _ => None,
+                };
                 let part = Part {
                     patch: encoding.rotation.map_or(&*patch, |number| &rotated[number]),
                     source: is_direct.then_some(source),
@@ -159,6 +168,7 @@ pub(super) fn quantize_tile(
                     first_group: row / LANES,
                     first_chunk: column / LANES,
                     squares: (encoding.blocks == BlockShape::Square).then_some(&squares),
+                    wanted: wanted.as_ref(),
                     // The first output's pass is long enough to fetch all.
                     ahead: if index == 0 { ahead } else { Ahead::NOTHING },
                     sink,
@@ -185,27 +195,6 @@ for_each_level! {
     };
 }
 
-for_each_level! {
-    /// The bits of the largest magnitude of each square of 16 × 16 elements of a patch.
-    fn largest_of_squares(patch: &Patch, squares: &mut [[u32; LANES]; GROUPS]) = {
-        avx512: largest_of_squares_with::<Avx512>,
-        avx2: largest_of_squares_with::<Avx2>,
-        portable: largest_of_squares_with::<Portable>,
-    };
-}
-
-#[inline(always)]
-fn largest_of_squares_with<V: Vector>(patch: &Patch, squares: &mut [[u32; LANES]; GROUPS]) {
-    for (row, squares) in squares.iter_mut().enumerate() {
-        for (column, square) in squares.iter_mut().enumerate() {
-            if row * LANES < patch.place.rows && column * LANES < patch.place.columns {
-                let lanes = largest::<V>(patch.across(row * LANES, column)).words();
-                *square = lanes.iter().fold(0, |all, &one| all.max(one));
-            }
-        }
-    }
-}
-
 /// One output's part of a patch.
 #[derive(Clone, Copy)]
 pub(super) struct Part<'a> {
@@ -219,7 +208,9 @@ pub(super) struct Part<'a> {
     pub first_group: usize,
     pub first_chunk: usize,
     /// The largest magnitudes of the patch's squares, where blocks are square.
-    pub squares: Option<&'a [[u32; LANES]; GROUPS]>,
+    pub squares: Option<&'a Squares>,
+    /// The squares' wanted scales, where these take more than their largest magnitudes.
+    pub wanted: Option<&'a Squares>,
     /// What is fetched meanwhile.
     pub ahead: Ahead<'a>,
     pub sink: Sink,

@@ -83,7 +83,11 @@ impl Part<'_> {
         } else {
             largest
         };
-        let (codes, factors) = scales_of::<V, E>(scales, largest, blocks, |elements| {
+        let measured = match self.wanted {
+            None => largest,
+            Some(wanted) => V::of_words(&repeated(&wanted[row / LANES], self.patch.run)),
+        };
+        let (codes, factors) = scales_of::<V, E>(scales, measured, blocks, |elements| {
             for (element, value) in elements.iter_mut().zip(V::transpose(&loaded(groups))) {
                 value.store(element);
             }

@@ -8,7 +8,7 @@ use super::elements::{E2m1, E4m3, EXPONENT, Element, float, round_nearest};
 use super::vector::{Floats, LANES, MAGNITUDE, Portable, Vector, Words};
 use crate::quantize::{FOUR_OVER_SIX_RANGE, TORCHAO_SCALE_LEAST, TensorScale};
 use crate::simd::for_each_level;
-use crate::{Quantization, ScaleFormat, ScaleRule};
+use crate::{BlockShape, Quantization, ScaleFormat, ScaleRule};
 
 /// f32's exponent field and mantissa.
 const MANTISSA_BITS: u32 = 23;
@@ -31,6 +31,8 @@ pub(super) enum ScaleMaker {
     Torchao { encode: f32, decode: f32 },
     /// nvfp4's by the rule `four_over_six`, of vector blocks.
     FourOverSix { amax: f32, encode: f32 },
+    /// The same of square blocks, whose wanted scales take the place of largest magnitudes.
+    FourOverSixOfSquares(TensorScale),
     /// The mx formats' by `rceil`; the elements' largest number.
     Rceil { largest: f32 },
     /// The mx formats' by `floor`, `even` and `ceil`: what is added to the magnitude's bits before its exponent is taken,
@@ -55,10 +57,15 @@ impl ScaleMaker {
                 encode: tensor.encode,
                 decode: tensor.decode,
             },
-            (Some((_, ScaleFormat::E4m3)), ScaleRule::FourOverSix) => Self::FourOverSix {
-                amax: tensor.amax,
-                encode: tensor.encode,
-            },
+            (Some((_, ScaleFormat::E4m3)), ScaleRule::FourOverSix) => {
+                match quantization.scaled_type().blocks() {
+                    BlockShape::Vector => Self::FourOverSix {
+                        amax: tensor.amax,
+                        encode: tensor.encode,
+                    },
+                    BlockShape::Square => Self::FourOverSixOfSquares(tensor),
+                }
+            }
             (Some((_, ScaleFormat::E4m3)), _) => Self::TransformerEngine {
                 encode: tensor.encode * (1.0 / E2m1::LARGEST),
                 decode: 1.0 / tensor.encode,
@@ -81,7 +88,8 @@ impl ScaleMaker {
             Self::Tensor { .. }
             | Self::TransformerEngine { .. }
             | Self::Torchao { .. }
-            | Self::FourOverSix { .. } => 1,
+            | Self::FourOverSix { .. }
+            | Self::FourOverSixOfSquares(_) => 1,
             Self::Rceil { .. } | Self::Exponent { .. } => 2,
         }
     }
@@ -106,6 +114,7 @@ impl ScaleMaker {
                 (codes, factors.min(float(f32::MAX)))
             }
             Self::FourOverSix { amax, encode } => four_over_six(largest, amax, encode, elements),
+            Self::FourOverSixOfSquares(tensor) => transformer_engine(largest, 1.0 / tensor.encode),
             Self::Rceil { largest: most } => {
                 let quotients = largest.div(float(most));
                 let magnitudes = quotients.and(V::splat(MAGNITUDE));
@@ -153,7 +162,7 @@ impl BlockScales {
     }
 }
 
-/// The codes of the scales of sixteen blocks whose largest magnitudes have these bits, and the factors for their numbers;
+/// The codes of the scales of sixteen blocks whose largest magnitudes, or what takes their place, have these bits, and the factors for their numbers;
 /// `put_elements` puts their first, second … numbers where they are needed.
 ///
 /// What the default rules of E2M1's formats do is made where it is used, the rest in a function of its own.
@@ -272,47 +281,45 @@ fn four_over_six<V: Vector>(
 ) -> (V, V) {
     let base = largest.div(float(E2m1::LARGEST)).mul(float(encode));
     let decode = 1.0 / encode;
-    let six = Candidate::new(base, decode, amax, elements);
-    let four = Candidate::new(base.mul(float(1.5)), decode, amax, elements);
-    (
-        four.if_better(&six, four.code, six.code),
-        four.if_better(&six, four.factor, six.factor),
-    )
+    let [six, four] = [base, base.mul(float(1.5))].map(|wanted| Candidate::new(wanted, decode));
+    let [lost_by_six, lost_by_four] = [&six, &four].map(|candidate| {
+        elements.iter().fold(V::splat(0), |error, value| {
+            error.add(candidate.error(V::load(value), amax))
+        })
+    });
+    // Errors are not negative, so that they compare as their bits do, but for NaN: nothing is less than that.
+    let choose = |four, six| {
+        let better = lost_by_four.if_less(lost_by_six, four, six);
+        lost_by_six.if_nan(six, better)
+    };
+    (choose(four.code, six.code), choose(four.factor, six.factor))
 }
 
-/// One of the scales to choose from.
-struct Candidate<V> {
+/// One of the scales to choose from by the rule `four_over_six`.
+pub(super) struct Candidate<V> {
     code: V,
+    scale: V,
     factor: V,
-    /// The sum of the absolute errors of the block's elements, one added after the other.
-    error: V,
 }
 
 impl<V: Vector> Candidate<V> {
     #[inline(always)]
-    fn new(wanted: V, decode: f32, amax: f32, elements: &[Floats; LANES]) -> Self {
+    pub fn new(wanted: V, decode: f32) -> Self {
         let (code, scale) = e4m3(wanted, wanted);
         let (_, factor) = transformer_engine(wanted, decode);
-        let mut error = V::splat(0);
-        for value in elements {
-            let value = V::load(value);
-            let rounded = round_nearest::<V, E2m1>(value.mul(factor));
-            let decoded = rounded.mul(scale).mul(float(amax));
-            let lost = decoded.div(float(FOUR_OVER_SIX_RANGE)).sub(value);
-            error = error.add(lost.and(V::splat(MAGNITUDE)));
-        }
         Self {
             code,
+            scale,
             factor,
-            error,
         }
     }
 
-    /// The lanes of `then` where this candidate's error is less than the other's, else of `other`.
+    /// The absolute error of an element of each block.
     #[inline(always)]
-    fn if_better(&self, than: &Self, then: V, other: V) -> V {
-        // Errors are not negative, so that they compare as their bits do, but for NaN: nothing is less than that.
-        let better = self.error.if_less(than.error, then, other);
-        than.error.if_nan(other, better)
+    pub fn error(&self, value: V, amax: f32) -> V {
+        let rounded = round_nearest::<V, E2m1>(value.mul(self.factor));
+        let decoded = rounded.mul(self.scale).mul(float(amax));
+        let lost = decoded.div(float(FOUR_OVER_SIX_RANGE)).sub(value);
+        lost.and(V::splat(MAGNITUDE))
     }
 }

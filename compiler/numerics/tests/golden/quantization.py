@@ -157,13 +157,22 @@ def nvfp4_scales(rule, blocks, block_amax, amax, scale, is_square):
     for code in codes:
         elements = decode(E2M1, encode(E2M1, blocks * te_factor(code)[..., None]))
         error = np.abs(elements * decode(E4M3, code)[..., None] * amax / F32(6 * 256) - blocks)
-        error = np.sort(error, axis=-1) if is_square else error
-        total = np.zeros(block_amax.shape, F32)
-        for element in np.moveaxis(error, -1, 0):
-            total = total + element
-        errors.append(total)
+        if is_square:
+            square = error.reshape(*error.shape[:-1], 16, 16)
+            error = in_order(square, -1), in_order(square, -2)
+            errors.append(in_order(error[0], -1) + in_order(error[1], -1))
+        else:
+            errors.append(in_order(error, -1))
     code = np.where(errors[1] < errors[0], codes[1], codes[0])
     return code, te_factor(code)
+
+
+def in_order(numbers, axis):
+    """The sum along an axis, one number after the other."""
+    total = np.zeros(numbers.sum(axis).shape, F32)
+    for number in np.moveaxis(numbers, axis, 0):
+        total = total + number
+    return total
 
 
 def ms_eden(rows, scale, stream):

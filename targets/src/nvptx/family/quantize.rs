@@ -11,8 +11,8 @@ use crate::blocks::ceil_div;
 use crate::mlir::elemental::{Unsupported, logical_indices, scale_place};
 use crate::mlir::index::Expression;
 use crate::mlir::low_precision::{self, Encoding};
-use crate::mlir::quantization::{self, BlockScale, TensorScale};
-use crate::mlir::{Emission, Value};
+use crate::mlir::quantization::{self, BlockScale, FourOverSix, TensorScale};
+use crate::mlir::{Builder, Emission, Value};
 use crate::nvptx::{Grid, thread};
 use tessera_ir::{ElementType, OpKind, Operation, ScaledType};
 use tessera_numerics::{BlockShape, Quantization, Rounding, ScaleRule};
@@ -67,11 +67,7 @@ impl<'g> Output<'g> {
         else {
             return Err(Unsupported::new(operation, "is not a quantisation"));
         };
-        let refuse = |reason: &str| Err(Unsupported::new(operation, reason));
         let is_square = scaled_type.blocks() == BlockShape::Square;
-        if is_square && *rule == ScaleRule::FourOverSix {
-            return refuse("scales square blocks by four over six, which has no kernel for GPUs");
-        }
         let quantization = Quantization::new(scaled_type.clone(), *rule, *rounding)
             .map_err(|error| Unsupported::new(operation, error.to_string()))?;
         let length = scaled_type
@@ -179,7 +175,7 @@ impl<'g> Output<'g> {
         Ok(())
     }
 
-    /// Reads the block's rows twice: for their largest magnitude, and to encode them.
+    /// Reads the block's rows twice: for their largest magnitude, and to encode them; by four over six once more between.
     fn square_block<'c>(
         &self,
         emission: &mut Emission<'c, 'g>,
@@ -205,7 +201,14 @@ impl<'g> Output<'g> {
             Ok::<_, Unsupported>(vec![largest(&emission.elemental.builder(), &values)])
         })?[0];
         let b = emission.elemental.builder();
-        let scale = quantization::block_scale(&b, &self.quantization, (amax, &[]), tensor);
+        let scale = match self.quantization.rule() {
+            ScaleRule::FourOverSix => {
+                let candidates = FourOverSix::new(&b, amax, tensor);
+                let errors = self.square_errors(emission, (bounds, &matrix, block), &candidates)?;
+                candidates.better(&emission.elemental.builder(), errors)
+            }
+            _ => quantization::block_scale(&b, &self.quantization, (amax, &[]), tensor),
+        };
         emission.for_bounds(bounds, range, None, |emission, row| {
             let row = matrix.plus(&row);
             let values = self.values(emission, &row, block)?;
@@ -213,6 +216,47 @@ impl<'g> Output<'g> {
             self.write_scale(emission, &row, block, scale);
             Ok(())
         })
+    }
+
+    /// Twice the error of each scale that a square block may have, as the definition adds it up: the rows' sums and the
+    /// columns'.
+    fn square_errors<'c>(
+        &self,
+        emission: &mut Emission<'c, 'g>,
+        (bounds, matrix, block): ([Value<'c>; 3], &Expression, &Expression),
+        candidates: &FourOverSix<'c>,
+    ) -> Result<[Value<'c>; 2], Unsupported> {
+        let b = emission.elemental.builder();
+        let add = |b: &Builder<'c>, x, y| b.binary("arith.addf", x, y);
+        // For each scale the sum of the rows' sums, then each column's sum.
+        let each = 1 + self.length;
+        let zero = b.constant_float(b.f32(), 0.0);
+        let range = (0, self.scaled().rows_before_axis() as i64 - 1);
+        let initial = vec![zero; 2 * each];
+        let sums = emission.for_carried(bounds, range, &initial, |emission, row, sums| {
+            let values = self.values(emission, &matrix.plus(&row), block)?;
+            let b = emission.elemental.builder();
+            let errors = candidates.each(|candidate| -> Vec<Value<'c>> {
+                values
+                    .iter()
+                    .map(|&value| candidate.error(&b, value))
+                    .collect()
+            });
+            let mut next = Vec::with_capacity(sums.len());
+            for (errors, sums) in errors.iter().zip(sums.chunks(each)) {
+                let row = errors.iter().fold(zero, |sum, &error| add(&b, sum, error));
+                next.push(add(&b, sums[0], row));
+                let columns = sums[1..].iter().zip(errors);
+                next.extend(columns.map(|(&sum, &error)| add(&b, sum, error)));
+            }
+            Ok::<_, Unsupported>(next)
+        })?;
+        let b = emission.elemental.builder();
+        Ok([0, each].map(|first| {
+            let sums = &sums[first..first + each];
+            let columns = sums[1..].iter().fold(zero, |all, &sum| add(&b, all, sum));
+            add(&b, sums[0], columns)
+        }))
     }
 
     /// The block's numbers in a row; zeros beyond the row's end.
@@ -453,7 +497,7 @@ impl<'g> Output<'g> {
 }
 
 /// The largest magnitude, NaN where one is: magnitudes are in the order of their bits.
-fn largest<'c>(b: &crate::mlir::Builder<'c>, values: &[Value<'c>]) -> Value<'c> {
+fn largest<'c>(b: &Builder<'c>, values: &[Value<'c>]) -> Value<'c> {
     let word = b.integer(32);
     let mask = b.constant_integer(word, 0x7fff_ffff);
     let zero = b.constant_integer(word, 0);
