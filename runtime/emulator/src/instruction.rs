@@ -22,6 +22,7 @@ mod quad_pairs;
 mod ring;
 mod stochastic;
 mod synchronise;
+mod targets;
 mod tcgen05;
 mod warpgroup;
 mod words;
@@ -197,11 +198,13 @@ pub(crate) fn decode(instruction: &Instruction, scope: &Scope<'_>) -> Action {
     let opcode = &instruction.opcode[..];
     let family = FAMILIES.iter().find(|(own, _)| own.contains(&opcode));
     let family = family.map_or(unknown as Decode, |&(_, decode)| decode);
-    let action = family(&mut words).and_then(|action| {
-        words.finish()?;
-        forms::check(&words)?;
-        Ok(action)
-    });
+    let action = targets::check(&words)
+        .and_then(|()| family(&mut words))
+        .and_then(|action| {
+            words.finish()?;
+            forms::check(&words)?;
+            Ok(action)
+        });
     action.unwrap_or_else(Action::Refused)
 }
 

@@ -19,7 +19,7 @@ mod integers;
 mod memory;
 #[path = "../../tests/it/modifiers/row.rs"]
 #[expect(dead_code, reason = "results are computed where they are executed")]
-mod row;
+pub(super) mod row;
 
 use super::{Action, FAMILIES};
 use crate::program::Program;

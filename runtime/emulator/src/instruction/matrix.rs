@@ -248,12 +248,6 @@ fn multiply(words: &mut Words<'_>) -> Result<Matrix, Refusal> {
     if join.is_some() != (a_type.bits() == 1) || join.is_some() != words.has("popc") {
         return Err(words.refuse("multiplies bits by .and.popc or .xor.popc, and nothing else so"));
     }
-    if scaled && !words.scope.has_scaled_fragments() {
-        let target = words.scope.target().to_owned();
-        return Err(words.refuse(format!(
-            "with .block_scale is not supported on .target {target}"
-        )));
-    }
     let scales = match (kind.as_deref(), scaled) {
         (Some("mxf4" | "mxf4nvf4" | "mxf8f6f4"), true) => Some(scales(words, blocks)?),
         (None | Some("f8f6f4"), false) => None,

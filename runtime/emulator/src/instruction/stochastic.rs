@@ -14,7 +14,6 @@ use tessera_numerics::ElementFormat;
 
 /// `cvt.rs…x4.f32 d, {a, b, e, f}, bits`: the first number is in the highest part of the result.
 pub(super) fn to_elements(words: &mut Words<'_>, format: ElementFormat) -> Result<Action, Refusal> {
-    check_target(words)?;
     if !words.has("satfinite") {
         return Err(words.refuse("needs .satfinite"));
     }
@@ -51,7 +50,6 @@ pub(super) fn to_elements(words: &mut Words<'_>, format: ElementFormat) -> Resul
 
 /// `cvt.rs…x2.f32 d, a, b, bits`: the first number is in the upper half.
 pub(super) fn to_two(words: &mut Words<'_>, format: Float) -> Result<Action, Refusal> {
-    check_target(words)?;
     let finite = words.has("satfinite");
     let relu = words.has("relu");
     // As many bits as the format drops of f32's fraction.
@@ -68,15 +66,6 @@ pub(super) fn to_two(words: &mut Words<'_>, format: Float) -> Result<Action, Ref
     words.compute_in(Float::F32, move |[high, low, random]| {
         one(high, random >> 16) << 16 | one(low, random)
     })
-}
-
-fn check_target(words: &Words<'_>) -> Result<(), Refusal> {
-    match words.scope.target() {
-        "sm_100a" | "sm_103a" => Ok(()),
-        target => Err(words.refuse(format!(
-            "is of sm_100a and sm_103a alone, and this is {target}"
-        ))),
-    }
 }
 
 /// The bits of each of four numbers, and how many those are. Of four-bit formats the upper bytes of the two halves are the first

@@ -89,10 +89,6 @@ pub(crate) enum OperandA {
 }
 
 pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
-    if !words.scope.has_tensor_memory() {
-        let target = words.scope.target().to_owned();
-        return Err(words.refuse(format!("is not supported on .target {target}")));
-    }
     let operation = words.needed("operation", |word| {
         [
             "alloc",

@@ -60,6 +60,13 @@ pub(super) fn check_shape(
             format!("{:?}", launch.cluster),
         );
     }
+    if launch.cluster != [1; 3] && program.architecture() < 90 {
+        return error(
+            "the cluster",
+            "one CTA, as the target has no clusters".into(),
+            format!("{:?}", launch.cluster),
+        );
+    }
     if launch.cluster.iter().product::<u32>() > CLUSTER {
         return error(
             "CTAs of a cluster",

@@ -87,22 +87,4 @@ impl<'p> Scope<'p> {
     pub fn is_ring(&self) -> bool {
         self.is_ring
     }
-
-    /// Whether the architecture has tensor memory: of Blackwell's families that of data centres, and that not in general code.
-    pub fn has_tensor_memory(&self) -> bool {
-        is_of(self.target, &["100", "101", "103", "110"])
-    }
-
-    /// Whether the architecture has `mma.sync` with scales by blocks: Blackwell's other family.
-    pub fn has_scaled_fragments(&self) -> bool {
-        is_of(self.target, &["120", "121"])
-    }
-}
-
-/// Whether a target is code for one architecture, `a`, or one family, `f`, of these.
-fn is_of(target: &str, architectures: &[&str]) -> bool {
-    let number = target
-        .strip_prefix("sm_")
-        .and_then(|name| name.strip_suffix(['a', 'f']));
-    number.is_some_and(|number| architectures.contains(&number))
 }

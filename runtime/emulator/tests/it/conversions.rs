@@ -215,7 +215,7 @@ fn with_random_bits() {
     let (report, _) = each(e4m3, &[[0; 5]], "sm_120a");
     let kind = &report.findings[0].kind;
     assert!(
-        matches!(kind, FindingKind::Refused { reason } if reason.contains("sm_100a")),
+        matches!(kind, FindingKind::Refused { reason } if reason.contains("with .rs is not supported on .target sm_120a")),
         "{kind}"
     );
 }

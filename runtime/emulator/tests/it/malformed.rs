@@ -49,3 +49,20 @@ fn products_of_64_bits_wrap() {
         (u64::MAX - 1).to_le_bytes()
     );
 }
+
+#[test]
+fn clusters_of_targets_that_have_none() {
+    let text = |target: &str| {
+        format!(
+            ".version 8.7\n.target {target}\n.address_size 64\n.visible .entry main() {{ ret; }}"
+        )
+    };
+    let launched = |target: &str| {
+        let program = Program::new(&Module::parse(&text(target)).unwrap()).unwrap();
+        let grid = Launch::new("main").grid([4, 1, 1]).cluster([2, 1, 1]);
+        launch(&program, &mut Global::new(), &grid).map_err(|error| error.to_string())
+    };
+    assert!(launched("sm_90").is_ok());
+    let error = launched("sm_89").unwrap_err();
+    assert!(error.contains("the target has no clusters"), "{error}");
+}

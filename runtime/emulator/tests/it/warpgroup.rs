@@ -412,8 +412,8 @@ fn reason(target: &str, threads: u32, body: &str) -> String {
 #[test]
 fn what_is_refused() {
     let fence = "wgmma.fence.sync.aligned;";
-    assert!(reason("sm_90", 128, fence).contains("of sm_90a alone"));
-    assert!(reason("sm_100a", 128, fence).contains("of sm_90a alone"));
+    assert!(reason("sm_90", 128, fence).contains("is not supported on .target"));
+    assert!(reason("sm_100a", 128, fence).contains("is not supported on .target"));
     assert!(reason("sm_90a", 96, fence).contains("four warps"));
     assert_eq!(reason("sm_90a", 128, fence), "");
     let multiply = |shape: &str, tail: &str| {

@@ -32,13 +32,7 @@ impl Context<'_> {
         if !self.gathers_warp(strand, active)? {
             return Ok(Outcome::Waits);
         }
-        let target = self.program.target.first().map_or("", |target| target);
         let threads: u32 = self.launch.block.iter().product();
-        if target != "sm_90a" {
-            return Err(refuse(format!(
-                "'wgmma' is of sm_90a alone, and this is {target}"
-            )));
-        }
         if self.warp.index / 4 * 128 + 128 > threads {
             return Err(refuse(
                 "'wgmma' is of four warps, which the CTA does not have".into(),
