@@ -8,10 +8,14 @@ mod barriers;
 mod basics;
 #[path = "it/block_scaled.rs"]
 mod block_scaled;
+#[path = "it/boxes.rs"]
+mod boxes;
 #[path = "it/classics.rs"]
 mod classics;
 #[path = "it/conversions.rs"]
 mod conversions;
+#[path = "it/copies.rs"]
+mod copies;
 #[path = "it/counts.rs"]
 mod counts;
 #[path = "it/findings.rs"]

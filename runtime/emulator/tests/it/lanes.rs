@@ -1,7 +1,29 @@
 //! What lanes of a warp tell each other: every form, of whole warps and of some lanes, against the ISA's definitions
 //! (PTX ISA 9.7.9.6, 9.7.13.9 to 9.7.13.16).
 
+use super::modifiers::row::{Form, forms};
 use tessera_emulator::{Global, Launch, Program, launch, ptx::Module};
+
+/// Values of other lanes.
+pub const SHUFFLES: &[&str] = &["shfl.sync[.up|.down|.bfly|.idx].b32"];
+
+/// What holds in lanes.
+pub const VOTES: &[&str] = &["vote.sync[.all|.any|.uni].pred", "vote.sync.ballot.b32"];
+
+/// Who has the same.
+pub const MATCHES: &[&str] = &["match[.any|.all].sync[.b32|.b64]"];
+
+/// One value of all.
+pub const REDUCTIONS: &[&str] = &[
+    "redux.sync[.add|.min|.max][.u32|.s32]",
+    "redux.sync[.and|.or|.xor].b32",
+];
+
+/// The same of floats.
+pub const FLOATS: &[&str] = &["redux.sync[.min|.max][.abs|][.NaN|].f32"];
+
+/// Who is there.
+pub const PRESENT: &[&str] = &["activemask.b32", "elect.sync"];
 
 /// 32 lanes' values: `%a`, `%b` and `%c`.
 type Lanes = [[u64; 3]; 32];
@@ -67,6 +89,10 @@ fn lanes_of(mask: u32) -> impl Iterator<Item = usize> {
     (0..32).filter(move |lane| mask >> lane & 1 == 1)
 }
 
+fn forms_of(patterns: &[&str]) -> Vec<Form> {
+    patterns.iter().flat_map(|pattern| forms(pattern)).collect()
+}
+
 /// That an instruction gives each lane of every mask what a definition says.
 fn check(
     instruction: &str,
@@ -88,12 +114,13 @@ fn check(
 
 #[test]
 fn shuffles() {
-    for mode in ["up", "down", "bfly", "idx"] {
+    for form in forms_of(SHUFFLES) {
+        let mode = &form.words[2][..];
         for bounds in [
             0u32, 31, 0x1f, 0x1800, 0x181f, 0x1c07, 0x0f0f, 0x1e1f, 0x0710,
         ] {
             let lanes = values(bounds.into());
-            let instruction = format!("shfl.sync.{mode}.b32 %d|%q, %a, %b, {bounds}, %mask;");
+            let instruction = format!("{} %d|%q, %a, %b, {bounds}, %mask;", form.text());
             check(&instruction, 32, &lanes, |lane, lanes, mask| {
                 // The ISA's own lines.
                 let (own, b) = (lane as i32, (lanes[lane][1] & 31) as i32);
@@ -133,42 +160,30 @@ fn votes() {
     for lanes in [few(3), all, none] {
         let holds =
             |lanes: &Lanes, mask| lanes_of(mask).filter(|&i| lanes[i][0] != 0).count() as u32;
-        let q = |own: bool| (Some(0), own);
-        check(
-            "vote.sync.all.pred %q, %p, %mask;",
-            32,
-            &lanes,
-            |_, lanes, mask| q(holds(lanes, mask) == mask.count_ones()),
-        );
-        check(
-            "vote.sync.all.pred %q, !%p, %mask;",
-            32,
-            &lanes,
-            |_, lanes, mask| q(holds(lanes, mask) == 0),
-        );
-        check(
-            "vote.sync.any.pred %q, %p, %mask;",
-            32,
-            &lanes,
-            |_, lanes, mask| q(holds(lanes, mask) > 0),
-        );
-        check(
-            "vote.sync.uni.pred %q, %p, %mask;",
-            32,
-            &lanes,
-            |_, lanes, mask| {
-                q(matches!(holds(lanes, mask), 0) || holds(lanes, mask) == mask.count_ones())
-            },
-        );
-        check(
-            "vote.sync.ballot.b32 %d, %p, %mask;",
-            32,
-            &lanes,
-            |_, lanes, mask| {
-                let all = lanes_of(mask).filter(|&i| lanes[i][0] != 0);
-                (Some(all.map(|i| 1 << i).sum()), false)
-            },
-        );
+        for form in forms_of(VOTES) {
+            for sign in ["", "!"] {
+                let mode = &form.words[2][..];
+                let destination = if mode == "ballot" { "%d" } else { "%q" };
+                let instruction = format!("{} {destination}, {sign}%p, %mask;", form.text());
+                check(&instruction, 32, &lanes, |_, lanes, mask| {
+                    let all = mask.count_ones();
+                    let count = match sign {
+                        "" => holds(lanes, mask),
+                        _ => all - holds(lanes, mask),
+                    };
+                    match mode {
+                        "all" => (Some(0), count == all),
+                        "any" => (Some(0), count > 0),
+                        "uni" => (Some(0), count == 0 || count == all),
+                        _ => {
+                            let own =
+                                lanes_of(mask).filter(|&i| (lanes[i][0] != 0) == sign.is_empty());
+                            (Some(own.map(|i| 1 << i).sum()), false)
+                        }
+                    }
+                });
+            }
+        }
     }
 }
 
@@ -179,7 +194,8 @@ fn matches_of_values() {
         .for_each(|own| own[0] = ((own[0] % 3) << 33) | (own[0] % 5));
     let mut one = some;
     one.iter_mut().for_each(|own| own[0] = 77);
-    for (width, result) in [(32, "%b"), (64, "%b")] {
+    for form in forms_of(MATCHES) {
+        let width = if form.has("b64") { 64 } else { 32 };
         for lanes in [some, one] {
             let cut = |own: u64| own & (u64::MAX >> (64 - width));
             let alike = |lane: usize, lanes: &Lanes, mask| -> u64 {
@@ -191,13 +207,14 @@ fn matches_of_values() {
             } else {
                 "mov.b32 %d, %b;"
             };
-            let any = format!("match.any.sync.b{width} {result}, %a, %mask;\n{moved}");
-            check(&any, width, &lanes, |lane, lanes, mask| {
-                (Some(alike(lane, lanes, mask)), false)
-            });
-            let all = format!("match.all.sync.b{width} {result}|%q, %a, %mask;\n{moved}");
-            check(&all, width, &lanes, |lane, lanes, mask| {
-                let holds = alike(lane, lanes, mask) == u64::from(mask);
+            let destination = if form.has("all") { "%b|%q" } else { "%b" };
+            let instruction = format!("{} {destination}, %a, %mask;\n{moved}", form.text());
+            check(&instruction, width, &lanes, |lane, lanes, mask| {
+                let alike = alike(lane, lanes, mask);
+                let holds = alike == u64::from(mask);
+                if form.has("any") {
+                    return (Some(alike), false);
+                }
                 (Some(if holds { mask.into() } else { 0 }), holds)
             });
         }
@@ -220,23 +237,21 @@ fn reductions_of_integers() {
     let lanes = values(9);
     let signed = |own: u64| i64::from(own as u32 as i32);
     let unsigned = |own: u64| own as i64;
-    let add = i64::wrapping_add;
-    let check = |instruction: &str, of: fn(i64, i64) -> i64, is_signed: bool| {
-        let instruction = format!("{instruction} %d, %a, %mask;");
+    for form in forms_of(REDUCTIONS) {
+        let of: fn(i64, i64) -> i64 = match &form.words[2][..] {
+            "add" => i64::wrapping_add,
+            "min" => i64::min,
+            "max" => i64::max,
+            "and" => |a, b| a & b,
+            "or" => |a, b| a | b,
+            _ => |a, b| a ^ b,
+        };
+        let value = if form.has("s32") { signed } else { unsigned };
+        let instruction = format!("{} %d, %a, %mask;", form.text());
         check(&instruction, 32, &lanes, |_, lanes, mask| {
-            let value = if is_signed { signed } else { unsigned };
             (Some(reduced(lanes, mask, of, value)), false)
         });
-    };
-    check("redux.sync.add.s32", add, true);
-    check("redux.sync.add.u32", add, false);
-    check("redux.sync.min.s32", i64::min, true);
-    check("redux.sync.min.u32", i64::min, false);
-    check("redux.sync.max.s32", i64::max, true);
-    check("redux.sync.max.u32", i64::max, false);
-    check("redux.sync.and.b32", |a, b| a & b, false);
-    check("redux.sync.or.b32", |a, b| a | b, false);
-    check("redux.sync.xor.b32", |a, b| a ^ b, false);
+    }
 }
 
 #[test]
@@ -256,14 +271,10 @@ fn reductions_of_floats() {
         for (own, special) in lanes.iter_mut().zip(&special[..count]) {
             own[0] = *special;
         }
-        for operation in ["min", "max"] {
-            for (modifiers, absolute, nan) in [
-                ("", false, false),
-                (".abs", true, false),
-                (".NaN", false, true),
-                (".abs.NaN", true, true),
-            ] {
-                let instruction = format!("redux.sync.{operation}{modifiers}.f32 %d, %a, %mask;");
+        for form in forms_of(FLOATS) {
+            let (absolute, nan) = (form.has("abs"), form.has("NaN"));
+            {
+                let instruction = format!("{} %d, %a, %mask;", form.text());
                 check(&instruction, 32, &lanes, |_, lanes, mask| {
                     let all = lanes_of(mask).map(|i| f32::from_bits(lanes[i][0] as u32));
                     let all: Vec<f32> = all
@@ -274,7 +285,7 @@ fn reductions_of_floats() {
                         return (Some(0x7fff_ffff), false);
                     }
                     // −0 is below +0.
-                    let picked = if operation == "min" {
+                    let picked = if form.has("min") {
                         numbers.min_by(f32::total_cmp)
                     } else {
                         numbers.max_by(f32::total_cmp)
@@ -289,11 +300,17 @@ fn reductions_of_floats() {
 #[test]
 fn who_is_there() {
     let lanes = values(2);
-    check("activemask.b32 %d;", 32, &lanes, |_, _, mask| {
-        (Some(mask.into()), false)
-    });
-    check("elect.sync %d|%q, %mask;", 32, &lanes, |lane, _, mask| {
-        let first = mask.trailing_zeros();
-        (Some(first.into()), lane as u32 == first)
-    });
+    for form in forms_of(PRESENT) {
+        let is_elected = form.words[0] == "elect";
+        let operands = if is_elected { "%d|%q, %mask" } else { "%d" };
+        let instruction = format!("{} {operands};", form.text());
+        check(&instruction, 32, &lanes, |lane, _, mask| {
+            let first = mask.trailing_zeros();
+            if is_elected {
+                (Some(first.into()), lane as u32 == first)
+            } else {
+                (Some(mask.into()), false)
+            }
+        });
+    }
 }

@@ -11,7 +11,7 @@ const TEXT: &str = include_str!("../kernels/tensor.ptx");
 
 /// Runs a kernel of one thread in each of some CTAs, a cluster, on a tensor map: `own` is shared memory aligned to 1024,
 /// `%rd1` the map's address, `%rd2` that of 8 KiB of global memory, which are given afterwards.
-fn run(map: [u8; 128], memory: &mut Global, body: &str, ctas: u32) -> (Report, Vec<u8>) {
+pub fn run(map: [u8; 128], memory: &mut Global, body: &str, ctas: u32) -> (Report, Vec<u8>) {
     let text = format!(
         ".version 8.7\n.target sm_90\n.address_size 64\n\
          .visible .entry main(.param .align 64 .b8 map[128], .param .u64 p) {{\n\
@@ -54,7 +54,7 @@ fn load(map: &TensorMap, memory: &mut Global, coordinates: &[i32]) -> Vec<u8> {
 }
 
 /// A tensor of random bytes: its dimensions in numbers, rows of a multiple of 64 bytes.
-fn tensor(
+pub fn tensor(
     element: TensorElement,
     dimensions: &[u64],
     lengths: &[u32],
@@ -98,7 +98,7 @@ fn number(map: &TensorMap, content: &[u8], at: &[i64]) -> Option<Vec<u8>> {
 }
 
 /// A box by its definition: numbers one behind the other, the innermost dimension first.
-fn expected(map: &TensorMap, content: &[u8], from: &[i32], outside: &[u8]) -> Vec<u8> {
+pub fn expected(map: &TensorMap, content: &[u8], from: &[i32], outside: &[u8]) -> Vec<u8> {
     let count: u32 = map.box_dimensions.iter().product();
     let mut bytes = Vec::new();
     for i in 0..count {

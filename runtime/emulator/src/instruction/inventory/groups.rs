@@ -8,12 +8,27 @@ use std::collections::BTreeSet;
 /// Tests that execute every form of the patterns that stand first in their text.
 const EXECUTED: &[&str] = &[
     include_str!("../../../tests/it/barriers.rs"),
+    include_str!("../../../tests/it/boxes.rs"),
+    include_str!("../../../tests/it/copies.rs"),
     include_str!("../../../tests/it/fragments.rs"),
+    include_str!("../../../tests/it/lanes.rs"),
     include_str!("../../../tests/it/quad_pairs.rs"),
 ];
 
 /// The opcodes that these are of.
-const OPCODES: &[&str] = &["mma", "ldmatrix", "stmatrix", "mbarrier"];
+const OPCODES: &[&str] = &[
+    "mma",
+    "ldmatrix",
+    "stmatrix",
+    "mbarrier",
+    "shfl",
+    "vote",
+    "match",
+    "redux",
+    "activemask",
+    "elect",
+    "cp",
+];
 
 macro_rules! tests {
     ($($name:literal),*) => {
@@ -57,32 +72,6 @@ const SHOWN: &[(&[&str], &str, &[&str])] = &[
         &[
             "fences_of_all_kinds_are_read",
             "what_a_fence_of_the_cta_tells",
-        ],
-    ),
-    (&["shfl"], "lanes", &["shuffles"]),
-    (&["vote"], "lanes", &["votes"]),
-    (&["match"], "lanes", &["matches_of_values"]),
-    (
-        &["redux"],
-        "lanes",
-        &["reductions_of_integers", "reductions_of_floats"],
-    ),
-    (&["activemask", "elect"], "lanes", &["who_is_there"]),
-    (
-        &["cp"],
-        "instructions",
-        &[
-            "a_copy_with_zeros_behind_it",
-            "groups_are_done_in_their_order",
-            "what_bulk_reductions_make_of_memory",
-        ],
-    ),
-    (
-        &["cp"],
-        "tensor",
-        &[
-            "boxes_of_one_to_five_dimensions",
-            "stores_leave_out_what_is_outside_and_reductions_add",
         ],
     ),
     (
