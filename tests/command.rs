@@ -4,6 +4,8 @@
 mod analyze;
 #[path = "command/devices.rs"]
 mod devices;
+#[path = "command/driver.rs"]
+mod driver;
 #[path = "command/emulate.rs"]
 mod emulate;
 #[path = "command/malformed.rs"]

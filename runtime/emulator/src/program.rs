@@ -105,6 +105,17 @@ impl Program {
             .map(|function| &function.name[..])
     }
 
+    /// The bytes of each parameter of a kernel; `None` where no kernel has that name.
+    pub fn parameters(&self, kernel: &str) -> Option<Vec<u64>> {
+        let mut kernels = self.functions.iter().filter(|function| function.is_kernel);
+        let function = kernels.find(|function| function.name == kernel)?;
+        let bytes = function.parameters.iter().map(|formal| match *formal {
+            Formal::Memory { bytes, .. } => bytes,
+            Formal::Register(_) => 0,
+        });
+        Some(bytes.collect())
+    }
+
     /// What `.target` says: the architecture first.
     pub fn target(&self) -> &[String] {
         &self.target
