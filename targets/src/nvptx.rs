@@ -11,6 +11,7 @@ mod combine;
 mod copy;
 mod family;
 mod function;
+mod header;
 mod inline;
 mod machine;
 mod matrix;
@@ -107,6 +108,8 @@ pub(crate) fn bundle(
     };
     let manifest = manifest::manifest(plan, units, kernels.collect(), made_for, &options.pipeline);
     let mut writer = BundleWriter::new(manifest).constants(&plan.constants);
+    let header = header::header(&writer.manifest());
+    writer = writer.file("step.h", header.into_bytes());
     if let Some(ptx) = ptx {
         writer = writer.ptx(ptx);
     }
