@@ -10,9 +10,11 @@ mod r#loop;
 mod mma;
 mod part;
 mod quantize;
+mod relayout;
 mod row;
 mod scaled_dot;
 mod solve;
+mod storage;
 mod tcgen05;
 
 use super::shared::Shared;
@@ -88,6 +90,7 @@ fn of_scaled_tensors(
             }
         }
         OpKind::DotGeneral { .. } => dot::emit(emission, target, shared),
+        OpKind::Relayout { scaled_type } => relayout::emit(emission, operation, scaled_type),
         OpKind::Hadamard { axis, signs } => hadamard::emit(emission, operation, *axis, signs),
         _ => Err(Unsupported::new(operation, "has no kernel for GPUs")),
     }

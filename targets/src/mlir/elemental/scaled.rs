@@ -35,31 +35,62 @@ impl<'c, 'g> Elemental<'c, 'g> {
         row: &Expression,
         column: &Expression,
     ) -> Result<Value<'c>, Unsupported> {
-        let scaled_type = self.scaled_type(operation, scaled)?;
-        let base = self.scaled_base(operation, scaled)?;
-        let format = scaled_type.format();
-        let per_byte = format.element().elements_per_byte() as i64;
-        let row_bytes = scaled_type.row_bytes() as i64;
-        let place = row.times(row_bytes).plus(&column.quotient(per_byte));
-        let mut code = self.byte(base, place);
-        if per_byte == 2 {
-            // Element 2i stands in the low nibble.
-            let shift = self.number(&column.remainder(2).times(4));
-            let b = self.builder();
-            let word = b.integer(32);
-            let shift = b.cast("arith.trunci", shift, word);
-            let nibble = b.constant_integer(word, 0xf);
-            code = b.binary("arith.andi", b.binary("arith.shrui", code, shift), nibble);
-        }
+        let format = self.scaled_type(operation, scaled)?.format();
+        let code = self.code(operation, scaled, row, column)?;
         let number = low_precision::decode(&self.builder(), format.element(), code);
         let Some((length, scale_format)) = format.block() else {
             return Ok(number);
         };
-        let place = scale_place(scaled_type, row, &column.quotient(length as i64));
-        let code = self.byte(base, place);
+        let block = column.quotient(length as i64);
+        let code = self.scale_code(operation, scaled, row, &block)?;
         let b = self.builder();
         let scale = low_precision::decode_scale(&b, scale_format, code);
         Ok(b.binary("arith.mulf", number, scale))
+    }
+
+    /// The code, an `i32`, of the element that stands in a row and column of a scaled input's storage.
+    ///
+    /// # Errors
+    /// The value is none of the kernel's inputs.
+    pub fn code(
+        &mut self,
+        operation: &'g Operation,
+        scaled: ValueId,
+        row: &Expression,
+        column: &Expression,
+    ) -> Result<Value<'c>, Unsupported> {
+        let scaled_type = self.scaled_type(operation, scaled)?;
+        let base = self.scaled_base(operation, scaled)?;
+        let per_byte = scaled_type.format().element().elements_per_byte() as i64;
+        let row_bytes = scaled_type.row_bytes() as i64;
+        let place = row.times(row_bytes).plus(&column.quotient(per_byte));
+        let code = self.byte(base, place);
+        if per_byte == 1 {
+            return Ok(code);
+        }
+        // Element 2i stands in the low nibble.
+        let shift = self.number(&column.remainder(2).times(4));
+        let b = self.builder();
+        let word = b.integer(32);
+        let shift = b.cast("arith.trunci", shift, word);
+        let nibble = b.constant_integer(word, 0xf);
+        Ok(b.binary("arith.andi", b.binary("arith.shrui", code, shift), nibble))
+    }
+
+    /// The code, an `i32`, of the scale of a block in a row of a scaled input's storage.
+    ///
+    /// # Errors
+    /// The value is none of the kernel's inputs.
+    pub fn scale_code(
+        &mut self,
+        operation: &'g Operation,
+        scaled: ValueId,
+        row: &Expression,
+        block: &Expression,
+    ) -> Result<Value<'c>, Unsupported> {
+        let scaled_type = self.scaled_type(operation, scaled)?;
+        let base = self.scaled_base(operation, scaled)?;
+        Ok(self.byte(base, scale_place(scaled_type, row, block)))
     }
 
     /// The tensor scale of a scaled input, where its format has one.

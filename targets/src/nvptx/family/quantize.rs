@@ -7,21 +7,19 @@
 mod ms_eden;
 
 use super::grid;
+use super::storage::Storage;
 use crate::blocks::ceil_div;
-use crate::mlir::elemental::{Unsupported, logical_indices, scale_place};
+use crate::mlir::elemental::{Unsupported, logical_indices};
 use crate::mlir::index::Expression;
 use crate::mlir::low_precision::{self, Encoding};
 use crate::mlir::quantization::{self, BlockScale, FourOverSix, TensorScale};
 use crate::mlir::{Builder, Emission, Value};
 use crate::nvptx::{Grid, thread};
-use tessera_ir::{ElementType, OpKind, Operation, ScaledType};
+use tessera_ir::{OpKind, Operation, ScaledType};
 use tessera_numerics::{BlockShape, Quantization, Rounding, ScaleRule};
 
 /// Threads of a CTA.
 const THREADS: i64 = 128;
-
-/// Elements of a block where the format has none.
-const UNSCALED_BLOCK: usize = 16;
 
 /// The elements whose random bytes one call of Philox gives.
 const DRAWN: usize = 16;
@@ -46,8 +44,7 @@ pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Grid, Unsupported> {
 struct Output<'g> {
     operation: &'g Operation,
     quantization: Quantization,
-    /// The number of the kernel's result.
-    number: usize,
+    storage: Storage<'g>,
     seed: u64,
     site: i64,
     /// Elements of a block along the axis, and rows.
@@ -70,13 +67,11 @@ impl<'g> Output<'g> {
         let is_square = scaled_type.blocks() == BlockShape::Square;
         let quantization = Quantization::new(scaled_type.clone(), *rule, *rounding)
             .map_err(|error| Unsupported::new(operation, error.to_string()))?;
-        let length = scaled_type
-            .format()
-            .block()
-            .map_or(UNSCALED_BLOCK, |(length, _)| length);
+        let storage = Storage::new(scaled_type, number);
+        let length = storage.length;
         Ok(Self {
             operation,
-            number,
+            storage,
             seed: *seed as u64,
             site: *site as i64,
             length,
@@ -92,7 +87,7 @@ impl<'g> Output<'g> {
     /// Blocks along a row, and rows of blocks; with the padding of the scales' layout.
     fn blocks(&self) -> [i64; 2] {
         let scaled = self.scaled();
-        let along = scaled.columns().div_ceil(self.length) as i64;
+        let along = self.storage.blocks_along();
         let period = scaled.rows_before_axis().max(1);
         let down = (scaled.rows() / period * period.div_ceil(self.height)) as i64;
         [along, down]
@@ -120,21 +115,14 @@ impl<'g> Output<'g> {
         let b = emission.elemental.builder();
         let id = thread::global(&b, THREADS);
         let tensor = self.tensor_scale(emission)?;
-        emission.when_below(id, 1, |emission, _| {
-            self.write_once(emission, tensor);
-            Ok::<_, Unsupported>(())
-        })?;
-        self.pad_scales(emission, id)?;
+        let has_tensor_scale = self.scaled().format().has_tensor_scale();
+        let tensor_scale = has_tensor_scale.then_some(tensor.decode);
+        self.storage.put_once(emission, id, tensor_scale)?;
         if along * down == 0 {
             return Ok(());
         }
         emission.when_below(id, along * down, |emission, unit| {
-            let is_last = self.scaled().axis() + 1 == self.scaled().shape().len();
-            let (block, row) = if is_last {
-                (unit.remainder(along), unit.quotient(along))
-            } else {
-                (unit.quotient(down), unit.remainder(down))
-            };
+            let [block, row] = self.storage.part_and_row(&unit, [along, down]);
             match scales {
                 Some(scales) => self.eden_group(emission, (&row, &block), tensor, scales),
                 None if self.height == 1 => self.vector_block(emission, &row, &block, tensor),
@@ -171,7 +159,7 @@ impl<'g> Output<'g> {
         let amax = largest(&b, &values);
         let scale = quantization::block_scale(&b, &self.quantization, (amax, &values), tensor);
         self.write_codes(emission, row, block, &values, scale)?;
-        self.write_scale(emission, row, block, scale);
+        self.storage.put_scale(emission, row, block, scale.code);
         Ok(())
     }
 
@@ -213,7 +201,7 @@ impl<'g> Output<'g> {
             let row = matrix.plus(&row);
             let values = self.values(emission, &row, block)?;
             self.write_codes(emission, &row, block, &values, scale)?;
-            self.write_scale(emission, &row, block, scale);
+            self.storage.put_scale(emission, &row, block, scale.code);
             Ok(())
         })
     }
@@ -290,7 +278,7 @@ impl<'g> Output<'g> {
             .collect()
     }
 
-    /// Writes the codes of a row of a block, four bytes at a time where rows are of whole words.
+    /// Writes the codes of a row of a block.
     fn write_codes<'c>(
         &self,
         emission: &mut Emission<'c, 'g>,
@@ -313,44 +301,7 @@ impl<'g> Output<'g> {
                 low_precision::encode(&b, element, scaled, encoding)
             })
             .collect();
-        let row_bytes = scaled.row_bytes() as i64;
-        let per_byte = element.elements_per_byte();
-        let first = row
-            .times(row_bytes)
-            .plus(&block.times((self.length / per_byte) as i64));
-        let base = emission.results[self.number];
-        let word = b.integer(32);
-        let pack = |codes: &[Value<'c>], bits: i64| {
-            let mut packed = b.constant_integer(word, 0);
-            for (place, &code) in codes.iter().enumerate() {
-                let shift = b.constant_integer(word, place as i64 * bits);
-                packed = b.binary("arith.ori", packed, b.binary("arith.shli", code, shift));
-            }
-            packed
-        };
-        if row_bytes % 4 == 0 && scaled.padded_columns().is_multiple_of(self.length) {
-            for (number, codes) in codes.chunks(4 * per_byte).enumerate() {
-                let packed = pack(codes, 8 / per_byte as i64);
-                let at = first.quotient(4).plus_constant(number as i64);
-                emission
-                    .elemental
-                    .store(packed, base, ElementType::I32, &at);
-            }
-            return Ok(());
-        }
-        // A format without blocks, whose codes are bytes.
-        for (place, &code) in codes.iter().enumerate() {
-            let column = block.times(self.length as i64).plus_constant(place as i64);
-            let column = emission.elemental.number(&column);
-            emission.when_below(column, scaled.columns() as i64, |emission, column| {
-                let b = emission.elemental.builder();
-                let byte = b.cast("arith.trunci", code, b.integer(8));
-                let at = row.times(row_bytes).plus(&column);
-                emission.elemental.store(byte, base, ElementType::Ui8, &at);
-                Ok::<_, Unsupported>(())
-            })?;
-        }
-        Ok(())
+        self.storage.put_codes(emission, row, block, &codes)
     }
 
     /// The random byte of each of a block's elements; none where the rounding asks for none.
@@ -409,90 +360,6 @@ impl<'g> Output<'g> {
         let site = b.constant_integer(word, self.site);
         let key = [self.seed as u32, (self.seed >> 32) as u32];
         Ok(low_precision::philox(&b, [low, high, step, site], key))
-    }
-
-    fn write_scale<'c>(
-        &self,
-        emission: &mut Emission<'c, 'g>,
-        row: &Expression,
-        block: &Expression,
-        scale: BlockScale<'c>,
-    ) {
-        if self.scaled().format().block().is_none() {
-            return;
-        }
-        let b = emission.elemental.builder();
-        let byte = b.cast("arith.trunci", scale.code, b.integer(8));
-        let base = emission.results[self.number];
-        let at = scale_place(self.scaled(), row, block);
-        emission.elemental.store(byte, base, ElementType::Ui8, &at);
-    }
-
-    /// The tensor scale, and zeros between the parts.
-    fn write_once<'c>(&self, emission: &mut Emission<'c, 'g>, tensor: TensorScale<'c>) {
-        let scaled = self.scaled();
-        let base = emission.results[self.number];
-        let scales_end = scaled.scales_offset() + scaled.scale_bytes();
-        let after_codes = scaled.code_bytes()..scaled.scales_offset();
-        let mut after_scales = 0..0;
-        if scaled.format().has_tensor_scale() {
-            after_scales = scales_end..scaled.tensor_scale_offset();
-            let at = Expression::constant((scaled.tensor_scale_offset() / 4) as i64);
-            emission
-                .elemental
-                .store(tensor.decode, base, ElementType::F32, &at);
-        }
-        for byte in after_codes.chain(after_scales) {
-            let b = emission.elemental.builder();
-            let zero = b.constant_integer(b.integer(8), 0);
-            let at = Expression::constant(byte as i64);
-            emission.elemental.store(zero, base, ElementType::Ui8, &at);
-        }
-    }
-
-    /// Zeros in the rows and columns of scales that pad the last tiles of a layout.
-    fn pad_scales<'c>(
-        &self,
-        emission: &mut Emission<'c, 'g>,
-        id: Value<'c>,
-    ) -> Result<(), Unsupported> {
-        let scaled = self.scaled();
-        let (rows, columns) = (scaled.rows(), scaled.blocks_per_row());
-        if scaled.scale_bytes() == rows * columns {
-            return Ok(());
-        }
-        // Few: the first thread of the grid writes them all, place by place.
-        let padded = [rows.next_multiple_of(128), columns.next_multiple_of(4)];
-        emission.when_below(id, 1, |emission, _| {
-            let ranges = [
-                (0..rows, columns..padded[1]),
-                (rows..padded[0], 0..padded[1]),
-            ];
-            for (rows, columns) in ranges {
-                self.zero_scales(emission, rows, columns)?;
-            }
-            Ok(())
-        })
-    }
-
-    fn zero_scales(
-        &self,
-        emission: &mut Emission<'_, 'g>,
-        rows: std::ops::Range<usize>,
-        columns: std::ops::Range<usize>,
-    ) -> Result<(), Unsupported> {
-        let base = emission.results[self.number];
-        emission.for_range(rows.len() as i64, None, |emission, row| {
-            let row = row.plus_constant(rows.start as i64);
-            emission.for_range(columns.len() as i64, None, |emission, column| {
-                let column = column.plus_constant(columns.start as i64);
-                let b = emission.elemental.builder();
-                let zero = b.constant_integer(b.integer(8), 0);
-                let at = scale_place(self.scaled(), &row, &column);
-                emission.elemental.store(zero, base, ElementType::Ui8, &at);
-                Ok(())
-            })
-        })
     }
 }
 

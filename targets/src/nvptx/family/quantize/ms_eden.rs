@@ -75,8 +75,7 @@ impl<'g> Output<'g> {
             let b = emission.elemental.builder();
             let wanted = b.binary("arith.mulf", scale, correction);
             let code = low_precision::encode_e4m3_scale_stochastic(&b, wanted, random);
-            let factor = wanted;
-            self.write_scale(emission, row, &block, BlockScale { code, factor });
+            self.storage.put_scale(emission, row, &block, code);
             Ok(())
         })
     }
