@@ -5,18 +5,18 @@
 //! put together. Both are exact, bit by bit. The linears of the pieces are those of the step as it was, for a piece
 //! computes what the whole did: nothing is searched for again.
 
+mod rounds;
+
 use super::division::{Cuts, Described};
 use super::loops::Order;
-use super::parts::{Experts, LayerLoop, Stack, Unit, range_name};
-use crate::linears::{Counted, Linear, LinearId, Linears, Place, integer, step_of};
+use super::parts::{Experts, Stack, Unit, range_name};
+use crate::linears::{Linear, LinearId, Linears, Place};
 use crate::manager::PassFailure;
 use crate::rebuild::Rebuild;
+use rounds::Loop;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use tessera_ir::{
-    ComparisonDirection, Definition, ElementType, Graph, Location, Module, OpId, OpKind, Operation,
-    Region, Tensor, ValueId,
-};
+use tessera_ir::{Definition, Graph, Module, OpId, OpKind, Operation, Region, ValueId};
 
 /// A step in pieces.
 pub(super) struct Divided {
@@ -400,92 +400,6 @@ impl Divider<'_> {
     }
 }
 
-/// A loop of the step as it was.
-struct Loop<'a> {
-    /// The graph that it stands in.
-    source: &'a Graph,
-    operation: &'a Operation,
-    condition: &'a Region,
-    body: &'a Region,
-    place: Place,
-}
-
-impl Loop<'_> {
-    /// Appends some rounds, with that body, and gives the results. `carried` is what the rounds before leave.
-    fn piece(
-        &self,
-        rebuild: &mut Rebuild<'_>,
-        layers: &LayerLoop,
-        own: &Range<usize>,
-        carried: Option<Vec<ValueId>>,
-        body: Graph,
-    ) -> Result<Vec<ValueId>, PassFailure> {
-        let rounds = layers.rounds_of(own);
-        let location = &self.operation.location;
-        let mut operands = rebuild.values(&self.operation.op.operands);
-        for (number, value) in carried.into_iter().flatten().enumerate() {
-            // A counter's number is known, and stays to be seen.
-            operands[number] = match self.counter(number, rounds.start) {
-                None => value,
-                Some(count) => {
-                    let kind = OpKind::Constant { value: count };
-                    let graph = &mut rebuild.graph;
-                    graph.push_value(kind, Vec::new(), location.clone())?
-                }
-            };
-        }
-        let condition = match rounds.end == layers.layers {
-            true => self.condition.clone(),
-            false => self.until(rounds.end)?,
-        };
-        let body = Region::new(body);
-        let kind = OpKind::While { condition, body };
-        let id = rebuild.graph.push(kind, operands, location.clone())?;
-        Ok(rebuild.graph.operation(id).results().collect())
-    }
-
-    /// What a carried value is before a round, if it counts rounds.
-    fn counter(&self, number: usize, round: usize) -> Option<Tensor> {
-        let operand = self.operation.op.operands[number];
-        let start = integer(self.source, operand)?;
-        let step = step_of(self.body, number)?;
-        let element = self.source.tensor_type(operand).element;
-        scalar(element, start + step * round as i128)
-    }
-
-    /// A condition that holds before the rounds up to that one.
-    fn until(&self, round: usize) -> Result<Region, PassFailure> {
-        let internal = || PassFailure::internal("a loop over layers counts its rounds");
-        let counted = Counted::of(self.source, self.operation).ok_or_else(internal)?;
-        let comparison = (self.condition.results().first())
-            .and_then(|result| self.condition.defining_operation(result.value))
-            .ok_or_else(internal)?;
-        let OpKind::Compare { direction, .. } = &comparison.op.kind else {
-            return Err(internal());
-        };
-        let end = counted.start + counted.step * round as i128;
-        let bound = match direction {
-            // The counter of the last round before.
-            ComparisonDirection::Le | ComparisonDirection::Ge => end - counted.step,
-            ComparisonDirection::Lt
-            | ComparisonDirection::Gt
-            | ComparisonDirection::Eq
-            | ComparisonDirection::Ne => end,
-        };
-        let inputs = self.condition.inputs().to_vec();
-        let mut graph = Graph::new("", inputs);
-        let counter = graph.input_value(counted.counter).ok_or_else(internal)?;
-        let element = graph.tensor_type(counter).element;
-        let value = scalar(element, bound).ok_or_else(internal)?;
-        let location = || Location::clone(&comparison.location);
-        let bound = graph.push_value(OpKind::Constant { value }, Vec::new(), location())?;
-        let kind = comparison.op.kind.clone();
-        let holds = graph.push_value(kind, [counter, bound], location())?;
-        graph.set_result_values([holds]);
-        Ok(Region::new(graph))
-    }
-}
-
 impl Moved {
     fn at(operation: OpId, what: What) -> Self {
         let place = Place {
@@ -527,122 +441,5 @@ fn slice(graph: &Graph, operand: ValueId, dimension: usize, range: &Range<usize>
     }
 }
 
-/// A whole number as a scalar of an element type that counters have.
-fn scalar(element: ElementType, value: i128) -> Option<Tensor> {
-    match element {
-        ElementType::I32 => i32::try_from(value).ok().map(Tensor::scalar),
-        ElementType::I64 => i64::try_from(value).ok().map(Tensor::scalar),
-        ElementType::Ui32 => u32::try_from(value).ok().map(Tensor::scalar),
-        ElementType::Ui64 => u64::try_from(value).ok().map(Tensor::scalar),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::linears::find;
-    use crate::manager::Silent;
-    use crate::recipes::expand::parts::Parts;
-    use std::path::Path;
-    use tessera_numerics::Initialiser;
-
-    /// A step of the fixtures, as a recipe finds it.
-    fn step(path: &str) -> Module {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let source = std::fs::read_to_string(folder.join(path)).unwrap();
-        let module = tessera_import::import(&source, "step.mlir").unwrap();
-        let prepared: crate::Pipeline = "inline,canonicalise".parse().unwrap();
-        prepared.run(&module, &mut Silent).unwrap()
-    }
-
-    fn divided(module: &Module, starts: &[usize]) -> Divided {
-        let linears = find(module).unwrap();
-        let parts = Parts::of(module, &linears);
-        let described = Described {
-            lookups: vec![false; linears.linears.len()],
-            linears: &linears,
-            parts: &parts,
-        };
-        let cuts = Cuts::everywhere(&described, starts);
-        let divided = divide(module, &described, &cuts).unwrap();
-        tessera_ir::verify(&divided.module).unwrap();
-        divided
-    }
-
-    fn results(module: &Module) -> Vec<Tensor> {
-        let inputs = module.entry().unwrap().inputs().iter().zip(0..);
-        let inputs = inputs.map(|(input, stream)| {
-            let kind = input.value_type.as_tensor().unwrap();
-            let text = match kind.element.is_float() {
-                true => "normal(std=0.5)",
-                false => "uniform(0, 2)",
-            };
-            let initialiser: Initialiser = text.parse().unwrap();
-            let tensor = initialiser.tensor(kind.element, &kind.shape, stream);
-            tensor.unwrap()
-        });
-        let inputs: Vec<Tensor> = inputs.collect();
-        tessera_interpreter::evaluate(module, module.entry().unwrap(), &inputs).unwrap()
-    }
-
-    #[test]
-    fn a_step_in_pieces_computes_the_same_bits() {
-        let small = [
-            "checkpointed_loops",
-            "scanned_experts",
-            "scanned_microbatches",
-            "vmapped_experts",
-        ];
-        let small = small.map(|name| format!("tests/fixtures/linears/{name}.mlir"));
-        let steps = ["moe_tiny", "moe_tiny_checkpoint", "moe_ragged_tiny"];
-        let steps = steps.map(|name| format!("../tests/fixtures/steps/{name}/step.mlir"));
-        for path in small.iter().chain(&steps) {
-            let module = step(path);
-            let whole = results(&module);
-            for starts in [&[1][..], &[2], &[1, 2, 3]] {
-                let own = divided(&module, starts);
-                for (found, expected) in results(&own.module).iter().zip(&whole) {
-                    assert_eq!(found.bytes(), expected.bytes(), "{path} at {starts:?}");
-                }
-            }
-        }
-    }
-
-    /// Each layer of each linear has its three roles, and each product is where it is said to be.
-    #[test]
-    fn every_piece_has_the_roles_of_the_whole() {
-        let module = step("../tests/fixtures/steps/moe_tiny_checkpoint/step.mlir");
-        let (before, own) = (find(&module).unwrap(), divided(&module, &[1]));
-        let roles = |linears: &Linears, id: LinearId| {
-            let mut roles: Vec<_> = linears.products_of(id).map(|own| own.role).collect();
-            roles.sort();
-            roles.dedup();
-            roles
-        };
-        for (number, piece) in own.pieces.iter().enumerate() {
-            assert_eq!(
-                roles(&own.linears, LinearId(number)),
-                roles(&before, piece.linear)
-            );
-        }
-        for product in &own.linears.products {
-            let operation = product.place.find(&own.module).unwrap();
-            assert!(matches!(operation.op.kind, OpKind::DotGeneral { .. }));
-        }
-        let rows = crate::linears::explain(&own.module, &own.linears);
-        let looped = rows.iter().filter(|row| !row.place.regions.is_empty());
-        assert!(looped.clone().count() > 36);
-        assert!(looped.into_iter().all(|row| row.count == Some(1)));
-    }
-
-    #[test]
-    fn the_backward_begins_with_the_last_layers() {
-        let module = step("tests/fixtures/linears/scanned_layers.mlir");
-        let own = divided(&module, &[1, 17]);
-        let mut loops: Vec<(&Place, &LoopPiece)> = own.loops.iter().collect();
-        loops.sort_by_key(|(place, _)| *place);
-        let layers: Vec<_> = loops.iter().map(|(_, own)| own.layers.clone()).collect();
-        assert_eq!(layers, [0..1, 1..17, 17..20, 17..20, 1..17, 0..1]);
-    }
-}
+mod tests;
