@@ -1,9 +1,10 @@
 //! Reductions and dots become ones that kernels can walk: what they sum over lies side by side, by a transpose before them
 //! if need be. The maximum of all of a large tensor is made row by row first, so that threads can share it and it can be
-//! computed where its operand is.
+//! computed where its operand is: rows are those of the shape in which that is computed, whatever shape it has since.
 
 use super::dot::are_neighbours;
 use crate::rebuild::{map_regions, push_like};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use tessera_ir::{Binary, Graph, Op, OpError, OpKind, Operation, Region, ValueId};
 
@@ -41,8 +42,14 @@ fn plain_reduce(
     } else {
         ([reduced.as_slice(), others.as_slice()].concat(), 0)
     };
-    if let Some(rows) = rows_of_extremum(new, &operands, dimensions, body) {
-        return extremum_by_rows(new, operation, rows, body, operands);
+    if is_extremum_of_all(new, &operands, dimensions, body) {
+        let as_computed = with_source_shape(new, operation, operands[0])?;
+        let rows = as_computed.and_then(|input| Some((input, rows_of(new, input)?)));
+        let rows = rows.or_else(|| Some((operands[0], rows_of(new, operands[0])?)));
+        if let Some((input, rows)) = rows {
+            operands[0] = input;
+            return extremum_by_rows(new, operation, rows, body, operands);
+        }
     }
     let inputs = operands.len() / 2;
     for input in &mut operands[..inputs] {
@@ -55,34 +62,99 @@ fn plain_reduce(
     push_like(new, operation, kind, operands)
 }
 
-/// How many leading dimensions count the rows of a maximum or minimum of all of a large tensor, which any order of
-/// combining gives; `None` where the reduction is another or the tensor has no two dimensions to share among threads.
-fn rows_of_extremum(
+/// Whether a reduction is the maximum or minimum of all of one tensor, which any order of combining gives.
+fn is_extremum_of_all(
     graph: &Graph,
     operands: &[ValueId],
     dimensions: &[usize],
     body: &Graph,
-) -> Option<usize> {
-    const LARGE: usize = 8192;
-    const LEAST_ROWS: usize = 16;
-    const LEAST_ROW: usize = 64;
+) -> bool {
     let &[input, _] = operands else {
-        return None;
+        return false;
     };
-    let shape = &graph.tensor_type(input).shape;
     let is_extremum = matches!(
         body.operations(),
         [Operation { op: Op { kind: OpKind::Binary(Binary::Maximum | Binary::Minimum), operands }, .. }]
             if body.input_values().eq(operands.iter().copied())
     );
-    if !is_extremum || dimensions.len() < shape.len() {
-        return None;
-    }
+    is_extremum && dimensions.len() == graph.tensor_type(input).rank()
+}
+
+/// How many leading dimensions count the rows of a large tensor; `None` where it has no two dimensions to share among
+/// threads.
+fn rows_of(graph: &Graph, tensor: ValueId) -> Option<usize> {
+    const LARGE: usize = 8192;
+    const LEAST_ROWS: usize = 16;
+    const LEAST_ROW: usize = 64;
+    let shape = &graph.tensor_type(tensor).shape;
     let size = |dimensions: &[usize]| dimensions.iter().product::<usize>();
     let rows = (1..shape.len())
         .rev()
         .find(|&rows| size(&shape[rows..]) >= LEAST_ROW)?;
     (size(&shape[..rows]) >= LEAST_ROWS && size(shape) >= LARGE).then_some(rows)
+}
+
+/// The elements of a value in the shape that they are computed in: elementwise ops of one operand, of what a reshape only
+/// regards as other rows of the same length. `None` where there is no such reshape, or where what it is of is not made of
+/// what has been reduced of the same rows. A kernel that reduces them anyway has the rows near; one that would only do so
+/// for this takes longer by as much as a pass of its own.
+fn with_source_shape(
+    graph: &mut Graph,
+    operation: &Operation,
+    value: ValueId,
+) -> Result<Option<ValueId>, OpError> {
+    let mut between = Vec::new();
+    let mut reshaped = value;
+    let mut source = loop {
+        let Some(definition) = graph.defining_operation(reshaped) else {
+            return Ok(None);
+        };
+        match (&definition.op.kind, &definition.op.operands[..]) {
+            (OpKind::Reshape { .. }, &[source]) => break source,
+            (kind @ OpKind::Unary(_), &[operand]) => {
+                between.push(kind.clone());
+                reshaped = operand;
+            }
+            _ => return Ok(None),
+        }
+    };
+    let [row, source_row] =
+        [reshaped, source].map(|value| graph.tensor_type(value).shape.last().copied());
+    if row != source_row || !is_made_of_reduced_rows(graph, source) {
+        return Ok(None);
+    }
+    for kind in between.into_iter().rev() {
+        source = push_like(graph, operation, kind, vec![source])?[0];
+    }
+    Ok(Some(source))
+}
+
+/// Whether elementwise ops make a tensor of reductions of its rows, each repeated along them.
+fn is_made_of_reduced_rows(graph: &Graph, tensor: ValueId) -> bool {
+    let shape = &graph.tensor_type(tensor).shape;
+    let Some((_, rows)) = shape.split_last() else {
+        return false;
+    };
+    let mut seen = BTreeSet::new();
+    let mut open = vec![tensor];
+    while let Some(value) = open.pop() {
+        if !seen.insert(value) {
+            continue;
+        }
+        let Some(definition) = graph.defining_operation(value) else {
+            continue;
+        };
+        let found = graph.value_type(value).shape();
+        match &definition.op.kind {
+            OpKind::Reduce { .. } if found == rows => return true,
+            OpKind::BroadcastInDim { .. } => open.extend(&definition.op.operands),
+            kind if kind.is_elementwise() && (found == shape || found == rows) => {
+                open.extend(&definition.op.operands);
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 /// The extremum of each row, then of these.

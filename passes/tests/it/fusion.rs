@@ -873,3 +873,48 @@ fn the_maximum_of_a_tensor_is_made_where_the_tensor_is() {
     );
     assert_eq!(fused(&source), ["Row: tanh abs reduce", "Row: reduce"]);
 }
+
+/// The steps of a program that makes a tensor by `lines`, as `%y` of 8x32x64 elements, and of the largest magnitude of its
+/// 256 rows.
+fn maximum_after_reshape(lines: &str) -> Vec<String> {
+    fused(&format!(
+        "(%arg0: t<8x32x64xf32>) -> (t<256x64xf32>, t<f32>) {{
+           {lines}
+           %x = tsr.reshape %y : (t<8x32x64xf32>) -> t<256x64xf32>
+           {}
+           return %x, %m : t<256x64xf32>, t<f32>
+         }}",
+        amax("m", "%x")
+    ))
+}
+
+#[test]
+fn the_maximum_of_a_norm_is_made_where_the_norm_is_whatever_shape_it_is_asked_for_in() {
+    let norm = format!(
+        "%squares = tsr.multiply %arg0, %arg0 : t<8x32x64xf32>
+         {}
+         %scale = tsr.rsqrt %sum : t<8x32xf32>
+         %scales = tsr.broadcast_in_dim %scale {{broadcast_dimensions = [0, 1]}} : (t<8x32xf32>) -> t<8x32x64xf32>
+         %y = tsr.multiply %arg0, %scales : t<8x32x64xf32>",
+        reduce("sum", "%squares", "8x32x64xf32", "8x32xf32", "2", "add")
+    );
+    let steps = [
+        "Row: multiply reduce rsqrt multiply abs reduce",
+        "reshape",
+        "Row: reduce",
+    ];
+    assert_eq!(maximum_after_reshape(&norm), steps);
+}
+
+#[test]
+fn a_loop_does_not_become_rows_for_a_maximum_in_another_shape() {
+    let steps = [
+        "Loop: tanh",
+        "reshape",
+        "reshape",
+        "Row: abs reduce",
+        "Row: reduce",
+    ];
+    let tanh = "%y = tsr.tanh %arg0 : t<8x32x64xf32>";
+    assert_eq!(maximum_after_reshape(tanh), steps);
+}
