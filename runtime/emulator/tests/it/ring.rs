@@ -29,7 +29,7 @@ fn floats(count: usize) -> Vec<u8> {
 }
 
 /// Runs a kernel on some inputs and gives what it writes.
-fn run(
+pub fn run(
     text: &str,
     is_ring: bool,
     shape: &Launch,
@@ -188,7 +188,7 @@ fn what_the_ring_has_not_is_refused_by_name() {
 }
 
 /// A product of matrices of f16, a thread for each number of f32: rows of A, columns of B, its K backwards.
-fn plain_product(n: u32, k: u32) -> String {
+pub fn plain_product(n: u32, k: u32) -> String {
     format!(
         ".version 8.7\n.target sm_80\n.address_size 64\n.visible .entry plain(.param .u64 a, .param .u64 b, .param .u64 c) {{\n\
          .reg .f32 %f<4>;\n.reg .b16 %h<4>;\n.reg .b32 %r<12>;\n.reg .pred %p<2>;\n.reg .b64 %rd<12>;\n\

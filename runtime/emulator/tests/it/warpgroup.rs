@@ -2,14 +2,27 @@
 //! with one thing wrong.
 
 use super::asynchronous::{Case, is_race, to_bytes, words};
+use super::modifiers::row::forms;
+use super::ring::{plain_product, run as in_ring};
 use half::{bf16, f16};
 use tessera_emulator::{
-    Fill, FindingKind, Global, Launch, Program, Swizzle, TensorElement, TensorMap, launch,
+    Fill, FindingKind, Global, Launch, Program, Report, Swizzle, TensorElement, TensorMap, launch,
     ptx::Module,
 };
 use tessera_numerics::ElementFormat;
 
 const TEXT: &str = include_str!("../kernels/triton_pipeline_sm_90.ptx");
+
+/// Products, of columns of any number, `N`.
+pub const PRODUCTS: &[&str] = &[
+    "wgmma.mma_async.sync.aligned.m64nNk16[.f16.f16.f16|.f32.f16.f16|.f32.bf16.bf16]",
+    "wgmma.mma_async.sync.aligned.m64nNk8.f32.tf32.tf32",
+    "wgmma.mma_async.sync.aligned.m64nNk32[.f16|.f32][.e4m3|.e5m2][.e4m3|.e5m2]",
+    "wgmma.mma_async.sync.aligned.m64nNk32[.satfinite|].s32[.s8|.u8][.s8|.u8]",
+];
+
+/// What stands around them.
+pub const ORDERS: &[&str] = &["wgmma[.fence|.commit_group|.wait_group].sync.aligned"];
 
 /// How a matrix lies in shared memory.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +117,24 @@ const S8: Kind = Kind {
     bits: |x| x as u8 as u64,
 };
 
+const U8: Kind = Kind {
+    name: "u8",
+    bytes: 1,
+    bits: |x| x as u8 as u64,
+};
+
+const KINDS: [&Kind; 7] = [&F16, &BF16, &TF32, &E4M3, &E5M2, &S8, &U8];
+
+impl Kind {
+    /// The number that stands for one of the test's: of `u8` the same modulo 256.
+    fn value(&self, x: i32) -> i64 {
+        match self.name {
+            "u8" => i64::from(x as u8),
+            _ => x.into(),
+        }
+    }
+}
+
 /// The code of a small integer.
 fn low(format: ElementFormat, x: i32) -> u8 {
     (0..=255)
@@ -135,12 +166,10 @@ impl Product {
         }
     }
 
-    fn of(&self, row: usize, column: usize) -> i32 {
-        self.a[row]
-            .iter()
-            .zip(&self.b[column])
-            .map(|(a, b)| a * b)
-            .sum()
+    fn of(&self, [a, b]: [&Kind; 2], row: usize, column: usize) -> i64 {
+        let pairs = self.a[row].iter().zip(&self.b[column]);
+        let products = pairs.map(|(&x, &y)| a.value(x) * b.value(y));
+        products.sum()
     }
 }
 
@@ -156,14 +185,36 @@ fn d_bits(result: &str, x: i32) -> u32 {
 /// Runs D = A·B + D, or A·B, with `operands` behind the descriptors; gives D by row and column, its bits.
 fn run(
     result: &str,
-    [a, b]: [&Kind; 2],
+    kinds: [&Kind; 2],
     n: usize,
     layouts: [Option<Layout>; 2],
     tail: &str,
     adds: bool,
 ) -> Vec<Vec<u32>> {
-    let k = 32 / a.bytes;
+    let [a, b] = kinds.map(|kind| kind.name);
+    let k = 32 / kinds[0].bytes;
+    let name = format!("wgmma.mma_async.sync.aligned.m64n{n}k{k}.{result}.{a}.{b}");
     let product = Product::new(n, k);
+    let (report, rows) = execute(
+        (&name, result),
+        (kinds, &product),
+        layouts,
+        (tail, adds),
+        str::to_owned,
+    );
+    assert_eq!(report.findings, [], "{name}");
+    rows
+}
+
+/// As [`run`], of an instruction's name and type of result, a product, and a text that is changed.
+fn execute(
+    (name, result): (&str, &str),
+    ([a, b], product): ([&Kind; 2], &Product),
+    layouts: [Option<Layout>; 2],
+    (tail, adds): (&str, bool),
+    edit: impl Fn(&str) -> String,
+) -> (Report, Vec<Vec<u32>>) {
+    let n = product.b.len();
     let each = if result == "f16" { 2 } else { 1 };
     let registers = n / 2 / each;
     let mut shared = vec![0u8; 16 << 10];
@@ -228,18 +279,16 @@ fn run(
          mul.wide.u32 %rd3, %r1, 16;\nadd.u64 %rd3, %rd1, %rd3;\nld.global.v4.u32 {{%a0, %a1, %a2, %a3}}, [%rd3+16384];\n\
          mul.wide.u32 %rd4, %r1, {bytes};\nadd.u64 %rd4, %rd1, %rd4;\n{loads}\
          fence.proxy.async;\nbar.sync 0;\nsetp.ne.u32 %p2, {adds}, 0;\nwgmma.fence.sync.aligned;\n\
-         wgmma.mma_async.sync.aligned.m64n{n}k{k}.{result}.{a}.{b} {{{d}}}, {a_operand}, {b_operand}, %p2{tail};\n\
+         {name} {{{d}}}, {a_operand}, {b_operand}, %p2{tail};\n\
          wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;\n{stores}ret;\n}}",
         bytes = 4 * registers,
         loads = moves(&|i| format!("ld.global.u32 %d{i}, [%rd4+{}];\n", 18432 + 4 * i)),
         adds = u32::from(adds),
-        a = a.name,
-        b = b.name,
         d = d.join(", "),
         b_operand = b_layout.descriptor(8192, n, b.bytes),
         stores = moves(&|i| format!("st.global.u32 [%rd4+{}], %d{i};\n", 18432 + 4 * i)),
     );
-    let program = Program::new(&Module::parse(&text).unwrap()).unwrap();
+    let program = Program::new(&Module::parse(&edit(&text)).unwrap()).unwrap();
     let mut memory = Global::new();
     let address = memory.allocate_with(content);
     let report = launch(
@@ -248,8 +297,8 @@ fn run(
         &Launch::new("main").block([128, 1, 1]).u64(address),
     )
     .unwrap();
-    assert_eq!(report.findings, [], "{text}");
-    let found = memory.read_bytes(address + 18432, 512 * registers).unwrap();
+    let found = memory.read_bytes(address + 18432, 512 * registers);
+    let found = found.unwrap_or_else(|_| vec![0; 512 * registers]);
     let mut rows = vec![vec![0; n]; 64];
     for thread in 0..128 {
         for i in 0..n / 2 {
@@ -261,7 +310,7 @@ fn run(
             rows[row][column] = u32::from_le_bytes(number);
         }
     }
-    rows
+    (report, rows)
 }
 
 /// That D is what integers make of it, with a factor of the product.
@@ -278,7 +327,7 @@ fn check(
     for (row, numbers) in found.iter().enumerate() {
         for (column, &number) in numbers.iter().enumerate() {
             let before = if adds { product.d[row][column] } else { 0 };
-            let expected = sign * product.of(row, column) + before;
+            let expected = sign * product.of(kinds, row, column) as i32 + before;
             let what = format!("{result} {} {layouts:?} at {row}, {column}", kinds[0].name);
             // −0 is what nothing makes of zeros here; bits are compared.
             assert_eq!(number, d_bits(result, expected), "{what}");
@@ -303,15 +352,79 @@ fn mn_major(span: usize) -> Option<Layout> {
 #[test]
 fn all_types() {
     let layouts = [k_major(32), k_major(32)];
-    let halves = ", 1, 1, 0, 0";
-    let others = ", 1, 1";
-    check("f32", [&F16, &F16], 8, layouts, halves, (1, true));
-    check("f16", [&F16, &F16], 16, layouts, halves, (1, true));
-    check("f32", [&BF16, &BF16], 8, layouts, halves, (1, true));
-    check("f32", [&TF32, &TF32], 8, layouts, others, (1, true));
-    check("f32", [&E4M3, &E5M2], 8, layouts, others, (1, true));
-    check("f16", [&E5M2, &E4M3], 16, layouts, others, (1, true));
-    check("s32", [&S8, &S8], 8, layouts, "", (1, true));
+    for form in PRODUCTS.iter().flat_map(|pattern| forms(pattern)) {
+        let types = form.words.iter().rev().take(2);
+        let named = |name: &String| KINDS.into_iter().find(|kind| kind.name == name);
+        let kinds: Vec<&Kind> = types.filter_map(named).collect();
+        let [b, a] = kinds[..] else {
+            panic!("{} has two types", form.text());
+        };
+        let result = form.one_of(&["f32", "s32"]).unwrap_or("f16");
+        let tail = match (a.bytes, result) {
+            (2, _) => ", 1, 1, 0, 0",
+            (_, "s32") => "",
+            _ => ", 1, 1",
+        };
+        for n in [8, 16, 48] {
+            let mut product = Product::new(n, 32 / a.bytes);
+            if result == "s32" {
+                // Sums on both sides of both ends of the range.
+                let near = |x: &mut i32| *x = x.saturating_mul(i32::MAX / 19);
+                product.d.iter_mut().flatten().for_each(near);
+            }
+            let name = form.text().replace("nN", &format!("n{n}"));
+            let (report, found) = execute(
+                (&name, result),
+                ([a, b], &product),
+                layouts,
+                (tail, true),
+                str::to_owned,
+            );
+            assert_eq!(report.findings, [], "{name}");
+            for (row, column) in (0..64).flat_map(|row| (0..n).map(move |column| (row, column))) {
+                let sum = product.of([a, b], row, column) + i64::from(product.d[row][column]);
+                let ends = (i32::MIN.into(), i32::MAX.into());
+                let sum = if form.has("satfinite") {
+                    sum.clamp(ends.0, ends.1)
+                } else {
+                    sum
+                };
+                assert_eq!(
+                    found[row][column],
+                    d_bits(result, sum as i32),
+                    "{name} at {row}, {column}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_stands_around_products() {
+    let layouts = [k_major(32), k_major(32)];
+    let product = Product::new(8, 16);
+    let name = "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16";
+    for form in ORDERS.iter().flat_map(|pattern| forms(pattern)) {
+        let is_silent = |edit: &dyn Fn(&str) -> String| {
+            let tail = (", 1, 1, 0, 0", true);
+            let (report, _) = execute((name, "f32"), ([&F16, &F16], &product), layouts, tail, edit);
+            report.findings.is_empty()
+        };
+        assert!(is_silent(&str::to_owned));
+        // What it stands for shows where it is not there.
+        let text = form.text();
+        let without = |kernel: &str| {
+            let lines = kernel.lines().filter(|line| !line.starts_with(&text));
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        assert!(!is_silent(&without), "{text}");
+    }
+    // A group may still be under way where as many are left.
+    let left =
+        |kernel: &str| kernel.replace("wait_group.sync.aligned 0", "wait_group.sync.aligned 1");
+    let tail = (", 1, 1, 0, 0", true);
+    let (report, _) = execute((name, "f32"), ([&F16, &F16], &product), layouts, tail, left);
+    assert!(!report.findings.is_empty());
 }
 
 #[test]
@@ -430,14 +543,22 @@ fn what_is_refused() {
     assert!(reason("sm_90a", 128, sparse).contains("sparse"));
 }
 
-/// 128×128 numbers, summed over 256: integers, so that all sums are exact.
-fn pipeline() -> Case {
-    let (m, n, k) = (128, 64, 256);
+/// Rows and columns of the pipeline's product, and what is summed over.
+const SHAPE: (usize, usize, usize) = (128, 64, 256);
+
+/// Its operands: integers, so that all sums are exact.
+fn halves() -> (Vec<f16>, Vec<f16>) {
+    let (m, n, k) = SHAPE;
     let numbers = |count, from| -> Vec<f16> {
         let number = |word: u32| f16::from_f32((word % 17) as f32 - 8.0);
         words(count, from).into_iter().map(number).collect()
     };
-    let (a, b) = (numbers(m * k, 0), numbers(k * n, 5));
+    (numbers(m * k, 0), numbers(k * n, 5))
+}
+
+fn pipeline() -> Case {
+    let (m, n, k) = SHAPE;
+    let (a, b) = halves();
     let mut memory = Global::new();
     let x = memory.allocate_with(to_bytes(&a, f16::to_le_bytes));
     let y = memory.allocate_with(to_bytes(&b, f16::to_le_bytes));
@@ -479,6 +600,30 @@ fn pipeline() -> Case {
 #[test]
 fn a_pipeline_of_tensor_maps_and_products() {
     pipeline().check(TEXT);
+}
+
+#[test]
+fn a_pipeline_in_the_ring() {
+    let ((m, n, k), (a, b)) = (SHAPE, halves());
+    let case = pipeline();
+    let program = Program::in_ring(&Module::parse(TEXT).unwrap()).unwrap();
+    let mut memory = case.memory.clone();
+    let report = launch(&program, &mut memory, &case.grid).unwrap();
+    assert_eq!(report.findings, []);
+    let found = memory.read_bytes(case.results, 4 * m * n).unwrap();
+    // The ring's own multiplications and additions, one after the other.
+    let expected = {
+        let plain = Launch::new("plain")
+            .grid([m as u32, 1, 1])
+            .block([n as u32, 1, 1]);
+        let operands = [&a, &b].map(|own| to_bytes(own, f16::to_le_bytes));
+        let text = plain_product(n as u32, k as u32);
+        in_ring(&text, true, &plain, &operands, 4 * m * n).1
+    };
+
+    assert_eq!(found, expected);
+    // They are no floats.
+    assert_ne!(found, case.expected);
 }
 
 #[test]

@@ -12,6 +12,7 @@ const EXECUTED: &[&str] = &[
     include_str!("../../../tests/it/copies.rs"),
     include_str!("../../../tests/it/fragments.rs"),
     include_str!("../../../tests/it/lanes.rs"),
+    include_str!("../../../tests/it/warpgroup.rs"),
     include_str!("../../../tests/it/quad_pairs.rs"),
 ];
 
@@ -28,6 +29,7 @@ const OPCODES: &[&str] = &[
     "activemask",
     "elect",
     "cp",
+    "wgmma",
 ];
 
 macro_rules! tests {
@@ -73,11 +75,6 @@ const SHOWN: &[(&[&str], &str, &[&str])] = &[
             "fences_of_all_kinds_are_read",
             "what_a_fence_of_the_cta_tells",
         ],
-    ),
-    (
-        &["wgmma"],
-        "warpgroup",
-        &["all_types", "a_in_registers", "signs_and_what_is_added"],
     ),
     (
         &["tcgen05"],
