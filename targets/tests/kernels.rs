@@ -38,6 +38,8 @@ mod sorts;
 mod tcgen05;
 #[path = "kernels/tcgen05_wrong.rs"]
 mod tcgen05_wrong;
+#[path = "kernels/triton.rs"]
+mod triton;
 #[path = "kernels/updates.rs"]
 mod updates;
 #[path = "kernels/work.rs"]
