@@ -167,11 +167,24 @@ static int allocate(struct gpu *gpu, address *place, uint64_t bytes, const char 
     return check(gpu, gpu->allocate(place, bytes > 0 ? bytes : 1), what, error);
 }
 
-static int allocate_all(struct gpu *gpu, const char *folder, struct error *error) {
-    uint32_t i;
+/* Puts the constants, of a step that has some, into the GPU's memory. */
+static int load_constants(struct gpu *gpu, const char *folder, struct error *error) {
+    uint32_t i = 0;
     size_t bytes = 0;
     char *constants;
-    struct error none = {""};
+    int copied;
+    while (i < step.buffers && step.buffer[i].place != TESSERA_CONSTANT) i++;
+    if (i == step.buffers) return 1;
+    constants = read_file(folder, "constants.bin", &bytes, error);
+    if (constants == NULL) return 0;
+    copied = allocate(gpu, &gpu->constants, bytes, "constants", error) &&
+             (bytes == 0 || check(gpu, gpu->copy_in(gpu->constants, constants, bytes), "constants", error));
+    free(constants);
+    return copied;
+}
+
+static int allocate_all(struct gpu *gpu, const char *folder, struct error *error) {
+    uint32_t i;
     gpu->input = calloc(step.inputs + 1, sizeof *gpu->input);
     gpu->result = calloc(step.results + 1, sizeof *gpu->result);
     if (gpu->input == NULL || gpu->result == NULL) return fail(error, "no memory");
@@ -185,14 +198,7 @@ static int allocate_all(struct gpu *gpu, const char *folder, struct error *error
     }
     if (!allocate(gpu, &gpu->arena, step.arena_bytes, "the arena", error)) return 0;
     if (!allocate(gpu, &gpu->workspace, step.workspace_bytes, "the workspace", error)) return 0;
-    constants = read_file(folder, "constants.bin", &bytes, &none);
-    if (constants != NULL) {
-        int copied = allocate(gpu, &gpu->constants, bytes, "constants", error) &&
-                     (bytes == 0 || check(gpu, gpu->copy_in(gpu->constants, constants, bytes), "constants", error));
-        free(constants);
-        return copied;
-    }
-    return 1;
+    return load_constants(gpu, folder, error);
 }
 
 static address place_of(const struct gpu *gpu, uint32_t number) {

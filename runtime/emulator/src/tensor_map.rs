@@ -93,17 +93,18 @@ pub enum Swizzle {
     B128Atom64,
 }
 
-const SWIZZLES: [Swizzle; 7] = [
-    Swizzle::None,
-    Swizzle::B32,
-    Swizzle::B64,
-    Swizzle::B128,
-    Swizzle::B128Atom32,
-    Swizzle::B128Atom32Flip8,
-    Swizzle::B128Atom64,
-];
-
 impl Swizzle {
+    /// All of them, in the order of `CUtensorMapSwizzle`.
+    pub const ALL: [Self; 7] = [
+        Self::None,
+        Self::B32,
+        Self::B64,
+        Self::B128,
+        Self::B128Atom32,
+        Self::B128Atom32Flip8,
+        Self::B128Atom64,
+    ];
+
     /// Bytes that change places among each other; none without a swizzle.
     pub const fn span(self) -> Option<u64> {
         Some(match self {
@@ -193,7 +194,7 @@ impl TensorMap {
         let place = |found: Option<usize>| found.unwrap_or_default() as u8;
         bytes[4] = place(ELEMENTS.iter().position(|own| *own == self.element));
         bytes[5] = self.dimensions.len() as u8;
-        bytes[6] = place(SWIZZLES.iter().position(|own| *own == self.swizzle));
+        bytes[6] = place(Swizzle::ALL.iter().position(|own| *own == self.swizzle));
         bytes[7] = u8::from(self.fill == Fill::Nan);
         bytes[8..16].copy_from_slice(&self.address.to_le_bytes());
         for (i, dimension) in self.dimensions.iter().enumerate() {
@@ -225,7 +226,7 @@ impl TensorMap {
             dimensions: (0..rank).map(|i| number(16 + 8 * i, 8)).collect(),
             strides: (0..rank - 1).map(|i| number(56 + 8 * i, 8)).collect(),
             box_dimensions: (0..rank).map(|i| number(88 + 2 * i, 2) as u32).collect(),
-            swizzle: *SWIZZLES.get(usize::from(bytes[6]))?,
+            swizzle: *Swizzle::ALL.get(usize::from(bytes[6]))?,
             fill: if bytes[7] == 0 { Fill::Zero } else { Fill::Nan },
         };
         map.check().is_ok().then_some(map)

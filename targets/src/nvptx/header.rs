@@ -3,7 +3,7 @@
 //! The types are the same in every bundle; the data is of one. Control flow is flat: steps that go to others.
 
 use std::fmt::Write;
-use tessera_runtime::bundle::{Kernel, Manifest, Place, Step, TensorMap, ValueType};
+use tessera_runtime::bundle::{Kernel, Manifest, Place, Step, TensorMap, TensorType, ValueType};
 
 /// The types, and what their fields mean.
 const TYPES: &str = include_str!("header/types.h");
@@ -37,8 +37,8 @@ impl Data<'_> {
     }
 
     fn tensors(&mut self, manifest: &Manifest) {
-        let tensor = |name: &Option<String>, tensor_type: &_, donated: Option<usize>| {
-            let value_type = ValueType::Tensor(Clone::clone(tensor_type));
+        let tensor = |name: &Option<String>, tensor_type: &TensorType, donated: Option<usize>| {
+            let value_type = ValueType::Tensor(tensor_type.clone());
             format!(
                 "{{{}, {}, {}, {}}}",
                 string(name.as_deref().unwrap_or("")),

@@ -12,6 +12,9 @@ use tessera_emulator::{Global, Program};
 /// A handle: a number that no place in memory has.
 pub(crate) type Handle = *mut c_void;
 
+/// The last of the handles that stand for default streams: null, `CU_STREAM_LEGACY`, `CU_STREAM_PER_THREAD`.
+const LAST_RESERVED: usize = 2;
+
 /// The process's.
 static DRIVER: LazyLock<Mutex<Driver>> = LazyLock::new(|| Mutex::new(Driver::new()));
 
@@ -50,7 +53,7 @@ impl Driver {
             memory: Global::new(),
             failure: None,
             things: HashMap::new(),
-            last: 0,
+            last: LAST_RESERVED,
             default_stream: Stream::default(),
         }
     }
@@ -77,10 +80,7 @@ impl Driver {
 
     /// A stream; the default one by a null handle and by those that say which kind of default is meant.
     pub fn stream(&mut self, handle: Handle) -> Result<&mut Stream, Status> {
-        /// `CU_STREAM_LEGACY` and `CU_STREAM_PER_THREAD`.
-        const DEFAULTS: [usize; 2] = [1, 2];
-        let is_known = self.things.contains_key(&handle.addr());
-        if handle.is_null() || !is_known && DEFAULTS.contains(&handle.addr()) {
+        if handle.addr() <= LAST_RESERVED {
             return Ok(&mut self.default_stream);
         }
         match self.thing(handle)? {

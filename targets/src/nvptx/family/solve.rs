@@ -23,8 +23,11 @@ const WARPS: i64 = THREADS / WARP;
 
 /// The orthonormal factors of the operation's matrices.
 pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Grid, Unsupported> {
-    let operation = &emission.kernel.body.operations()[0];
-    if !matches!(operation.op.kind, OpKind::Orthonormalize {}) {
+    let (operation, others) = match emission.kernel.body.operations() {
+        [operation, others @ ..] => (operation, others),
+        [] => return Ok(Grid::EMPTY),
+    };
+    if !matches!(operation.op.kind, OpKind::Orthonormalize {}) || !others.is_empty() {
         return Err(Unsupported::new(operation, "has no kernel for GPUs"));
     }
     let shape = &emission

@@ -76,9 +76,10 @@ pub unsafe extern "C" fn cuDeviceGetAttribute(
         check(device)?;
         let [major, minor] = driver.gpu.capability();
         // CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
-        let optional_shared = match major {
-            12 => 99,
-            8 => 163,
+        let optional_shared = match driver.gpu.number {
+            75 => 64,
+            86 | 89 | 120.. => 99,
+            80 | 87 => 163,
             _ => 227,
         } << 10;
         let found = match attribute {

@@ -25,17 +25,6 @@ const ELEMENTS: [Option<TensorElement>; 16] = [
     Some(TensorElement::U6Align16),
 ];
 
-/// The swizzles in the order of `CUtensorMapSwizzle`.
-const SWIZZLES: [Swizzle; 7] = [
-    Swizzle::None,
-    Swizzle::B32,
-    Swizzle::B64,
-    Swizzle::B128,
-    Swizzle::B128Atom32,
-    Swizzle::B128Atom32Flip8,
-    Swizzle::B128Atom64,
-];
-
 /// `cuTensorMapEncodeTiled`: without interleaving, and with every element of the box.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuTensorMapEncodeTiled(
@@ -80,7 +69,7 @@ pub unsafe extern "C" fn cuTensorMapEncodeTiled(
         };
         let by_number = |number: c_int| usize::try_from(number).ok();
         let element = by_number(element).and_then(|number| *ELEMENTS.get(number)?);
-        let swizzle = by_number(swizzle).and_then(|number| SWIZZLES.get(number));
+        let swizzle = by_number(swizzle).and_then(|number| Swizzle::ALL.get(number));
         let (Some(element), Some(&swizzle)) = (element, swizzle) else {
             return Err(ERROR_INVALID_VALUE);
         };
