@@ -2,6 +2,7 @@
 
 mod decode;
 mod layout;
+mod mentions;
 mod scope;
 
 pub use decode::DecodeError;
@@ -21,8 +22,6 @@ pub struct Program {
     pub(crate) globals: Vec<Global>,
     /// Of `.target`: the architecture first.
     pub(crate) target: Vec<String>,
-    /// Where shared memory that is given at launch begins.
-    pub(crate) dynamic_shared: u64,
     /// Whether floating-point numbers are the integers of the ring mode.
     pub(crate) is_ring: bool,
 }
@@ -52,6 +51,8 @@ pub(crate) struct Function {
     pub parameter_bytes: u64,
     /// Bytes of its variables in local memory.
     pub local_bytes: u64,
+    /// Where shared memory that is given at launch begins.
+    pub dynamic_shared: u64,
     /// `.reqntid` and the like.
     pub directives: Vec<(String, Vec<u64>)>,
 }

@@ -1,6 +1,7 @@
 //! A module's functions decoded: declarations first, then instructions.
 
 use super::layout::Layout;
+use super::mentions::mentions;
 use super::{Formal, Function, Global, Program, Register, Scope, Step, Symbol};
 use crate::instruction;
 use crate::ptx::{self, FunctionKind, Module, Place, ScalarType, StateSpace, Statement, Variable};
@@ -81,32 +82,41 @@ pub(super) fn program(module: &Module, is_ring: bool) -> Result<Program, DecodeE
             .names
             .insert(name.clone(), Symbol::Function { index });
     }
-    // Declarations of all functions come first: shared memory that is given at launch lies behind that of all of them.
+    // What is given at launch is aligned as all ask; so declarations of all functions come first.
+    let is_flat = is_flat(&functions);
     let mut declared = Vec::new();
     for function in &functions {
-        declared.push(Declared::of(function, &mut outside)?);
+        let own = if is_flat {
+            outside.own_shared(module, function)?
+        } else {
+            HashMap::new()
+        };
+        declared.push((Declared::of(function, &mut outside)?, own, outside.shared));
     }
     let dynamic_alignment = outside.dynamic.unwrap_or(1);
-    let dynamic = outside.shared.place_dynamic(dynamic_alignment);
-    for name in std::mem::take(&mut outside.open) {
-        outside
-            .names
-            .insert(name, Symbol::Shared { offset: dynamic });
-    }
+    let last = outside.shared;
     let target = module.target.first().map_or("", String::as_str);
     let decoded = functions
         .iter()
         .zip(declared)
-        .map(|(function, mut declared)| {
+        .map(|(function, (mut declared, own, shared))| {
+            let mut shared = if is_flat { shared } else { last };
+            let dynamic = shared.place_dynamic(dynamic_alignment);
+            let given = Symbol::Shared { offset: dynamic };
             for name in &declared.open {
-                declared
-                    .block
-                    .names
-                    .insert(name.clone(), Symbol::Shared { offset: dynamic });
+                declared.block.names.insert(name.clone(), given.clone());
             }
+            let mut names = outside.names.clone();
+            names.extend(own);
+            names.extend(
+                outside
+                    .open
+                    .iter()
+                    .map(|name| (name.clone(), given.clone())),
+            );
             let around = Scope::new(
                 None,
-                outside.names.clone(),
+                names,
                 &declared.widths,
                 CONDITION_CODE,
                 target,
@@ -130,6 +140,7 @@ pub(super) fn program(module: &Module, is_ring: bool) -> Result<Program, DecodeE
                 results: declared.results,
                 parameter_bytes: declared.parameter_layout.end,
                 local_bytes: declared.local.end,
+                dynamic_shared: dynamic,
                 directives: function.directives.clone(),
             }
         });
@@ -147,7 +158,6 @@ pub(super) fn program(module: &Module, is_ring: bool) -> Result<Program, DecodeE
         names: indices,
         globals: outside.globals,
         target: module.target.clone(),
-        dynamic_shared: dynamic,
         is_ring,
     })
 }
@@ -174,7 +184,31 @@ fn insert(
     }
 }
 
+/// Whether no function can call another: then each has shared memory for its own variables, as assemblers give it.
+fn is_flat(functions: &[&ptx::Function]) -> bool {
+    let is_kernel = |function: &&ptx::Function| function.kind == FunctionKind::Kernel;
+    functions.iter().all(|f| is_kernel(f) || f.body.is_none())
+}
+
 impl Outside {
+    /// Begins shared memory anew for a kernel, with the variables of module scope that it mentions.
+    fn own_shared(
+        &mut self,
+        module: &Module,
+        function: &ptx::Function,
+    ) -> Result<HashMap<String, Symbol>, DecodeError> {
+        self.shared = Layout::default();
+        let names = mentions(function.body.as_deref().unwrap_or_default());
+        let is_own = |variable: &&Variable| {
+            variable.space == StateSpace::Shared
+                && variable.bytes().is_some()
+                && names.contains(&variable.name[..])
+        };
+        let own = module.variables.iter().filter(is_own);
+        own.map(|variable| Ok((variable.name.clone(), self.variable(variable)?)))
+            .collect()
+    }
+
     /// Memory given at launch is aligned as all variables that name it ask.
     fn align_dynamic(&mut self, variable: &Variable) {
         self.dynamic = Some(self.dynamic.unwrap_or(1).max(variable.alignment()));
@@ -451,5 +485,34 @@ fn step(instruction: &ptx::Instruction, scope: &Scope<'_>) -> Step {
         place: instruction.place,
         guard,
         action,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Program, ptx::Module};
+
+    fn behind(text: &str) -> Vec<u64> {
+        let head = ".version 8.0\n.target sm_90a\n.address_size 64\n.shared .align 16 .b8 one[64];\n\
+                    .shared .align 16 .b8 other[160];\n.extern .shared .align 16 .b8 given[];\n";
+        let program = Program::new(&Module::parse(&format!("{head}{text}")).unwrap()).unwrap();
+        let functions = program.functions.iter();
+        functions.map(|function| function.dynamic_shared).collect()
+    }
+
+    const KERNELS: &str = ".entry a() {\n.reg .b64 %r<2>;\nmov.b64 %r1, one;\nret;\n}\n\
+                           .entry b() {\n.reg .b64 %r<2>;\nmov.b64 %r1, other;\nret;\n}\n\
+                           .entry c() {\nret;\n}\n";
+
+    /// What is given at launch begins at odd multiples of its alignment, and at 0 where nothing lies before.
+    #[test]
+    fn a_kernel_has_shared_memory_for_what_it_mentions() {
+        assert_eq!(behind(KERNELS), [80, 176, 0]);
+    }
+
+    #[test]
+    fn kernels_of_modules_with_functions_have_it_for_everything() {
+        let function = ".func f() {\nret;\n}\n";
+        assert_eq!(behind(&format!("{KERNELS}{function}")), [240; 4]);
     }
 }

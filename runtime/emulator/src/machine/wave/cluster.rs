@@ -26,11 +26,14 @@ impl Cluster {
     /// The cluster whose first CTA is at a place, by its number in the grid.
     pub fn new(setting: &Setting<'_>, first: [u32; 3], number: u32) -> Self {
         let Setting {
-            program, launch, ..
+            program,
+            kernel,
+            launch,
+            ..
         } = *setting;
         let [x, y, z] = launch.cluster;
         let ids = (0..z).flat_map(|k| (0..y).flat_map(move |j| (0..x).map(move |i| [i, j, k])));
-        let shared = program.dynamic_shared + launch.dynamic_shared;
+        let shared = program.functions[kernel].dynamic_shared + launch.dynamic_shared;
         let ctas: Vec<Cta> = ids
             .map(|own| Cta {
                 id: std::array::from_fn(|i| first[i] + own[i]),
