@@ -5,6 +5,7 @@
 //! `family`; of every other, each thread does one of the blocks that the CPU's threads do many of.
 
 mod assembler;
+mod asynchronous;
 mod capability;
 mod chip;
 mod combine;

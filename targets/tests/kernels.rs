@@ -42,6 +42,10 @@ mod tcgen05_wrong;
 mod triton;
 #[path = "kernels/updates.rs"]
 mod updates;
+#[path = "kernels/wgmma.rs"]
+mod wgmma;
+#[path = "kernels/wgmma_wrong.rs"]
+mod wgmma_wrong;
 #[path = "kernels/work.rs"]
 mod work;
 #[path = "kernels/workers.rs"]

@@ -11,11 +11,14 @@ mod mma;
 mod part;
 mod quantize;
 mod relayout;
+mod rounds;
 mod row;
 mod scaled_dot;
 mod solve;
 mod storage;
+mod swizzled;
 mod tcgen05;
+mod wgmma;
 
 use super::shared::Shared;
 use super::{GpuTarget, Grid};

@@ -36,13 +36,13 @@ impl<'t> Ptx<'t> {
 
     /// Without a result.
     pub fn run<'c>(self, b: &Builder<'c>, operands: &[Value<'c>]) {
-        self.operation(b, operands, &[], &[]);
+        self.operation(b, (operands, 0), &[], &[]);
     }
 
     /// With an `i32` as the result.
     pub fn word<'c>(self, b: &Builder<'c>, operands: &[Value<'c>]) -> Value<'c> {
         let word = b.integer(32);
-        self.operation(b, operands, &[word], &[word])[0]
+        self.operation(b, (operands, 0), &[word], &[word])[0]
     }
 
     /// With several results.
@@ -52,8 +52,29 @@ impl<'t> Ptx<'t> {
         operands: &[Value<'c>],
         types: &[Type<'c>],
     ) -> Vec<Value<'c>> {
+        self.parts(b, operands, types, 0)
+    }
+
+    /// With results that take over the registers of the first operands, one each. These are `$0` … alone.
+    pub fn updating<'c>(
+        self,
+        b: &Builder<'c>,
+        updated: &[Value<'c>],
+        operands: &[Value<'c>],
+    ) -> Vec<Value<'c>> {
+        let types: Vec<_> = updated.iter().map(ValueLike::r#type).collect();
+        self.parts(b, &[updated, operands].concat(), &types, updated.len())
+    }
+
+    fn parts<'c>(
+        self,
+        b: &Builder<'c>,
+        operands: &[Value<'c>],
+        types: &[Type<'c>],
+        updated: usize,
+    ) -> Vec<Value<'c>> {
         let all = llvm::r#type::r#struct(b.context(), types, false);
-        let found = self.operation(b, operands, types, &[all])[0];
+        let found = self.operation(b, (operands, updated), types, &[all])[0];
         let part = |(number, &t): (usize, &Type<'c>)| {
             let position = DenseI64ArrayAttribute::new(b.context(), &[number as i64]).into();
             b.value("llvm.extractvalue", &[found], t, &[("position", position)])
@@ -64,13 +85,23 @@ impl<'t> Ptx<'t> {
     fn operation<'c>(
         self,
         b: &Builder<'c>,
-        operands: &[Value<'c>],
+        (operands, updated): (&[Value<'c>], usize),
         registers: &[Type<'c>],
         results: &[Type<'c>],
     ) -> Vec<Value<'c>> {
-        let register = |t: Type<'c>| if t == b.i64() { "l" } else { "r" };
+        let register = |t: Type<'c>| match t {
+            t if t == b.i64() => "l",
+            t if t == b.f32() => "f",
+            _ => "r",
+        };
         let results_of = registers.iter().map(|&t| format!("={}", register(t)));
-        let operands_of = operands.iter().map(|x| register(x.r#type()).to_owned());
+        let operands_of = operands.iter().enumerate().map(|(number, x)| {
+            // A number stands for the register of that result.
+            match number < updated {
+                true => number.to_string(),
+                false => register(x.r#type()).to_owned(),
+            }
+        });
         let memory = self.memory.then(|| "~{memory}".to_owned());
         let constraints: Vec<String> = results_of.chain(operands_of).chain(memory).collect();
         let context = b.context();

@@ -1,10 +1,13 @@
 //! The dot family: which unit of a target makes a product, and what all of them ask of it.
+//!
+//! On Hopper, products of 16-bit numbers that tensor maps reach in memory are `wgmma`. What they do not reach is left to the
+//! warps' units: lines that are no multiples of 16 bytes, strided on both sides, or computed in the kernel.
 
 use super::grouped::GroupedProduct;
 use super::mma::{Halves, Packed};
 use super::part::Part;
 use super::scaled_dot::ScaledProduct;
-use super::{fma, mma, tcgen05};
+use super::{fma, mma, tcgen05, wgmma};
 use crate::blocks::dot::Product;
 use crate::blocks::extent;
 use crate::mlir::elemental::Unsupported;
@@ -52,6 +55,12 @@ pub fn emit(
     };
     product.check()?;
     let unit = unit_of_dense(target, &product);
+    if let Some(half) = unit.half()
+        && let Some(product) =
+            wgmma::Product::of(&emission.kernel.body, &product, half, target.capability())
+    {
+        return product.emit(emission, shared);
+    }
     plain(emission, shared, &product, unit)
 }
 
@@ -69,6 +78,15 @@ enum Unit {
 }
 
 impl Unit {
+    /// What warpgroups multiply, where warps multiply numbers without scales.
+    fn half(self) -> Option<wgmma::Half> {
+        match self {
+            Self::Bf16 => Some(wgmma::Half::Bf16),
+            Self::F16 => Some(wgmma::Half::F16),
+            Self::BlockScaled(_) | Self::Fma => None,
+        }
+    }
+
     /// The matrix unit, where it multiplies numbers without scales.
     fn of_numbers(self) -> Option<MatrixUnit> {
         match self {

@@ -289,13 +289,6 @@ impl<'c> Kernel<'_, 'c, '_> {
         })
     }
 
-    /// Waits until the use before that of a parity has ended. What was not used yet is free: the phase before an
-    /// mbarrier's first counts as ended, with the parity 1.
-    fn wait_before(b: &Builder<'c>, barrier: Value<'c>, parity: Value<'c>) {
-        let one = b.constant_integer(b.integer(32), 1);
-        instructions::wait(b, barrier, b.binary("arith.xori", parity, one));
-    }
-
     /// The last warp makes mbarriers and allocates tensor memory.
     fn prepare(&self, emission: &mut Emission<'c, '_>) {
         let (tile, places) = (&self.own.tile, &self.own.places);

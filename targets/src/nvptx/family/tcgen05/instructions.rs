@@ -1,9 +1,11 @@
-//! The instructions of asynchronous products, as PTX: copies to shared memory, mbarriers, `tcgen05`.
+//! The instructions of asynchronous products, as PTX: copies to shared memory, `tcgen05`, and those that other matrix units
+//! are asked with too.
 //!
 //! Addresses of shared memory are `i32`, of its own window.
 
 use super::kind::Kind;
-use crate::mlir::{Builder, IntegerPredicate, Value};
+use crate::mlir::{Builder, Value};
+pub use crate::nvptx::asynchronous::*;
 use crate::nvptx::inline::Ptx;
 
 type B<'a, 'c> = &'a Builder<'c>;
@@ -47,65 +49,6 @@ pub fn load_word<'c>(b: B<'_, 'c>, from: Value<'c>) -> Value<'c> {
     Ptx::new("ld.shared.b32 $0, [$1];")
         .memory()
         .word(b, &[from])
-}
-
-/// What the thread wrote to shared memory before is seen by what is begun for the matrix unit after.
-pub fn fence_for_matrix_unit(b: B<'_, '_>) {
-    Ptx::new("fence.proxy.async.shared::cta;")
-        .memory()
-        .run(b, &[]);
-}
-
-/// Makes an mbarrier whose phase ends by so many arrivals.
-pub fn initialise<'c>(b: B<'_, 'c>, barrier: Value<'c>, arrivals: i64) {
-    let text = format!("mbarrier.init.shared::cta.b64 [$0], {arrivals};");
-    Ptx::new(&text).memory().run(b, &[barrier]);
-}
-
-/// So many bytes more have to come before the mbarrier's phase ends.
-pub fn expect_bytes<'c>(b: B<'_, 'c>, barrier: Value<'c>, bytes: i64) {
-    let text = format!("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [$0], {bytes};");
-    Ptx::new(&text).memory().run(b, &[barrier]);
-}
-
-/// Copies the box at a place of a tensor map of three dimensions, the innermost first, to shared memory; the mbarrier
-/// learns of the bytes.
-pub fn copy_box<'c>(
-    b: B<'_, 'c>,
-    to: Value<'c>,
-    map: Value<'c>,
-    [x, y, z]: [Value<'c>; 3],
-    barrier: Value<'c>,
-) {
-    const TEXT: &str = "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes \
-                        [$0], [$1, {$2, $3, $4}], [$5];";
-    Ptx::new(TEXT).memory().run(b, &[to, map, x, y, z, barrier]);
-}
-
-/// The mbarriers that the thread made are seen as such by the matrix unit.
-pub fn fence_initialised(b: B<'_, '_>) {
-    Ptx::new("fence.mbarrier_init.release.cluster;")
-        .memory()
-        .run(b, &[]);
-}
-
-/// Arrives at an mbarrier.
-pub fn arrive<'c>(b: B<'_, 'c>, barrier: Value<'c>) {
-    Ptx::new("mbarrier.arrive.shared::cta.b64 _, [$0];")
-        .memory()
-        .run(b, &[barrier]);
-}
-
-/// Waits until the phase of that parity has ended.
-pub fn wait<'c>(b: B<'_, 'c>, barrier: Value<'c>, parity: Value<'c>) {
-    const ASK: &str = "{ .reg .pred ended; mbarrier.try_wait.parity.shared::cta.b64 ended, [$1], $2; \
-                       selp.b32 $0, 1, 0, ended; }";
-    let goes_on = |(): &mut (), b: Builder<'c>, _: &[Value<'c>]| {
-        let ended = Ptx::new(ASK).memory().word(&b, &[barrier, parity]);
-        let zero = b.constant_integer(b.integer(32), 0);
-        Ok::<_, std::convert::Infallible>(b.compare_integers(IntegerPredicate::Eq, ended, zero))
-    };
-    let Ok(_) = b.while_loop(&mut (), &[], goes_on, |(), _, _| Ok(Vec::new()));
 }
 
 /// What the thread does next with tensor memory comes after what others did before they said so.

@@ -84,7 +84,7 @@ impl<'c> Kernel<'_, 'c, '_> {
         let (tile, places) = (&self.own.tile, &self.own.places);
         let [stage, parity] = Self::turn(emission, use_number, tile.stages);
         let b = emission.elemental.builder();
-        Self::wait_before(&b, self.one_of(&b, places.empty, 8, stage), parity);
+        instructions::wait_before(&b, self.one_of(&b, places.empty, 8, stage), parity);
         let first = self.one_of(&b, 0, places.stage_bytes, stage);
         self.copy_boxes(emission, sides, [thread, step], stage)?;
         for (number, side) in sides.iter().enumerate() {
@@ -134,7 +134,7 @@ impl<'c> Kernel<'_, 'c, '_> {
                 });
                 let b = emission.elemental.builder();
                 let [codes, _] = places.in_stage(&b, first, number);
-                instructions::copy_box(&b, codes, map, at, full);
+                instructions::copy_box(&b, codes, map, &at, full);
             }
             Ok(())
         })

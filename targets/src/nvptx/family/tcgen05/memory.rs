@@ -1,6 +1,8 @@
 //! Where things are in the memories that the matrix unit reads: columns of tensor memory, tiles in shared memory and the
 //! descriptors that say how they lie there.
 
+pub use crate::nvptx::family::swizzled::{SharedMemory, SwizzledTile};
+
 /// The columns of tensor memory of a CTA, given out one after the other.
 #[derive(Debug)]
 pub struct TensorMemory {
@@ -43,68 +45,8 @@ impl TensorMemory {
     }
 }
 
-/// Places in a CTA's shared memory, given out one after the other from an address that is a multiple of
-/// [`BASE`](Self::BASE).
-#[derive(Debug, Default)]
-pub struct SharedMemory {
-    bytes: u32,
-}
-
-impl SharedMemory {
-    /// The alignment of what begins with swizzled tiles.
-    pub const BASE: u32 = SwizzledTile::ALIGNMENT;
-
-    /// A place for a tile.
-    pub fn tile(&mut self, rows: i64) -> SwizzledTile {
-        let first = self.take(
-            rows as u32 * SwizzledTile::ROW as u32,
-            SwizzledTile::ALIGNMENT,
-        );
-        SwizzledTile { first }
-    }
-
-    /// The first of so many bytes, a multiple of `alignment`.
-    pub fn take(&mut self, bytes: u32, alignment: u32) -> u32 {
-        debug_assert!(Self::BASE.is_multiple_of(alignment));
-        let first = self.bytes.next_multiple_of(alignment);
-        self.bytes = first + bytes;
-        first
-    }
-
-    /// The bytes up to here.
-    pub fn bytes(&self) -> u32 {
-        self.bytes
-    }
-}
-
-/// Rows of 128 bytes along K in shared memory, their eight pieces of 16 bytes exchanged by the row's number: the layout
-/// that the matrix unit reads without conflicts of banks. (PTX ISA, "Swizzling modes", 128 bytes.)
-///
-/// The pattern repeats every eight rows and goes by the address, so a tile begins at a multiple of 1024 bytes: only
-/// [`SharedMemory::tile`] makes one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SwizzledTile {
-    first: u32,
-}
-
-impl SwizzledTile {
-    /// Bytes of a row.
-    pub const ROW: i64 = 128;
-    /// Pieces of a row.
-    pub const PIECES: i64 = 8;
-    /// Bytes of a piece.
-    pub const PIECE: i64 = 16;
-    /// Eight rows.
-    const ALIGNMENT: u32 = 1024;
-
-    /// Where it begins.
-    pub fn first(self) -> u32 {
-        self.first
-    }
-
-    /// Its descriptor but for the address: rows in groups of eight, one behind the other.
-    pub const DESCRIPTOR: u64 = descriptor(1024, 2);
-}
+/// The descriptor of a [`SwizzledTile`] but for the address: rows in groups of eight, one behind the other.
+pub const SWIZZLED: u64 = descriptor(1024, 2);
 
 /// Tiles of 128 rows by four scales in shared memory: 32 rows of 16 bytes without swizzling.
 pub struct ScaleTile;
@@ -157,20 +99,9 @@ mod tests {
     }
 
     #[test]
-    fn swizzled_tiles_begin_at_multiples_of_1024() {
-        let mut memory = SharedMemory::default();
-        memory.take(8, 8);
-        for rows in [16, 128, 24, 1] {
-            assert_eq!(memory.tile(rows).first() % 1024, 0);
-            memory.take(4, 4);
-        }
-        assert_eq!(memory.take(8, 8) % 8, 0);
-    }
-
-    #[test]
     fn descriptors_are_those_of_the_instruction_set() {
         // Groups 1024 bytes apart, leading distance 1, 128-byte swizzling.
-        assert_eq!(SwizzledTile::DESCRIPTOR, 0x4000_4040_0001_0000);
+        assert_eq!(SWIZZLED, 0x4000_4040_0001_0000);
         assert_eq!(ScaleTile::DESCRIPTOR, 0x0000_4008_0000_0000);
     }
 }

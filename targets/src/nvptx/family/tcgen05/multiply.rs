@@ -1,7 +1,7 @@
 //! The thread of a CTA that has products made: of every step as soon as it is full.
 
 use super::instructions::Multiplication;
-use super::memory::{ScaleTile, SwizzledTile};
+use super::memory::{SWIZZLED, ScaleTile};
 use super::{Kernel, instructions};
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
@@ -22,7 +22,7 @@ impl<'c> Kernel<'_, 'c, '_> {
             self.for_each_tile(emission, |emission, round| {
                 let [buffer, parity] = Self::turn(emission, &round.number, tile.buffers);
                 let b = emission.elemental.builder();
-                Self::wait_before(&b, self.one_of(&b, places.read, 8, buffer), parity);
+                instructions::wait_before(&b, self.one_of(&b, places.read, 8, buffer), parity);
                 instructions::fence_after(&b);
                 let sums = self.sums(&b, tensor, buffer);
                 emission.for_range(tile.steps, None, |emission, step| {
@@ -131,7 +131,7 @@ impl<'c> Kernel<'_, 'c, '_> {
             self.scale_columns(b, tensor, side, offset)
         });
         // Along K the start moves on within the swizzled rows.
-        let tiles = codes.map(|codes| descriptor(b, SwizzledTile::DESCRIPTOR, codes, number * 32));
+        let tiles = codes.map(|codes| descriptor(b, SWIZZLED, codes, number * 32));
         let bits = kind.descriptor(formats, tile.columns, byte);
         let own = Multiplication {
             sums,

@@ -1,0 +1,93 @@
+//! What asynchronous products are waited for with, and what brings them their operands, as PTX: mbarriers, copies by tensor
+//! maps, fences between proxies.
+//!
+//! Addresses of shared memory are `i32`, of its own window.
+
+use super::inline::Ptx;
+use crate::mlir::{Builder, IntegerPredicate, Value};
+
+type B<'a, 'c> = &'a Builder<'c>;
+
+/// Makes an mbarrier whose phase ends by so many arrivals.
+pub fn initialise<'c>(b: B<'_, 'c>, barrier: Value<'c>, arrivals: i64) {
+    let text = format!("mbarrier.init.shared::cta.b64 [$0], {arrivals};");
+    Ptx::new(&text).memory().run(b, &[barrier]);
+}
+
+/// The mbarriers that the thread made are seen as such by the matrix unit.
+pub fn fence_initialised(b: B<'_, '_>) {
+    Ptx::new("fence.mbarrier_init.release.cluster;")
+        .memory()
+        .run(b, &[]);
+}
+
+/// So many bytes more have to come before the mbarrier's phase ends.
+pub fn expect_bytes<'c>(b: B<'_, 'c>, barrier: Value<'c>, bytes: i64) {
+    let text = format!("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [$0], {bytes};");
+    Ptx::new(&text).memory().run(b, &[barrier]);
+}
+
+/// Copies the box at a place of a tensor map, the innermost dimension first, to shared memory; the mbarrier learns of the
+/// bytes.
+pub fn copy_box<'c>(
+    b: B<'_, 'c>,
+    to: Value<'c>,
+    map: Value<'c>,
+    place: &[Value<'c>],
+    barrier: Value<'c>,
+) {
+    let rank = place.len();
+    let numbers: Vec<String> = (0..rank).map(|i| format!("${}", 3 + i)).collect();
+    let text = format!(
+        "cp.async.bulk.tensor.{rank}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [$0], [$1, {{{}}}], [$2];",
+        numbers.join(", ")
+    );
+    let operands = [&[to, map, barrier], place].concat();
+    Ptx::new(&text).memory().run(b, &operands);
+}
+
+/// Arrives at an mbarrier.
+pub fn arrive<'c>(b: B<'_, 'c>, barrier: Value<'c>) {
+    Ptx::new("mbarrier.arrive.shared::cta.b64 _, [$0];")
+        .memory()
+        .run(b, &[barrier]);
+}
+
+/// Arrives at an mbarrier whose phase ends once so many bytes more have come.
+pub fn arrive_expecting<'c>(b: B<'_, 'c>, barrier: Value<'c>, bytes: i64) {
+    let text = format!("mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], {bytes};");
+    Ptx::new(&text).memory().run(b, &[barrier]);
+}
+
+/// Arrives at an mbarrier where an `i32` is not 0.
+pub fn arrive_where<'c>(b: B<'_, 'c>, barrier: Value<'c>, arrives: Value<'c>) {
+    const TEXT: &str = "{ .reg .pred arrives; setp.ne.b32 arrives, $1, 0;\n\t\
+                        @arrives mbarrier.arrive.shared::cta.b64 _, [$0]; }";
+    Ptx::new(TEXT).memory().run(b, &[barrier, arrives]);
+}
+
+/// Waits until the phase of that parity has ended.
+pub fn wait<'c>(b: B<'_, 'c>, barrier: Value<'c>, parity: Value<'c>) {
+    const ASK: &str = "{ .reg .pred ended; mbarrier.try_wait.parity.shared::cta.b64 ended, [$1], $2; \
+                       selp.b32 $0, 1, 0, ended; }";
+    let goes_on = |(): &mut (), b: Builder<'c>, _: &[Value<'c>]| {
+        let ended = Ptx::new(ASK).memory().word(&b, &[barrier, parity]);
+        let zero = b.constant_integer(b.integer(32), 0);
+        Ok::<_, std::convert::Infallible>(b.compare_integers(IntegerPredicate::Eq, ended, zero))
+    };
+    let Ok(_) = b.while_loop(&mut (), &[], goes_on, |(), _, _| Ok(Vec::new()));
+}
+
+/// What the thread wrote to shared memory before is seen by what is begun for the matrix unit after.
+pub fn fence_for_matrix_unit(b: B<'_, '_>) {
+    Ptx::new("fence.proxy.async.shared::cta;")
+        .memory()
+        .run(b, &[]);
+}
+
+/// Waits until the use before that of a parity has ended. What was not used yet is free: the phase before an mbarrier's
+/// first counts as ended, with the parity 1.
+pub fn wait_before<'c>(b: B<'_, 'c>, barrier: Value<'c>, parity: Value<'c>) {
+    let one = b.constant_integer(b.integer(32), 1);
+    wait(b, barrier, b.binary("arith.xori", parity, one));
+}

@@ -1,0 +1,121 @@
+//! Tiles that CTAs take in turn: as many CTAs as the chip has processors, each of which makes every so-manieth tile.
+
+use crate::mlir::elemental::Unsupported;
+use crate::mlir::index::Expression;
+use crate::mlir::{Emission, Value};
+use crate::nvptx::thread;
+
+/// Which tiles there are, and how many CTAs share them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rounds {
+    /// CTAs, no more than tiles.
+    pub ctas: i64,
+    /// Products of the batch; tiles down and across in each.
+    pub tiles: [i64; 3],
+    /// Tiles down that are made before the next ones across: what CTAs make at the same time shares operands. It divides
+    /// those that are down.
+    pub band: i64,
+}
+
+/// A tile of a CTA.
+pub struct Round {
+    /// The CTA's tiles before it.
+    pub number: Expression,
+    /// The product of the batch.
+    pub batch: Expression,
+    /// How many tiles are above and left of it.
+    pub tile: [Expression; 2],
+}
+
+impl Rounds {
+    /// Those of a chip of so many processors.
+    pub fn new(tiles: [i64; 3], processors: i64) -> Self {
+        /// The root of the number of processors, or somewhat more: a band's rows are as many as columns beside them.
+        const BAND: i64 = 16;
+        let down = tiles[1];
+        let band = (1..=BAND).rev().find(|band| down % band == 0).unwrap_or(1);
+        Self {
+            ctas: tiles.iter().product::<i64>().min(processors),
+            tiles,
+            band,
+        }
+    }
+
+    /// Tiles that a CTA has, at most.
+    pub fn most(&self) -> i64 {
+        let all: i64 = self.tiles.iter().product();
+        (all + self.ctas - 1) / self.ctas
+    }
+
+    /// Does something for each tile of the CTA.
+    ///
+    /// # Errors
+    /// What `body` returns.
+    pub fn for_each<'c, 'g>(
+        &self,
+        emission: &mut Emission<'c, 'g>,
+        body: impl FnOnce(&mut Emission<'c, 'g>, &Round) -> Result<(), Unsupported>,
+    ) -> Result<(), Unsupported> {
+        let [batches, down, across] = self.tiles;
+        let all = batches * down * across;
+        let b = emission.elemental.builder();
+        let cta = thread::cta(&b);
+        let count = match self.most() {
+            1 => b.constant_i64(1),
+            _ => {
+                let rest = b.binary("arith.subi", b.constant_i64(all + self.ctas - 1), cta);
+                b.binary("arith.divui", rest, b.constant_i64(self.ctas))
+            }
+        };
+        let bounds = [b.constant_i64(0), count, b.constant_i64(1)];
+        emission.for_bounds(bounds, (0, self.most() - 1), None, |emission, number| {
+            let before = emission.elemental.number(&number.times(self.ctas));
+            let b = emission.elemental.builder();
+            let place = b.binary("arith.addi", before, cta);
+            let place = Expression::variable(emission.elemental.variable(place, 0, all - 1));
+            let in_product = place.remainder(down * across);
+            let in_band = in_product.remainder(self.band * across);
+            let above = in_product.quotient(self.band * across).times(self.band);
+            let round = Round {
+                number,
+                batch: place.quotient(down * across),
+                tile: [
+                    above.plus(&in_band.remainder(self.band)),
+                    in_band.quotient(self.band),
+                ],
+            };
+            body(emission, &round)
+        })
+    }
+}
+
+/// Which of so many is used for the use of that number when they take turns, and the parity of its own uses: 0 for the
+/// first, 1 for the second, 0 …
+pub fn turn<'c>(emission: &mut Emission<'c, '_>, number: &Expression, of: i64) -> [Value<'c>; 2] {
+    let parity = number.quotient(of).remainder(2);
+    [number.remainder(of), parity].map(|e| {
+        let number = emission.elemental.number(&e);
+        let b = emission.elemental.builder();
+        b.cast("arith.trunci", number, b.integer(32))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rounds;
+
+    #[test]
+    fn a_cta_has_several_tiles_where_there_are_more_than_processors() {
+        let one = Rounds::new([3, 4, 5], 132);
+        assert_eq!((one.ctas, one.most()), (60, 1));
+        let several = Rounds::new([1, 32, 16], 132);
+        assert_eq!((several.ctas, several.most()), (132, 4));
+    }
+
+    #[test]
+    fn bands_divide_the_tiles_that_are_down() {
+        for (down, band) in [(1, 1), (5, 5), (16, 16), (33, 11), (64, 16), (17, 1)] {
+            assert_eq!(Rounds::new([1, down, 4], 132).band, band);
+        }
+    }
+}
