@@ -1,11 +1,12 @@
 //! Elementwise ops, on each element type that they are defined for: special values, random bits.
 
-use crate::harness::{Case, Random, Tolerance, check, check_on_cpu, check_on_gpu};
+use crate::harness::{Case, Random, Tolerance, check, check_on_cpu, check_on_gpu, plan_of};
 use tessera_ir::plan::Family;
 use tessera_ir::{
     Binary, CompareType, ComparisonDirection, Element, ElementType, Graph, Input, Location, OpKind,
     Tensor, TensorType, Type, Unary, infer,
 };
+use tessera_targets::{CodeStage, Options, Target, emit};
 
 /// Numbers at which functions change, for each element type those it has.
 fn special(element: ElementType) -> Tensor {
@@ -250,6 +251,39 @@ fn exact_binary_functions_have_the_interpreters_bits() {
         cases.push(Case::of(Family::Loop, graph, inputs.to_vec()));
     }
     check(cases);
+}
+
+/// What a CPU lacks, LLVM would have done by functions that no machine's library is asked for.
+#[test]
+fn every_function_is_code_of_its_own_on_cpus_of_every_level() {
+    let unary = Unary::ALL.iter().copied().map(OpKind::Unary);
+    let binary = Binary::ALL.iter().copied().map(OpKind::Binary);
+    let converted = ElementType::ALL.map(|element| OpKind::Convert { element });
+    let kinds: Vec<OpKind> = unary.chain(binary).chain(converted).collect();
+    for element in ElementType::ALL {
+        let types = [(); 2].map(|()| TensorType::new(element, [64]));
+        // Each by itself, and all together.
+        let mut sets: Vec<&[OpKind]> = kinds.chunks(1).collect();
+        sets.push(&kinds);
+        let graphs = sets.into_iter().flat_map(|kinds| {
+            let graph = |count| graph_of(kinds[0].name(), &types[..count], kinds.iter().cloned());
+            [1, 2].map(graph).into_iter().flatten()
+        });
+        let cases: Vec<Case> = graphs
+            .map(|graph| Case::of(Family::Loop, graph, Vec::new()))
+            .collect();
+        for level in ["cpu:x86-64-v3", "cpu:x86-64-v4"] {
+            let target: Target = level.parse().unwrap();
+            let assembly = CodeStage::Assembly;
+            let code = emit(&plan_of(&cases), &target, assembly, &Options::default()).unwrap();
+            for (kernel, text) in code {
+                let text = String::from_utf8(text).unwrap();
+                let mut lines = text.lines();
+                let called = lines.find(|line| line.contains("@PLT") && !line.contains("mem"));
+                assert_eq!(called, None, "{kernel} of {element} for {level}");
+            }
+        }
+    }
 }
 
 /// The interpreter's power loses digits for f64 exponents beyond 2³¹; those become 3.

@@ -82,7 +82,13 @@ impl<'c> Float<'c> {
 
     /// The size of `x` with the sign of `sign`.
     pub fn with_sign(&self, x: Value<'c>, sign: Value<'c>) -> Value<'c> {
-        self.b.binary("math.copysign", x, sign)
+        if !self.wide {
+            return self.b.binary("math.copysign", x, sign);
+        }
+        // Of a copysign that is rounded to f16, LLVM rounds the sign's operand too, by a function of a library where x86
+        // lacks AVX512-FP16.
+        let size = self.abs(x);
+        self.select(self.sign_bit(sign), self.neg(size), size)
     }
 
     pub fn select(&self, condition: Value<'c>, x: Value<'c>, y: Value<'c>) -> Value<'c> {
