@@ -11,6 +11,7 @@
 //! | `contract` | which ops may be one kernel |
 //! | `reductions` | what reductions and matrix products must look like to be kernels |
 //! | `dot` | which transposes are strides of a matrix product |
+//! | `epilogue` | what is computed of a product before it is written |
 //! | `axis_sums` | which sums and products by vectors of scaled tensors are made of their codes |
 //! | `quantize` | which quantisations are one pass over a tensor, Hadamard transforms among them |
 //! | `magnitudes` | which largest magnitudes of Hadamard transforms are found without writing these |
@@ -22,6 +23,7 @@ mod axis_sums;
 mod contract;
 pub(crate) mod cost;
 mod dot;
+mod epilogue;
 mod grouping;
 mod magnitudes;
 mod name;
@@ -45,6 +47,17 @@ pub struct Fuse {
     pub max_ops: usize,
     /// What becomes of Hadamard transforms.
     pub hadamard: Transforms,
+    /// Which products' kernels compute of them what follows.
+    pub epilogues: Epilogues,
+}
+
+/// The products with which elementwise ops on them may be one kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Epilogues {
+    /// None.
+    None,
+    /// All.
+    All,
 }
 
 /// Where Hadamard transforms are made.
@@ -62,6 +75,7 @@ impl Default for Fuse {
             max_operands: 48,
             max_ops: 160,
             hadamard: Transforms::Fused,
+            epilogues: Epilogues::None,
         }
     }
 }
@@ -96,6 +110,15 @@ impl Pass for Fuse {
                 }
                 .to_owned(),
             },
+            OptionValue {
+                name: "epilogues",
+                summary: "which products' kernels compute of them what follows: none, all",
+                value: match self.epilogues {
+                    Epilogues::None => "none",
+                    Epilogues::All => "all",
+                }
+                .to_owned(),
+            },
         ]
     }
 
@@ -110,6 +133,18 @@ impl Pass for Fuse {
                     _ => {
                         return Err(OptionError::Value {
                             expected: "fused or alone",
+                            found: value.to_owned(),
+                        });
+                    }
+                }
+            }
+            "epilogues" => {
+                self.epilogues = match value {
+                    "none" => Epilogues::None,
+                    "all" => Epilogues::All,
+                    _ => {
+                        return Err(OptionError::Value {
+                            expected: "none or all",
                             found: value.to_owned(),
                         });
                     }

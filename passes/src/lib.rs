@@ -44,9 +44,9 @@ use rewrites::Saturate;
 pub const DEFAULT_PIPELINE: &str =
     "inline,canonicalise,decompose,fold-unit-dimensions,canonicalise,drop-barriers,fuse";
 
-/// The same for machines with matrix units, whose kernels multiply f16 and bf16 as they are, and
-/// transform blocks by themselves.
-pub const MATRIX_UNIT_PIPELINE: &str = "inline,canonicalise,decompose{half-dots=keep},fold-unit-dimensions,canonicalise,drop-barriers,fuse{hadamard=alone}";
+/// The same for machines with matrix units, whose kernels multiply f16 and bf16 as they are, compute what follows a
+/// product before they write it, and transform blocks by themselves.
+pub const MATRIX_UNIT_PIPELINE: &str = "inline,canonicalise,decompose{half-dots=keep},fold-unit-dimensions,canonicalise,drop-barriers,fuse{hadamard=alone epilogues=all}";
 
 /// What comes before all else where a recipe is given: the step as the linears are found in, the recipe, and of all that is
 /// equal to it the cheapest.

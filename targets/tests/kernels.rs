@@ -12,6 +12,8 @@ mod code;
 mod dots;
 #[path = "kernels/elementwise.rs"]
 mod elementwise;
+#[path = "kernels/epilogues.rs"]
+mod epilogues;
 #[path = "kernels/grouped.rs"]
 mod grouped;
 #[path = "kernels/loops.rs"]

@@ -133,7 +133,11 @@ pub enum Family {
     Column,
     /// One dot_general, with transposes and reshapes of its operands and result. Each dimension of the dot_general's
     /// operands and result has one stride in the buffer read or written, and the contracting dimensions of an operand lie
-    /// side by side, in their order: they can be walked as one. Or one scaled_dot.
+    /// side by side, in their order: they can be walked as one. Or one scaled_dot, grouped_dot or grouped_scaled_dot.
+    ///
+    /// A product whose result is not moved may have an epilogue: elementwise ops on it, of its shape or one with the same
+    /// rows by reshape, whose other operands are made by elementwise and index ops. Then all results are of these ops, or
+    /// the product's own.
     Dot,
     /// One scatter, dynamic_update_slice, reduce_window, with elementwise and index ops before it. What is updated is an
     /// input of the body or a scalar broadcast.
@@ -200,7 +204,7 @@ pub enum Step {
     ///
     /// A result buffer may be an operand's memory, from its first byte on, in two cases.
     ///
-    /// - The body reads that operand only at the element (loop), or at the reduced element after the reduction (column),
+    /// - The body reads that operand only at the element (loop, a dot's epilogue), or at the reduced element after the reduction (column),
     ///   at which it computes its results: a kernel reads all operands there before it writes any result. In a row kernel
     ///   nothing but the one result is computed from the operand, elementwise.
     /// - The body is a dynamic_update_slice or scatter of that operand and reads it nowhere else. It is updated in place;

@@ -8,7 +8,7 @@
 //! member may be a result. In any other space (`Free`) it is computed wherever an op that moves elements asks for it.
 
 use super::cost::weight;
-use super::{axis_sums, dot, magnitudes, quantize};
+use super::{axis_sums, dot, epilogue, magnitudes, quantize};
 use std::collections::{BTreeMap, BTreeSet};
 use tessera_ir::plan::Family;
 use tessera_ir::{Definition, Graph, OpKind, Operation, ValueId};
@@ -299,8 +299,10 @@ impl Domain {
                     OpKind::DotGeneral { .. } => dot::check(graph, members, root, exports)?,
                     OpKind::ScaledDot { .. }
                     | OpKind::GroupedDot { .. }
-                    | OpKind::GroupedScaledDot { .. }
-                    | OpKind::Dequantize { .. }
+                    | OpKind::GroupedScaledDot { .. } => {
+                        epilogue::check(graph, members, &BTreeSet::from([root]), root, exports)?;
+                    }
+                    OpKind::Dequantize { .. }
                     | OpKind::Relayout { .. }
                     | OpKind::Hadamard { .. }
                     | OpKind::Orthonormalize {}
@@ -441,6 +443,10 @@ impl Domain {
                 } else {
                     free(space.evaluations)
                 }
+            }
+            // A product is computed in the order of its elements, whatever its shape.
+            OpKind::Reshape { .. } if self.family == Family::Dot && space.place == Place::Full => {
+                Ok(space.clone())
             }
             OpKind::Constant { .. }
             | OpKind::Iota { .. }

@@ -1,9 +1,11 @@
-//! What a dot kernel may hold beside its dot_general: transposes and reshapes that are strides of its buffers.
+//! What a dot kernel may hold beside its dot_general: transposes and reshapes that are strides of its buffers, and an
+//! epilogue where the result is not moved.
 //!
 //! Each dimension of each operand of the dot_general, and each of its result, then has one stride in the buffer the
 //! kernel reads or writes. The contracting dimensions of an operand, where they are several, can be walked as one.
 
 use super::contract::Refusal;
+use super::epilogue;
 use crate::canonicalise::reshape_groups;
 use std::collections::BTreeSet;
 use tessera_ir::{Definition, Graph, OpKind, ValueId};
@@ -50,11 +52,8 @@ pub(super) fn check(
         }
     }
     let chain = consumers(graph, members, operation.result());
-    seen.extend(chain.iter().copied());
-    if seen.len() != members.len() {
-        return Err(
-            "an op beside a dot_general that is no transpose or reshape of its operands or result",
-        );
+    if seen.len() + chain.len() != members.len() {
+        return epilogue::check(graph, members, &seen, root, exports);
     }
     let last = chain.last().map_or(operation.result(), |&last| {
         graph.operations()[last].result()

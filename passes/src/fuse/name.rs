@@ -1,7 +1,7 @@
 //! Names of kernels.
 
 use tessera_ir::plan::Family;
-use tessera_ir::{Graph, OpKind};
+use tessera_ir::{Graph, OpKind, Operation};
 
 /// A C identifier for a kernel: its family and the ops that do its work, `row_reduce_divide_multiply`. Not unique.
 pub(super) fn kernel_name(family: Family, body: &Graph) -> String {
@@ -18,7 +18,10 @@ pub(super) fn kernel_name(family: Family, body: &Graph) -> String {
     };
     let mut computing: Vec<&str> = Vec::new();
     let mut moving: Vec<&str> = Vec::new();
-    for operation in body.operations() {
+    // A dot's product is said first, whatever its epilogue's operands are made of.
+    let is_first = |operation: &&Operation| family == "dot" && operation.op.kind.is_product();
+    let first = body.operations().iter().filter(is_first);
+    for operation in first.chain(body.operations()) {
         let kind = &operation.op.kind;
         let list = if says_little(kind) {
             &mut moving

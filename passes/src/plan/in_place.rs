@@ -19,13 +19,14 @@ pub(super) struct Overwrite {
 /// - The result of a dynamic_update_slice or scatter over what it updates, if the kernel reads that nowhere else.
 /// - In a loop kernel, a result over an operand of which each element is read only where the same element of the results
 ///   is computed: all is read there before anything is written. So too in a column kernel, after the reduction.
+/// - In a dot kernel likewise, over an operand that only its epilogue reads.
 /// - In a row kernel likewise, if nothing but that one result is computed from the operand: a row is walked over more
 ///   than once.
 pub(super) fn overwrites(body: &Graph, family: Family) -> Vec<Overwrite> {
     match family {
         Family::Index => updates(body),
-        Family::Loop | Family::Row | Family::Column => elementwise(body, family),
-        Family::Dot | Family::Sort | Family::Quantize | Family::Solve => Vec::new(),
+        Family::Loop | Family::Row | Family::Column | Family::Dot => elementwise(body, family),
+        Family::Sort | Family::Quantize | Family::Solve => Vec::new(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `fuse`: which ops become one kernel, and which do not.
 
+mod epilogues;
 mod scaled;
 
 use crate::common::{assert_same, interpret, program, run, sort, special_inputs};

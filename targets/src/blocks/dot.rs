@@ -218,18 +218,27 @@ impl<'g> Product<'g> {
         &self,
         emission: &mut Emission<'c, '_>,
         sum: Value<'c>,
-        [batch, row, column]: [&Expression; 3],
+        places: [&Expression; 3],
     ) {
-        let b = emission.elemental.builder();
-        let rounded = scalar::convert(&b, self.accumulator, self.element, sum);
-        let mut indices = index::delinearize(batch, &self.batch);
-        indices.extend(index::delinearize(row, &self.rows));
-        indices.extend(index::delinearize(column, &self.columns));
+        let rounded = self.rounded(&emission.elemental.builder(), sum);
         let position = self
-            .result_position(&indices)
+            .result_position(&self.result_indices(places))
             .expect("the body was checked");
         let base = emission.results[0];
         (emission.elemental).store(rounded, base, self.element, &position);
+    }
+
+    /// A sum as an element of the dot_general's result.
+    pub fn rounded<'c>(&self, b: &Builder<'c>, sum: Value<'c>) -> Value<'c> {
+        scalar::convert(b, self.accumulator, self.element, sum)
+    }
+
+    /// The indices of the element of the dot_general's result at places in the flat batch, rows and columns.
+    pub fn result_indices(&self, [batch, row, column]: [&Expression; 3]) -> Vec<Expression> {
+        let mut indices = index::delinearize(batch, &self.batch);
+        indices.extend(index::delinearize(row, &self.rows));
+        indices.extend(index::delinearize(column, &self.columns));
+        indices
     }
 
     /// `x y + sum`, rounded once.

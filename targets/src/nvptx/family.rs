@@ -3,6 +3,7 @@
 mod blocks;
 mod column;
 mod dot;
+mod epilogue;
 mod fma;
 mod grouped;
 mod hadamard;

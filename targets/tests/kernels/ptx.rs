@@ -1,6 +1,7 @@
 //! The PTX itself: what it looks like, for every target, and that NVIDIA's assembler takes it.
 
 use crate::code::cases;
+use crate::epilogues;
 use crate::harness::{Case, Random, plan_of};
 use crate::matrix_units;
 use std::path::{Path, PathBuf};
@@ -112,6 +113,7 @@ fn the_assembler_takes_every_kernel_for_every_target() {
     let mut all = cases();
     all.push(scale());
     all.extend(matrix_units::cases());
+    all.extend(epilogues::kernels());
     let folder = tempfile::tempdir().unwrap();
     for row in &CAPABILITIES {
         let manifest = assembled(&assembler, &all, row.name, &folder.path().join(row.name));

@@ -410,4 +410,15 @@ impl OpKind {
                 | Self::Convert { .. }
         )
     }
+
+    /// Whether it multiplies matrices, or many of them.
+    pub const fn is_product(&self) -> bool {
+        matches!(
+            self,
+            Self::DotGeneral { .. }
+                | Self::ScaledDot { .. }
+                | Self::GroupedDot { .. }
+                | Self::GroupedScaledDot { .. }
+        )
+    }
 }

@@ -1,9 +1,10 @@
 //! Groups that might be made: whether they keep the rules, the limits, and need nothing that comes of themselves.
 
 use super::{Candidate, Group, GroupId, Grouping, Own};
-use crate::fuse::Transforms;
-use crate::fuse::contract::analyse;
+use crate::fuse::contract::{Analysis, analyse};
+use crate::fuse::{Epilogues, Transforms};
 use std::collections::BTreeSet;
+use tessera_ir::plan::Family;
 use tessera_ir::{Definition, OpKind, ValueId};
 
 impl Grouping<'_> {
@@ -65,6 +66,9 @@ impl Grouping<'_> {
             }
         }
         let analysis = analyse(self.graph, &members, &exports).ok()?;
+        if self.limits.epilogues == Epilogues::None && self.has_epilogue(&analysis) {
+            return None;
+        }
         if members.len() + analysis.missing > self.limits.max_ops {
             return None;
         }
@@ -78,6 +82,12 @@ impl Grouping<'_> {
             reads,
         };
         Some(Candidate { group, analysis })
+    }
+
+    /// Whether a kernel of a product computes something of it.
+    fn has_epilogue(&self, analysis: &Analysis) -> bool {
+        let mut kinds = (analysis.members.keys()).map(|&member| &self.operation(member).op.kind);
+        analysis.family == Family::Dot && kinds.any(OpKind::is_elementwise)
     }
 
     /// What those ops read and do not compute.

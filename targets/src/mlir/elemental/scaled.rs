@@ -11,7 +11,7 @@ impl<'c, 'g> Elemental<'c, 'g> {
     /// `element`.
     pub(super) fn dequantized(
         &mut self,
-        operation: &'g Operation,
+        operation: &Operation,
         element: ElementType,
         indices: &[Expression],
     ) -> Result<Value<'c>, Unsupported> {
@@ -30,7 +30,7 @@ impl<'c, 'g> Elemental<'c, 'g> {
     /// The value is none of the kernel's inputs.
     pub fn unscaled(
         &mut self,
-        operation: &'g Operation,
+        operation: &Operation,
         scaled: ValueId,
         row: &Expression,
         column: &Expression,
@@ -54,7 +54,7 @@ impl<'c, 'g> Elemental<'c, 'g> {
     /// The value is none of the kernel's inputs.
     pub fn code(
         &mut self,
-        operation: &'g Operation,
+        operation: &Operation,
         scaled: ValueId,
         row: &Expression,
         column: &Expression,
@@ -83,7 +83,7 @@ impl<'c, 'g> Elemental<'c, 'g> {
     /// The value is none of the kernel's inputs.
     pub fn scale_code(
         &mut self,
-        operation: &'g Operation,
+        operation: &Operation,
         scaled: ValueId,
         row: &Expression,
         block: &Expression,
@@ -99,7 +99,7 @@ impl<'c, 'g> Elemental<'c, 'g> {
     /// The value is none of the kernel's inputs.
     pub fn tensor_scale(
         &mut self,
-        operation: &'g Operation,
+        operation: &Operation,
         scaled: ValueId,
     ) -> Result<Option<Value<'c>>, Unsupported> {
         let scaled_type = self.scaled_type(operation, scaled)?;

@@ -3,6 +3,7 @@
 //! On Hopper, products of 16-bit numbers that tensor maps reach in memory are `wgmma`. What they do not reach is left to the
 //! warps' units: lines that are no multiples of 16 bytes, strided on both sides, or computed in the kernel.
 
+use super::epilogue;
 use super::grouped::GroupedProduct;
 use super::mma::{Halves, Packed};
 use super::part::Part;
@@ -53,7 +54,6 @@ pub fn emit(
     let Some(product) = Product::of(&emission.kernel.body) else {
         return super::r#loop::emit(emission);
     };
-    product.check()?;
     let unit = unit_of_dense(target, &product);
     if let Some(half) = unit.half()
         && let Some(product) =
@@ -265,8 +265,17 @@ impl Factors for Product<'_> {
         sum: Value<'c>,
         places: [&Expression; 3],
     ) -> Result<(), Unsupported> {
-        self.store(emission, sum, places);
-        Ok(())
+        let indices = self.result_indices(places);
+        let b = emission.elemental.builder();
+        let rounded = self.rounded(&b, sum);
+        match self.result_position(&indices) {
+            Some(position) => {
+                let base = emission.results[0];
+                (emission.elemental).store(rounded, base, self.element, &position);
+                Ok(())
+            }
+            None => epilogue::write(emission, self.operation, &indices, rounded),
+        }
     }
 }
 

@@ -5,17 +5,19 @@
 //! it has rows of one group alone. Sizes that do not fit the rows end the kernel before anything is written.
 
 use super::dot::Factors;
+use super::epilogue;
 use super::part::{self, Part};
 use super::scaled_dot::times_tensor_scales;
 use crate::blocks::ceil_div;
 use crate::mlir::elemental::{Unsupported, stored_place};
 use crate::mlir::index::Expression;
 use crate::mlir::{Builder, Emission, IntegerPredicate, Value, scalar};
-use tessera_ir::{ElementType, Graph, OpKind, Type, ValueId};
+use tessera_ir::{ElementType, Graph, OpKind, Operation, Type, ValueId};
 use tessera_numerics::Format;
 
 /// A grouped_dot or grouped_scaled_dot.
 pub struct GroupedProduct<'g> {
+    operation: &'g Operation,
     operands: [Operand<'g>; 2],
     sizes: ValueId,
     groups: i64,
@@ -51,11 +53,9 @@ impl Operand<'_> {
 }
 
 impl<'g> GroupedProduct<'g> {
-    /// Of a body that is a grouped product and nothing else.
+    /// Of a dot kernel's body.
     pub fn of(graph: &'g Graph) -> Option<Self> {
-        let [operation] = graph.operations() else {
-            return None;
-        };
+        let operation = epilogue::product(graph)?;
         let [lhs, rhs, sizes] = operation.op.operands[..] else {
             return None;
         };
@@ -82,6 +82,7 @@ impl<'g> GroupedProduct<'g> {
             contracting,
         };
         Some(Self {
+            operation,
             operands: [operand(lhs, contracting[0]), operand(rhs, contracting[1])],
             sizes,
             groups: graph.tensor_type(sizes).shape[0] as i64,
@@ -280,8 +281,7 @@ impl Factors for GroupedProduct<'_> {
         match own.value_type {
             Type::Scaled(scaled_type) => {
                 let (row, column) = stored_place(scaled_type, &indices);
-                let operation = &emission.kernel.body.operations()[0];
-                (emission.elemental).unscaled(operation, own.value, &row, &column)
+                (emission.elemental).unscaled(self.operation, own.value, &row, &column)
             }
             Type::Tensor(tensor_type) => {
                 let x = emission.elemental.element(own.value, &indices)?;
@@ -301,7 +301,7 @@ impl Factors for GroupedProduct<'_> {
         emission: &mut Emission<'c, '_>,
         sums: &[Value<'c>],
     ) -> Result<Vec<Value<'c>>, Unsupported> {
-        times_tensor_scales(emission, sums)
+        times_tensor_scales(emission, self.operation, sums)
     }
 
     fn write<'c>(
@@ -312,15 +312,10 @@ impl Factors for GroupedProduct<'_> {
     ) -> Result<(), Unsupported> {
         let b = emission.elemental.builder();
         let rounded = scalar::convert(&b, self.accumulator, self.element, sum);
-        let [_, m, n, _] = self.extents();
-        let within = row.times(n).plus(column);
-        let position = if self.is_by_rows() {
-            within
-        } else {
-            batch.times(m * n).plus(&within)
-        };
-        let base = emission.results[0];
-        (emission.elemental).store(rounded, base, self.element, &position);
-        Ok(())
+        let mut indices = vec![row.clone(), column.clone()];
+        if !self.is_by_rows() {
+            indices.insert(0, batch.clone());
+        }
+        epilogue::write(emission, self.operation, &indices, rounded)
     }
 }

@@ -3,15 +3,17 @@
 //! A code times its block scale is exact in f32, and so is the product of two such numbers of 4 bits.
 
 use super::dot::Factors;
+use super::epilogue;
 use crate::blocks::extent;
 use crate::mlir::elemental::{Unsupported, stored_place};
 use crate::mlir::index::{self, Expression};
 use crate::mlir::{Emission, Value, scalar};
-use tessera_ir::{ElementType, Graph, OpKind, ScaledType};
+use tessera_ir::{ElementType, Graph, OpKind, Operation, ScaledType};
 use tessera_numerics::Format;
 
 /// A scaled_dot in flat dimensions.
 pub struct ScaledProduct<'g> {
+    operation: &'g Operation,
     element: ElementType,
     operands: [Operand<'g>; 2],
 }
@@ -32,11 +34,9 @@ impl<'g> Operand<'g> {
 }
 
 impl<'g> ScaledProduct<'g> {
-    /// Of a body that is a scaled_dot and nothing else.
+    /// Of a dot kernel's body.
     pub fn of(graph: &'g Graph) -> Option<Self> {
-        let [operation] = graph.operations() else {
-            return None;
-        };
+        let operation = epilogue::product(graph)?;
         let OpKind::ScaledDot {
             lhs_batching_dimensions,
             rhs_batching_dimensions,
@@ -59,6 +59,7 @@ impl<'g> ScaledProduct<'g> {
             })
         };
         Some(Self {
+            operation,
             element: *element,
             operands: [
                 operand(0, lhs_batching_dimensions)?,
@@ -69,6 +70,11 @@ impl<'g> ScaledProduct<'g> {
 }
 
 impl<'g> ScaledProduct<'g> {
+    /// The scaled_dot.
+    pub fn operation(&self) -> &'g Operation {
+        self.operation
+    }
+
     /// The operands' formats.
     pub fn formats(&self) -> [Format; 2] {
         self.types().map(ScaledType::format)
@@ -130,9 +136,8 @@ impl Factors for ScaledProduct<'_> {
     ) -> Result<Value<'c>, Unsupported> {
         let own = &self.operands[operand];
         let (row, column) = stored_place(own.scaled_type, &own.indices(places));
-        let operation = &emission.kernel.body.operations()[0];
-        let value = operation.op.operands[operand];
-        emission.elemental.unscaled(operation, value, &row, &column)
+        let value = self.operation.op.operands[operand];
+        (emission.elemental).unscaled(self.operation, value, &row, &column)
     }
 
     fn scaled<'c>(
@@ -140,7 +145,7 @@ impl Factors for ScaledProduct<'_> {
         emission: &mut Emission<'c, '_>,
         sums: &[Value<'c>],
     ) -> Result<Vec<Value<'c>>, Unsupported> {
-        times_tensor_scales(emission, sums)
+        times_tensor_scales(emission, self.operation, sums)
     }
 
     fn write<'c>(
@@ -151,24 +156,24 @@ impl Factors for ScaledProduct<'_> {
     ) -> Result<(), Unsupported> {
         let b = emission.elemental.builder();
         let rounded = scalar::convert(&b, ElementType::F32, self.element, sum);
-        let [_, m, n, _] = self.extents();
-        let position = batch.times(m * n).plus(&row.times(n)).plus(column);
-        let base = emission.results[0];
-        (emission.elemental).store(rounded, base, self.element, &position);
-        Ok(())
+        let [lhs, rhs] = &self.operands;
+        let mut indices = index::delinearize(batch, &lhs.shape(lhs.batching));
+        indices.extend(index::delinearize(row, &lhs.shape(&lhs.free)));
+        indices.extend(index::delinearize(column, &rhs.shape(&rhs.free)));
+        epilogue::write(emission, self.operation, &indices, rounded)
     }
 }
 
-/// Sums times the tensor scales of the operands of the body's only op that are scaled tensors, one after the other.
+/// Sums times the tensor scales of the operands of `operation` that are scaled tensors, one after the other.
 ///
 /// # Errors
 /// One is none of the kernel's inputs.
 pub fn times_tensor_scales<'c>(
     emission: &mut Emission<'c, '_>,
+    operation: &Operation,
     sums: &[Value<'c>],
 ) -> Result<Vec<Value<'c>>, Unsupported> {
     let body = &emission.kernel.body;
-    let operation = &body.operations()[0];
     let mut sums = sums.to_vec();
     for &operand in &operation.op.operands {
         if body.value_type(operand).as_scaled().is_none() {

@@ -130,7 +130,7 @@ impl<'a, 'g> Product<'a, 'g> {
             } else {
                 1 - self.tile.a
             };
-            let value = graph.operations()[0].op.operands[operand];
+            let value = self.product.operation().op.operands[operand];
             let Definition::Input(buffer) = graph.definition(value) else {
                 return None;
             };

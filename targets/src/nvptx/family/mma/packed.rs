@@ -164,7 +164,7 @@ impl Staging for Packed<'_, '_> {
         emission: &mut Emission<'c, '_>,
         piece: &Piece<'_, 'c>,
     ) -> Result<(), Unsupported> {
-        let operation = &emission.kernel.body.operations()[0];
+        let operation = self.product.operation();
         let operand = operation.op.operands[piece.operand];
         let from = emission.elemental.scaled_base(operation, operand)?;
         self.stage_codes(emission, piece, from)?;

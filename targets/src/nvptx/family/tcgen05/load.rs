@@ -54,7 +54,7 @@ impl<'c> Kernel<'_, 'c, '_> {
         round: &Round,
     ) -> Result<[Side<'s, 'c, 's>; 2], Unsupported> {
         let tile = &self.own.tile;
-        let operation = &emission.kernel.body.operations()[0];
+        let operation = self.own.product.operation();
         let side = |number: usize| {
             let operand = if number == 0 { tile.a } else { 1 - tile.a };
             let value = operation.op.operands[operand];

@@ -1,0 +1,137 @@
+//! `fuse{epilogues=all}`: what is computed of a product in its kernel, and what is not.
+
+use super::{DOT, fused, fused_by};
+
+/// A function of `%p`, a product of 32x64 elements, and of `%bias` and `%residual`.
+fn after(results: &str, lines: &str) -> String {
+    format!(
+        "(%x: t<32x16xf32>, %w: t<16x64xf32>, %bias: t<64xf32>, %residual: t<4x8x64xf32>) -> {} {{
+           %p = tsr.dot_general %x, %w {{lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [0], {DOT}}} : (t<32x16xf32>, t<16x64xf32>) -> t<32x64xf32>
+           {lines}
+           return {results}
+         }}",
+        results.split_once(':').unwrap().1
+    )
+}
+
+#[track_caller]
+fn with_epilogues(source: &str) -> Vec<String> {
+    fused_by("canonicalise,fuse{epilogues=all}", source)
+}
+
+const BIAS_AND_RESIDUAL: &str = "
+    %rows = tsr.broadcast_in_dim %bias {broadcast_dimensions = [1]} : (t<64xf32>) -> t<32x64xf32>
+    %0 = tsr.add %p, %rows : t<32x64xf32>
+    %1 = tsr.reshape %0 : (t<32x64xf32>) -> t<4x8x64xf32>
+    %2 = tsr.add %1, %residual : t<4x8x64xf32>";
+
+#[test]
+fn elementwise_ops_on_a_product_are_its_epilogue() {
+    let source = after("%2 : t<4x8x64xf32>", BIAS_AND_RESIDUAL);
+    assert_eq!(
+        with_epilogues(&source),
+        ["Dot: dot_general add reshape add"]
+    );
+    assert_eq!(
+        fused(&source),
+        ["Dot: dot_general", "Loop: add reshape add"]
+    );
+}
+
+#[test]
+fn a_product_that_others_need_is_written_beside_its_epilogue() {
+    let lines = format!(
+        "{BIAS_AND_RESIDUAL}
+         %3 = tsr.transpose %p {{permutation = [1, 0]}} : (t<32x64xf32>) -> t<64x32xf32>
+         %4 = tsr.tanh %3 : t<64x32xf32>"
+    );
+    let source = after("%2, %4 : (t<4x8x64xf32>, t<64x32xf32>)", &lines);
+    let source = source.replace(
+        "return %2, %4 : (t<4x8x64xf32>, t<64x32xf32>)",
+        "return %2, %4 : t<4x8x64xf32>, t<64x32xf32>",
+    );
+    assert_eq!(
+        with_epilogues(&source),
+        ["Dot: dot_general add reshape add", "Loop: transpose tanh"]
+    );
+}
+
+#[test]
+fn what_moves_a_products_elements_is_a_kernel_after_it() {
+    let source = after(
+        "%1 : t<32x64xf32>",
+        "%0 = tsr.reverse %p {dimensions = [0]} : t<32x64xf32>
+         %1 = tsr.tanh %0 : t<32x64xf32>",
+    );
+    assert_eq!(
+        with_epilogues(&source),
+        ["Dot: dot_general", "Loop: reverse tanh"]
+    );
+    let source = after(
+        "%1 : t<2048xf32>",
+        "%0 = tsr.reshape %p : (t<32x64xf32>) -> t<2048xf32>
+         %1 = tsr.tanh %0 : t<2048xf32>",
+    );
+    assert_eq!(
+        with_epilogues(&source),
+        ["Dot: dot_general", "reshape", "Loop: tanh"]
+    );
+}
+
+#[test]
+fn of_two_products_the_later_has_the_epilogue_of_both() {
+    let source = after(
+        "%1 : t<32x64xf32>",
+        &format!(
+            "%q = tsr.dot_general %x, %w {{lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [0], {DOT}}} : (t<32x16xf32>, t<16x64xf32>) -> t<32x64xf32>
+             %0 = tsr.negate %q : t<32x64xf32>
+             %1 = tsr.multiply %p, %0 : t<32x64xf32>"
+        ),
+    );
+    let source = source
+        .replacen("dot_general %x, %w", "dot_general %y, %w", 1)
+        .replacen(
+            "(%x: t<32x16xf32>,",
+            "(%x: t<32x16xf32>, %y: t<32x16xf32>,",
+            1,
+        );
+    assert_eq!(
+        with_epilogues(&source),
+        ["Dot: dot_general", "Dot: dot_general negate multiply"]
+    );
+}
+
+#[test]
+fn what_costs_much_is_a_kernel_after_the_product() {
+    let lines: String = (0..4)
+        .map(|n| {
+            let from = if n == 0 {
+                "%p".to_owned()
+            } else {
+                format!("%{}", n - 1)
+            };
+            format!("%{n} = tsr.tanh {from} : t<32x64xf32>\n")
+        })
+        .collect();
+    let source = after("%3 : t<32x64xf32>", &lines);
+    assert_eq!(
+        with_epilogues(&source),
+        ["Dot: dot_general", "Loop: tanh tanh tanh tanh"]
+    );
+}
+
+#[test]
+fn what_a_product_is_made_of_is_not_computed_in_its_kernel() {
+    let source = format!(
+        "(%x: t<32x16xf32>, %w: t<16x64xf32>) -> t<32x64xf32> {{
+           %0 = tsr.tanh %x : t<32x16xf32>
+           %p = tsr.dot_general %0, %w {{lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [0], {DOT}}} : (t<32x16xf32>, t<16x64xf32>) -> t<32x64xf32>
+           %1 = tsr.tanh %p : t<32x64xf32>
+           return %1 : t<32x64xf32>
+         }}"
+    );
+    assert_eq!(
+        with_epilogues(&source),
+        ["Loop: tanh", "Dot: dot_general tanh"]
+    );
+}

@@ -1,0 +1,66 @@
+//! What a dot kernel computes of an element of its product before it writes: the epilogue, or nothing.
+
+use crate::mlir::elemental::Unsupported;
+use crate::mlir::index::{self, Expression};
+use crate::mlir::{Emission, Value};
+use tessera_ir::{Graph, OpKind, Operation, ValueId};
+
+/// The op of a dot kernel's body that multiplies.
+pub fn product(graph: &Graph) -> Option<&Operation> {
+    let is_product = |operation: &&Operation| operation.op.kind.is_product();
+    let mut found = graph.operations().iter().filter(is_product);
+    let operation = found.next()?;
+    found.next().is_none().then_some(operation)
+}
+
+/// Writes what the body's results are at an element of the product's.
+///
+/// # Errors
+/// It cannot be computed here.
+pub fn write<'c>(
+    emission: &mut Emission<'c, '_>,
+    product: &Operation,
+    indices: &[Expression],
+    element: Value<'c>,
+) -> Result<(), Unsupported> {
+    let body = &emission.kernel.body;
+    let shape = &body.tensor_type(product.result()).shape;
+    let place = index::linearize(indices, shape);
+    let at = |other: &[usize]| match other == shape {
+        true => indices.to_vec(),
+        false => index::delinearize(&place, other),
+    };
+    (emission.elemental).provide(product.result(), indices.to_vec(), element);
+    // Elements of reshapes are those at the same place, which their indices alone need not tell.
+    for operation in body.operations() {
+        if matches!(operation.op.kind, OpKind::Reshape { .. })
+            && is_of(body, operation.op.operands[0], product)
+        {
+            let from = operation.op.operands[0];
+            let element = (emission.elemental).element(from, &at(&body.tensor_type(from).shape))?;
+            let to = &body.tensor_type(operation.result()).shape;
+            (emission.elemental).provide(operation.result(), at(to), element);
+        }
+    }
+    let results = emission.result_values();
+    let mut elements = Vec::with_capacity(results.len());
+    for &value in &results {
+        let indices = at(&body.tensor_type(value).shape);
+        elements.push(emission.elemental.element(value, &indices)?);
+    }
+    // All are computed before the first is written: a result may lie where an operand does.
+    for ((number, &value), element) in results.iter().enumerate().zip(elements) {
+        let indices = at(&body.tensor_type(value).shape);
+        emission.store_result(number, &indices, element);
+    }
+    Ok(())
+}
+
+/// Whether a value is a product, or is made of it.
+fn is_of(body: &Graph, value: ValueId, product: &Operation) -> bool {
+    let Some(operation) = body.defining_operation(value) else {
+        return false;
+    };
+    std::ptr::eq(operation, product)
+        || (operation.op.operands.iter()).any(|&operand| is_of(body, operand, product))
+}

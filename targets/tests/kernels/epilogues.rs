@@ -1,0 +1,164 @@
+//! What kernels compute of their products before they write them: the same bits as of the written product.
+
+use crate::emulated::run_on;
+use crate::harness::{Case, Random, interpret};
+use crate::scaled::quantized;
+use tessera_ir::plan::Family;
+use tessera_ir::{ElementType, Tensor, Type};
+
+/// A bias row, a residual in another shape, a select, and a result of another type in the residual's shape.
+const EPILOGUE: &str = "
+    %rows = tsr.broadcast_in_dim %bias {broadcast_dimensions = [1]} : (tensor<70xf32>) -> tensor<36x70xf32>
+    %biased = tsr.add %p, %rows : tensor<36x70xf32>
+    %shaped = tsr.reshape %biased : (tensor<36x70xf32>) -> tensor<3x12x70xf32>
+    %sum = tsr.add %shaped, %residual : tensor<3x12x70xf32>
+    %zero = tsr.constant {value = dense<0.0>} : tensor<f32>
+    %zeros = tsr.broadcast_in_dim %zero {broadcast_dimensions = []} : (tensor<f32>) -> tensor<3x12x70xf32>
+    %positive = tsr.compare %sum, %zeros {direction = GT, compare_type = FLOAT} : (tensor<3x12x70xf32>, tensor<3x12x70xf32>) -> tensor<3x12x70xi1>
+    %kept = tsr.select %positive, %sum, %zeros : (tensor<3x12x70xi1>, tensor<3x12x70xf32>, tensor<3x12x70xf32>) -> tensor<3x12x70xf32>
+    %half = tsr.convert %kept : (tensor<3x12x70xf32>) -> tensor<3x12x70xbf16>
+    return %p, %half, %sum : tensor<36x70xf32>, tensor<3x12x70xbf16>, tensor<3x12x70xf32>
+  }";
+
+const RESULTS: &str = "(tensor<36x70xf32>, tensor<3x12x70xbf16>, tensor<3x12x70xf32>)";
+
+/// A product by the name of its case, its operands' types and its line.
+struct Product {
+    name: &'static str,
+    operands: &'static [&'static str],
+    line: &'static str,
+}
+
+const PRODUCTS: [Product; 7] = [
+    Product {
+        name: "dot_f32",
+        operands: &["tensor<36x48xf32>", "tensor<48x70xf32>"],
+        line: "dot_general %0, %1 {lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [0], accumulator = f32}",
+    },
+    Product {
+        name: "dot_bf16",
+        operands: &["tensor<36x48xbf16>", "tensor<70x48xbf16>"],
+        line: "dot_general %0, %1 {lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [1], accumulator = f32}",
+    },
+    Product {
+        name: "scaled_nvfp4",
+        operands: &[
+            "!tsr.scaled<36x80, nvfp4, axis = 1>",
+            "!tsr.scaled<70x80, nvfp4, axis = 1>",
+        ],
+        line: "scaled_dot %0, %1 {lhs_batching_dimensions = [], rhs_batching_dimensions = []}",
+    },
+    Product {
+        name: "scaled_mxfp8",
+        operands: &[
+            "!tsr.scaled<36x64, mxfp8_e4m3, axis = 1>",
+            "!tsr.scaled<64x70, mxfp8_e4m3, axis = 0>",
+        ],
+        line: "scaled_dot %0, %1 {lhs_batching_dimensions = [], rhs_batching_dimensions = []}",
+    },
+    Product {
+        name: "grouped_f32",
+        operands: &["tensor<36x48xf32>", "tensor<3x48x70xf32>", "tensor<3xi32>"],
+        line: "grouped_dot %0, %1, %2 {lhs_contracting_dimension = 1, rhs_contracting_dimension = 1, accumulator = f32}",
+    },
+    Product {
+        name: "grouped_nvfp4",
+        operands: &[
+            "!tsr.scaled<36x48, nvfp4, axis = 1>",
+            "!tsr.scaled<3x48x70, nvfp4, axis = 1>",
+            "tensor<3xi32>",
+        ],
+        line: "grouped_scaled_dot %0, %1, %2",
+    },
+    // Multiplied in batches, whose results lie one after another.
+    Product {
+        name: "batched_nvfp4",
+        operands: &[
+            "!tsr.scaled<3x12x80, nvfp4, axis = 2>",
+            "!tsr.scaled<3x70x80, nvfp4, axis = 2>",
+        ],
+        line: "scaled_dot %0, %1 {lhs_batching_dimensions = [0], rhs_batching_dimensions = [0]}",
+    },
+];
+
+/// A line of the text form, the types of its operands taken from those of the function.
+fn product_line(product: &Product) -> String {
+    let operands = product.operands.join(", ");
+    let (name, shape) = match product.name {
+        "batched_nvfp4" => ("batched", "tensor<3x12x70xf32>"),
+        _ => ("p", "tensor<36x70xf32>"),
+    };
+    let line = format!("%{name} = tsr.{} : ({operands}) -> {shape}", product.line);
+    match name {
+        "p" => line,
+        _ => format!("{line}\n    %p = tsr.reshape %batched : ({shape}) -> tensor<36x70xf32>"),
+    }
+}
+
+/// The kernel, of which result 2 lies in the residual's memory, and the epilogue by itself.
+fn cases(product: &Product, random: &mut Random) -> [Case; 2] {
+    let parameters = |first: &str| {
+        format!("({first}%bias: tensor<70xf32>, %residual: tensor<3x12x70xf32>) -> {RESULTS}")
+    };
+    let operands = (product.operands.iter().enumerate())
+        .map(|(number, operand)| format!("%{number}: {operand}, "))
+        .collect::<String>();
+    let whole = format!(
+        "func.func @{}{} {{\n    {}{EPILOGUE}",
+        product.name,
+        parameters(&operands),
+        product_line(product)
+    );
+    let alone = format!(
+        "func.func @alone{} {{{EPILOGUE}",
+        parameters("%p: tensor<36x70xf32>, ")
+    );
+    let [mut whole, mut alone] =
+        [whole, alone].map(|body| Case::new(Family::Dot, &body, Vec::new()));
+    let inputs = whole.kernel.body.inputs().iter();
+    whole.inputs = inputs
+        .map(|input| match &input.value_type {
+            Type::Scaled(scaled) => {
+                let x = random.tensor(ElementType::F32, scaled.shape());
+                quantized(scaled, &x)
+            }
+            Type::Tensor(tensor) if tensor.element == ElementType::I32 => {
+                Tensor::from_values([3], &[20, 0, 11]).unwrap()
+            }
+            Type::Tensor(tensor) => random.tensor(tensor.element, &tensor.shape),
+        })
+        .collect();
+    alone.inputs = whole.inputs[whole.inputs.len() - 2..].to_vec();
+    let residual = whole.inputs.len() - 1;
+    [whole.in_place(2, residual), alone]
+}
+
+/// The kernels alone, for whom it is enough to compile them.
+pub fn kernels() -> Vec<Case> {
+    let mut random = Random(30);
+    let pairs = PRODUCTS.iter().map(|product| cases(product, &mut random));
+    pairs.map(|[whole, _]| whole).collect()
+}
+
+#[test]
+fn an_epilogue_is_what_its_ops_are_of_the_product() {
+    let mut random = Random(31);
+    let cases: Vec<[Case; 2]> = PRODUCTS.iter().map(|p| cases(p, &mut random)).collect();
+    let kernels: Vec<Case> = cases.iter().map(|[whole, _]| whole.clone()).collect();
+    for target in ["sm_80", "sm_90a", "sm_100a", "sm_120a"] {
+        let found = run_on(&kernels, target);
+        for ([whole, alone], found) in cases.iter().zip(found.chunks(3)) {
+            let name = format!("{} on {target}", whole.kernel.name);
+            let [bias, residual] = &alone.inputs[..] else {
+                unreachable!("a bias and a residual")
+            };
+            let inputs = [found[0].clone(), bias.clone(), residual.clone()];
+            assert_eq!(found, interpret(&alone.kernel.body, &inputs), "{name}");
+            let zeros = found[0].bytes().iter().filter(|&&byte| byte == 0).count();
+            assert!(
+                zeros < found[0].bytes().len() / 2,
+                "{name}: a product of zeros"
+            );
+        }
+    }
+}
