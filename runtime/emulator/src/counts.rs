@@ -123,7 +123,8 @@ impl Counts {
         access: (bool, bool),
     ) {
         self.global.count(asked, access);
-        self.global_sectors += (begin + bytes).div_ceil(SECTOR) - begin / SECTOR;
+        let end = begin.saturating_add(bytes);
+        self.global_sectors += end.div_ceil(SECTOR) - begin / SECTOR;
     }
 
     /// As [`shared`](Self::shared), of lanes one behind the other or all at one place.
@@ -159,14 +160,23 @@ fn lanes_of_a_round(bytes: u64) -> u64 {
 
 /// The numbers of the units of memory that accesses touch, each once.
 fn distinct(places: &[u64], bytes: u64, unit: u64) -> Vec<u64> {
-    let units = places
-        .iter()
-        .flat_map(|&place| place / unit..(place + bytes).div_ceil(unit));
-    let mut units: Vec<u64> = units.collect();
-    if !units.is_sorted() {
-        units.sort_unstable();
+    // An access of a warp touches one unit a lane, mostly.
+    let mut units = Vec::with_capacity(places.len());
+    let mut is_sorted = true;
+    for &place in places {
+        for touched in place / unit..place.saturating_add(bytes).div_ceil(unit) {
+            match units.last() {
+                Some(&last) if last == touched => continue,
+                Some(&last) => is_sorted &= last < touched,
+                None => {}
+            }
+            units.push(touched);
+        }
     }
-    units.dedup();
+    if !is_sorted {
+        units.sort_unstable();
+        units.dedup();
+    }
     units
 }
 

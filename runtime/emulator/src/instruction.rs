@@ -63,6 +63,8 @@ pub(crate) enum Action {
     Store(Store),
     /// A read, a function and a write that nothing comes between.
     Atomic(Atomic),
+    /// What memory held is gone: it is as if nobody had written it.
+    Discard(Access),
     /// Where lanes go on.
     Control(Control),
     /// Barriers and fences.
@@ -219,6 +221,7 @@ mod tests {
     /// Where instructions are tested: what they do is stated there, apart from this crate's code. Kernels that compilers made
     /// do not count.
     const TESTS: &[&str] = &[
+        include_str!("../tests/it/addresses.rs"),
         include_str!("../tests/it/asynchronous.rs"),
         include_str!("../tests/it/conversions.rs"),
         include_str!("../tests/it/findings.rs"),

@@ -26,4 +26,5 @@ mod wave;
 pub(crate) use execute::ring_sum;
 pub(crate) use frame::{Frame, Lanes, lanes_of};
 pub use grid::launch;
+pub(crate) use order::FencedMemory;
 pub(crate) use warp::{State, Strand, Warp};

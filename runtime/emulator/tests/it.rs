@@ -1,5 +1,7 @@
 //! The machine on whole kernels.
 
+#[path = "it/addresses.rs"]
+mod addresses;
 #[path = "it/asynchronous.rs"]
 mod asynchronous;
 #[path = "it/barriers.rs"]
@@ -18,6 +20,8 @@ mod conversions;
 mod copies;
 #[path = "it/counts.rs"]
 mod counts;
+#[path = "it/fences.rs"]
+mod fences;
 #[path = "it/findings.rs"]
 mod findings;
 #[path = "it/fragments.rs"]

@@ -25,6 +25,25 @@ impl Integer {
         }
     }
 
+    /// The value of bits mod 2^64: for sums and products that are wrapped, and comparisons of signed integers.
+    #[inline(always)]
+    pub const fn low(self, bits: u64) -> u64 {
+        if self.signed {
+            let unused = 64 - self.bits;
+            (((bits << unused) as i64) >> unused) as u64
+        } else {
+            bits & self.mask()
+        }
+    }
+
+    /// The order of two numbers.
+    #[inline(always)]
+    pub fn order(self, a: u64, b: u64) -> std::cmp::Ordering {
+        // The sign bit the other way round makes the order of signed numbers that of unsigned ones.
+        let turned = u64::from(self.signed) << 63;
+        (self.low(a) ^ turned).cmp(&(self.low(b) ^ turned))
+    }
+
     /// The bits of a value, wrapped.
     pub const fn wrap(self, value: i128) -> u64 {
         value as u64 & self.mask()
@@ -38,6 +57,15 @@ impl Integer {
             (0, i128::from(self.mask()))
         };
         self.wrap(value.clamp(low, high))
+    }
+
+    /// Whether every number of another type is one of this.
+    pub const fn holds(self, other: Self) -> bool {
+        if self.signed == other.signed {
+            self.bits >= other.bits
+        } else {
+            self.signed && self.bits > other.bits
+        }
     }
 
     /// Integers of twice the width.

@@ -89,8 +89,15 @@ impl Float {
     }
 
     /// The number that bits are; exact.
+    #[inline]
     pub fn value(self, bits: u64) -> f64 {
         match self {
+            // As f64's the same bits stand for 2^1008 times less, subnormal numbers too.
+            Self::F16 if bits & 0x7c00 != 0x7c00 => {
+                let sign = (bits & 0x8000) << 48;
+                let power = f64::from_bits(sign | (1008 + 1023) << 52);
+                f64::from_bits((bits & 0x7fff) << 42) * power
+            }
             Self::F16 => half::f16::from_bits(bits as u16).to_f64(),
             Self::Bf16 => half::bf16::from_bits(bits as u16).to_f64(),
             Self::F32 => f64::from(f32::from_bits(bits as u32)),
@@ -208,6 +215,15 @@ pub fn square_root_odd(a: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn values_of_all_halves() {
+        for bits in 0..=u16::MAX {
+            let expected = half::f16::from_bits(bits).to_f64();
+            let found = super::Float::F16.value(bits.into());
+            assert_eq!(found.to_bits(), expected.to_bits(), "{bits:#x}");
+        }
+    }
+
     use super::*;
 
     #[test]

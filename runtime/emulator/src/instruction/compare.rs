@@ -4,6 +4,7 @@ use super::number::{Number, in_format};
 use super::words::Words;
 use super::{Action, Compute, Refusal, Source};
 use crate::arithmetic::Float;
+use crate::arithmetic::integer::Integer;
 use std::cmp::Ordering;
 
 /// What is asked of two numbers: the orders that it holds for, and whether it does where one is NaN.
@@ -53,6 +54,14 @@ impl Comparison {
         })
     }
 
+    /// Of two integers, without branches: lanes are compared side by side.
+    #[inline(always)]
+    fn of_integers(self, integer: Integer, a: u64, b: u64) -> bool {
+        let signed = integer.signed && !self.unsigned;
+        let order = Integer { signed, ..integer }.order(a, b);
+        self.less & order.is_lt() | self.equal & order.is_eq() | self.greater & order.is_gt()
+    }
+
     fn holds(self, order: Option<Ordering>) -> bool {
         match order {
             Some(Ordering::Less) => self.less,
@@ -64,10 +73,7 @@ impl Comparison {
 
     pub(super) fn of(self, number: Number, flush: bool, a: u64, b: u64) -> bool {
         let order = match number {
-            Number::Integer(integer) if self.unsigned => {
-                (a & integer.mask()).cmp(&(b & integer.mask())).into()
-            }
-            Number::Integer(integer) => integer.value(a).cmp(&integer.value(b)).into(),
+            Number::Integer(integer) => return self.of_integers(integer, a, b),
             Number::Float(format) => {
                 let value = |bits| {
                     if flush && format.is_subnormal(bits) {
@@ -161,7 +167,12 @@ fn compare(words: &mut Words<'_>) -> Result<Action, Refusal> {
     let sets = words.opcode() == "set";
     let is_ring = words.scope.is_ring();
     let result = if sets { Some(words.number()?) } else { None };
+    let mut types = words.instruction.modifiers.iter();
+    let is_of_bits = types.any(|word| matches!(&word[..], "b16" | "b32" | "b64"));
     let number = words.number()?;
+    if is_of_bits && (comparison.less != comparison.greater || comparison.unordered) {
+        return Err(words.refuse("compares bits, which are equal or are not"));
+    }
     let is_flushed = |format| matches!(format, Float::F16 | Float::F32);
     let flush = match number {
         Number::Float(format) | Number::Two(format) if is_flushed(format) => words.has("ftz"),
@@ -187,6 +198,13 @@ fn compare(words: &mut Words<'_>) -> Result<Action, Refusal> {
     if let Number::Two(format) = number {
         return two((compare, joined), format, sources, destinations, result)
             .ok_or_else(|| words.refuse("is not modelled in this form"));
+    }
+    if let Number::Integer(integer) = number
+        && !sets
+        && join.is_none()
+        && destinations.len() == 1
+    {
+        return words.compute(move |[a, b]| u64::from(comparison.of_integers(integer, a, b)));
     }
     let yes = match result {
         None => 1,

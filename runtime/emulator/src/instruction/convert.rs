@@ -153,6 +153,9 @@ fn extended(
 
 fn integers(words: &mut Words<'_>, to: Integer, from: Integer) -> Result<Action, Refusal> {
     let saturates = words.has("sat");
+    if saturates && to.holds(from) {
+        return Err(words.refuse("has the modifier .sat, but the result's type has every number"));
+    }
     let extend = extended(words, to)?;
     words.compute(move |[a]| {
         let value = from.value(a);

@@ -97,20 +97,21 @@ pub(super) const FORMS: &[(&str, &[&str])] = &[
     (
         "cvta",
         &[
-            "[to.|][global|shared|shared::cta|shared::cluster|local|const|param|param::entry][.u32|.u64]",
+            // Addresses of 32 bits are of modules of such.
+            "[to.|][global|shared|shared::cta|shared::cluster|local|const|param|param::entry].u64",
         ],
     ),
     (
         "isspacep",
-        &["[global|shared|shared::cta|shared::cluster|local|const|param|param::entry]"],
+        &["[global|shared|shared::cta|shared::cluster|local|param|param::entry]"],
     ),
-    ("mapa", &["[shared::cluster.|][u32|u64]"]),
-    ("getctarank", &["[shared::cluster.|][u32|u64]"]),
+    ("mapa", &["shared::cluster[.u32|.u64]", "u64"]),
+    ("getctarank", &["shared::cluster[.u32|.u64]", "u64"]),
     (
         "prefetch",
         &[
             "[global.|local.|][L1|L2]",
-            "global[.L2::evict_last|.L2::evict_normal]",
+            "[global.|][L2::evict_last|L2::evict_normal]",
             "[const.|param.|]tensormap",
         ],
     ),

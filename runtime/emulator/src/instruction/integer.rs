@@ -63,6 +63,8 @@ fn decode(words: &mut Words<'_>, integer: Integer, wide: bool) -> Result<Action,
         && integer.bits >= 32;
     let carries_out = can_carry && words.has("cc");
     let value = move |bits| integer.value(bits);
+    // What is wrapped is so mod 2^64 too, where lanes are computed side by side.
+    let mask = integer.mask();
     let fit = move |result| {
         if saturates {
             integer.saturate(result)
@@ -79,6 +81,19 @@ fn decode(words: &mut Words<'_>, integer: Integer, wide: bool) -> Result<Action,
     // The result's type: of a wide product it has twice the bits.
     let result = if wide { integer.wider() } else { integer };
     match opcode {
+        "add" if !saturates => words.compute(move |[a, b]| a.wrapping_add(b) & mask),
+        "sub" if !saturates => words.compute(move |[a, b]| a.wrapping_sub(b) & mask),
+        "mul" if half == Half::Low => words.compute(move |[a, b]| a.wrapping_mul(b) & mask),
+        "mul" if wide => {
+            words.compute(move |[a, b]| integer.low(a).wrapping_mul(integer.low(b)) & result.mask())
+        }
+        "mad" if half == Half::Low => {
+            words.compute(move |[a, b, c]| a.wrapping_mul(b).wrapping_add(c) & mask)
+        }
+        "mad" if wide => words.compute(move |[a, b, c]| {
+            let product = integer.low(a).wrapping_mul(integer.low(b));
+            product.wrapping_add(c) & result.mask()
+        }),
         "add" => words.compute(move |[a, b]| fit(value(a) + value(b))),
         "sub" => words.compute(move |[a, b]| fit(value(a) - value(b))),
         "mul" => words

@@ -113,17 +113,33 @@ pub(crate) struct AtomicElement {
     pub destination: Option<Register>,
 }
 
+/// Bytes of `discard`.
+const DISCARDED: u32 = 128;
+
 pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
     match words.opcode() {
         "ld" | "ldu" => load(words),
         "st" => store(words),
         "atom" | "red" => atomic(words),
         // They say how a cache is to be used, of which this machine has none.
-        "prefetch" | "prefetchu" | "discard" | "applypriority" => {
+        "prefetch" | "prefetchu" | "applypriority" => {
             words.choice(Space::from_name);
             words.skip_cache_hints();
             words.choice(|word| matches!(word, "L1" | "L2" | "tensormap").then_some(()));
             Ok(Action::Nothing)
+        }
+        "discard" => {
+            let space = words.choice(Space::from_name).unwrap_or(Space::Generic);
+            words.needed("cache", |word| (word == "L2").then_some(()))?;
+            words.counted(&[2])?;
+            if words.immediate(1)? != u64::from(DISCARDED) {
+                return Err(words.refuse(format!("discards {DISCARDED} bytes")));
+            }
+            Ok(Action::Discard(Access {
+                space,
+                location: words.location(0)?,
+                bytes: DISCARDED,
+            }))
         }
         "createpolicy" => {
             words.choice(|word| matches!(word, "fractional" | "range" | "cvt").then_some(()));

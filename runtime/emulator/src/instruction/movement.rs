@@ -10,10 +10,7 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
     match words.opcode() {
         "mov" => mov(words),
         "cvta" => cvta(words),
-        "isspacep" => {
-            let window = words.needed("space", window)?;
-            words.compute(move |[a]| u64::from(address::window(a) == Some(window)))
-        }
+        "isspacep" => is_space(words),
         "getctarank" => rank(words),
         _ => mapa(words),
     }
@@ -27,6 +24,46 @@ fn window(name: &str) -> Option<Window> {
         "global" | "const" => Window::Global,
         _ => return None,
     })
+}
+
+/// Whether a generic address is of a space. The own CTA's shared memory is a part of the cluster's, and the kernel's parameters
+/// of global memory (PTX ISA 9.7.9.21, 6.4.1.1). Constant memory is not told from global memory here.
+fn is_space(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    #[derive(Clone, Copy)]
+    enum Asked {
+        Own,
+        Of(&'static [Window]),
+    }
+    let asked = words.needed("space", |word| {
+        Some(match word {
+            "shared" | "shared::cta" => Asked::Own,
+            "shared::cluster" => Asked::Of(&[Window::Shared]),
+            "local" => Asked::Of(&[Window::Local]),
+            "param" | "param::entry" => Asked::Of(&[Window::Parameter]),
+            "global" => Asked::Of(&[Window::Global, Window::Parameter]),
+            _ => return None,
+        })
+    })?;
+    words.counted(&[2])?;
+    Ok(Action::Compute(Compute {
+        parts: 0,
+        function: super::of_each_lane(move |&[a, own, ..]| {
+            let Some(window) = address::window(a) else {
+                return [0; 4];
+            };
+            let is_of = match asked {
+                Asked::Of(windows) => windows.contains(&window),
+                Asked::Own => {
+                    let place = address::from_generic(Window::Shared, a);
+                    window == Window::Shared
+                        && address::rank(place).0.is_none_or(|rank| rank == own)
+                }
+            };
+            [u64::from(is_of), 0, 0, 0]
+        }),
+        sources: vec![words.source(1)?, Source::Special(Special::ClusterCtarank)],
+        destinations: vec![words.destination(0)?],
+    }))
 }
 
 /// One value to one register, several to one, one to several.
@@ -83,6 +120,10 @@ fn mov(words: &mut Words<'_>) -> Result<Action, Refusal> {
 /// Bits of one part of a value taken apart or put together.
 fn part(words: &Words<'_>, number: Number, count: u32) -> Result<u32, Refusal> {
     let bits = number.bits();
+    let mut types = words.instruction.modifiers.iter();
+    if !types.any(|word| matches!(&word[..], "b32" | "b64")) {
+        return Err(words.refuse("is of parts, and of no type of bits"));
+    }
     if !matches!(count, 1 | 2 | 4) || bits / count < 8 {
         return Err(words.refuse(format!(
             "has {count} parts of {bits} bits, which is not modelled"

@@ -4,6 +4,7 @@ use super::number::in_format;
 use super::words::Words;
 use super::{Action, Refusal, Source, ThreadScope};
 use crate::arithmetic::Float;
+use crate::machine::FencedMemory;
 use crate::program::Register;
 
 /// Barriers and fences.
@@ -43,8 +44,8 @@ pub(crate) enum Fence {
         acquires: bool,
         scope: ThreadScope,
     },
-    /// Accesses through the generic and the asynchronous proxy.
-    Proxies,
+    /// Accesses of some memories through the generic and the asynchronous proxy.
+    Proxies(&'static [FencedMemory]),
     /// Names of memory or tensor maps, of which this machine keeps no other copy.
     Nothing,
 }
@@ -93,11 +94,12 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
 
 /// Orders what a thread does. This machine does everything in order but what is asynchronous; the race checker listens.
 fn fence(words: &mut Words<'_>) -> Result<Synchronise, Refusal> {
-    let fence = if words.has("proxy") {
+    let mut fence = if words.has("proxy") {
         words.needed("proxy", |word| {
             Some(match word {
                 "alias" => Fence::Nothing,
-                _ if word.starts_with("async") => Fence::Proxies,
+                "async" => Fence::Proxies(&[FencedMemory::Shared, FencedMemory::Global]),
+                "async::generic" => Fence::Proxies(&[FencedMemory::Shared]),
                 _ if word.starts_with("tensormap::generic") => Fence::Nothing,
                 _ => return None,
             })
@@ -125,8 +127,17 @@ fn fence(words: &mut Words<'_>) -> Result<Synchronise, Refusal> {
         words.choice(|word| matches!(word, "acquire" | "release").then_some(()));
         words.choice(ThreadScope::from_name);
     }
-    if fence == Fence::Proxies {
-        words.choice(|word| (word == "global" || word.starts_with("shared")).then_some(()));
+    if let Fence::Proxies(memories) = &mut fence {
+        let memory = words.choice(|word| match word {
+            "global" => Some(FencedMemory::Global),
+            "shared::cta" | "shared::cluster" => Some(FencedMemory::Shared),
+            _ => None,
+        });
+        match memory {
+            Some(FencedMemory::Global) => *memories = &[FencedMemory::Global],
+            Some(FencedMemory::Shared) => *memories = &[FencedMemory::Shared],
+            None => {}
+        }
     }
     words.choice(|word| word.starts_with("sync_restrict::").then_some(()));
     // A tensor map's fence names its address and size.

@@ -21,7 +21,7 @@ mod moves;
 
 use super::Warp;
 use super::context::Cta;
-use super::order::{Channel, Knowledge, Order};
+use super::order::{Channel, FencedMemory, Knowledge, Order};
 use super::random::Random;
 use super::shadow::{Accessor, Missing, Shadow, Stamp};
 use crate::finding::FindingKind;
@@ -57,6 +57,20 @@ impl Spot {
         match self {
             Self::Global(address) => Self::Global(address + bytes),
             Self::Shared(rank, place) => Self::Shared(rank, place + bytes),
+        }
+    }
+
+    pub fn memory(self) -> FencedMemory {
+        match self {
+            Self::Global(_) => FencedMemory::Global,
+            Self::Shared(..) => FencedMemory::Shared,
+        }
+    }
+
+    /// The place in its memory.
+    pub fn place(self) -> u64 {
+        match self {
+            Self::Global(place) | Self::Shared(_, place) => place,
         }
     }
 
@@ -459,7 +473,7 @@ impl Memories<'_> {
             knows: by.knows,
             warps: self.order.warps(),
             of_cta: self.order.warps() / self.ctas.len() as u32,
-            is_asynchronous: by.is_asynchronous,
+            asynchronous: by.is_asynchronous.then_some(at.memory()),
         };
         let Some(shadow) = &mut self.shadow else {
             return;

@@ -5,9 +5,9 @@ use super::frame::lanes_of;
 use super::mbarrier::Mbarrier;
 use super::order::{self, Order};
 use super::paths;
-use super::places::{Places, Together};
+use super::places::Places;
 use super::random::Random;
-use super::shadow::{Accessor, Shadow, Stamp};
+use super::shadow::{Accessor, Conflict, Shadow, Stamp};
 use super::tensor_memory::Tensor;
 use super::{Lanes, Strand, Warp};
 use crate::counts::Counts;
@@ -164,7 +164,7 @@ impl Context<'_> {
             let mut own = [0; 32];
             let mut lanes = 0;
             for lane in lanes_of(active) {
-                let (of, place) = places[lane as usize];
+                let (of, place) = places.of(lane);
                 if of == window {
                     own[lanes] = place;
                     lanes += 1;
@@ -190,30 +190,30 @@ impl Context<'_> {
         ordering: Ordering,
     ) {
         self.count(active, places, access);
+        self.notes(active, places, access, ordering);
+    }
+
+    /// As [`accesses`](Self::accesses), without counting them.
+    pub fn notes(
+        &mut self,
+        active: u32,
+        places: &Places,
+        access: (bool, bool),
+        ordering: Ordering,
+    ) {
         if self.shadow.is_none() {
             return;
         }
         if self.warp.strands.len() > 1 || !self.warp.paths.is_empty() {
             self.note_paths(active, places, access, ordering);
         }
-        match places.together {
-            Some(Together {
-                window: Window::Local | Window::Parameter,
-                ..
-            }) => {}
+        if ordering.is_strong {
             // What strong accesses are told and tell is of each place by itself.
-            Some(together) if !ordering.is_strong => {
-                let at = (together.window, together.begin);
-                let lane = |place| together.lane(active, place);
-                self.note(at, together.bytes, places.bytes, access, ordering, lane);
+            for lane in lanes_of(active) {
+                self.note_strong(lane, places, access, ordering);
             }
-            _ => {
-                for lane in lanes_of(active) {
-                    let bytes = places.bytes;
-                    let at = places[lane as usize];
-                    self.note(at, bytes.into(), bytes, access, ordering, |_| lane);
-                }
-            }
+        } else {
+            self.note(active, places, access.1);
         }
     }
 
@@ -227,7 +227,7 @@ impl Context<'_> {
     ) {
         let is_apart = self.warp.strands.len() > 1;
         for lane in lanes_of(active) {
-            let (window, place) = places[lane as usize];
+            let (window, place) = places.of(lane);
             let Some(spot) = self.spot(window, place) else {
                 continue;
             };
@@ -261,71 +261,112 @@ impl Context<'_> {
         }
     }
 
-    /// Notes an access of some bytes, by lanes of which each accesses `each`, for the race checker.
-    fn note(
+    /// Notes accesses that are not strong, for the race checker: lanes one behind the other as one.
+    fn note(&mut self, active: u32, places: &Places, writes: bool) {
+        let by_all = places.together.map(|together| {
+            let lane = active.trailing_zeros();
+            let begin = (together.window, together.begin);
+            (lane, begin, together.bytes)
+        });
+        let mut left = active;
+        let mut next = by_all.or_else(|| take_run(places, &mut left));
+        while let Some((lane, (window, begin), bytes)) = next {
+            let spot = self.spot(window, begin);
+            let conflict = spot.and_then(|spot| self.shadowed(spot, bytes, writes, None, lane));
+            if let Some((spot, conflict)) = spot.zip(conflict) {
+                let at = begin + (conflict.place - spot.place());
+                let lane = places.owner(active, lane, (window, at));
+                let kind = race(spot, places.bytes.into(), writes, &conflict);
+                self.found.push(Fault { kind, lane });
+            }
+            next = match by_all {
+                Some(_) => None,
+                None => take_run(places, &mut left),
+            };
+        }
+    }
+
+    /// Notes a lane's strong access, what it is told and what it tells.
+    fn note_strong(
         &mut self,
-        (window, place): (Window, u64),
-        bytes: u64,
-        each: u32,
+        lane: u32,
+        places: &Places,
         (reads, writes): (bool, bool),
         ordering: Ordering,
-        lane: impl Fn(u64) -> u32,
     ) {
+        let (window, place) = places.of(lane);
         let Some(spot) = self.spot(window, place) else {
             return;
         };
-        if let Spot::Shared(rank, own) = spot
-            && self.ctas[rank as usize].has_ended
-        {
-            let kind = FindingKind::Ended { address: own };
-            let lane = lane(own);
-            self.found.push(Fault { kind, lane });
-        }
+        let bytes = places.bytes.into();
+        let conflict = self.shadowed(spot, bytes, writes, Some(ordering.scope), lane);
         let warp = self.agent();
-        let (agent, clock) = self.order.warp(warp);
+        let (agent, _) = self.order.warp(warp);
         let of_cta = self.order.warps() / self.ctas.len() as u32;
-        let accessor = Accessor {
-            stamp: Stamp::new(
-                agent,
-                clock,
-                self.place.line,
-                ordering.is_strong.then_some(ordering.scope),
-            ),
-            knows: self.order.knows(warp),
-            warps: self.order.warps(),
-            of_cta,
-            is_asynchronous: false,
+        let own = spot.place();
+        let shadow = match spot {
+            Spot::Shared(rank, _) => Some(&mut self.ctas[rank as usize].shadow),
+            Spot::Global(_) => self.shadow.as_deref_mut(),
         };
-        let (shadow, own) = match (spot, self.shadow.as_deref_mut()) {
-            (Spot::Shared(rank, own), _) => (&mut self.ctas[rank as usize].shadow, own),
-            (Spot::Global(address), Some(shadow)) => (shadow, address),
-            (Spot::Global(_), None) => return,
+        let Some(shadow) = shadow else {
+            return;
         };
-        let conflict = shadow.access(own, bytes, writes, &accessor);
-        if ordering.is_strong {
-            let audience = |scope| order::audience(agent, scope, of_cta);
-            for scope in ThreadScope::ALL {
-                if reads
-                    && scope <= ordering.scope
-                    && let Some(told) = shadow.told(own, audience(scope))
-                {
-                    self.order.hears(warp, &told, scope, ordering.acquires);
-                    if ordering.acquires {
-                        self.warp.paths.clear();
-                    }
+        let audience = |scope| order::audience(agent, scope, of_cta);
+        for scope in ThreadScope::ALL {
+            if reads
+                && scope <= ordering.scope
+                && let Some(told) = shadow.told(own, audience(scope))
+            {
+                self.order.hears(warp, &told, scope, ordering.acquires);
+                if ordering.acquires {
+                    self.warp.paths.clear();
                 }
             }
-            if writes {
-                let told = self.order.told(warp, ordering.releases, ordering.scope);
-                for (scope, told) in ThreadScope::ALL.into_iter().zip(told) {
-                    shadow.tell(own, audience(scope), told);
-                }
+        }
+        if writes {
+            let told = self.order.told(warp, ordering.releases, ordering.scope);
+            for (scope, told) in ThreadScope::ALL.into_iter().zip(told) {
+                shadow.tell(own, audience(scope), told);
             }
         }
         if let Some(conflict) = conflict {
-            let kind = race(spot, u64::from(each), writes, &conflict);
-            let lane = lane(conflict.place + (place - own));
+            let kind = race(spot, bytes, writes, &conflict);
             self.found.push(Fault { kind, lane });
+        }
+    }
+
+    /// Notes an access of some bytes, strong to a scope or not, with the memory's shadow; the lane is who is told of memory
+    /// that is no more.
+    fn shadowed(
+        &mut self,
+        spot: Spot,
+        bytes: u64,
+        writes: bool,
+        strong: Option<ThreadScope>,
+        lane: u32,
+    ) -> Option<Conflict> {
+        let warp = self.agent();
+        let (agent, clock) = self.order.warp(warp);
+        let accessor = Accessor {
+            stamp: Stamp::new(agent, clock, self.place.line, strong),
+            knows: self.order.knows(warp),
+            warps: self.order.warps(),
+            of_cta: self.order.warps() / self.ctas.len() as u32,
+            asynchronous: None,
+        };
+        match spot {
+            Spot::Shared(rank, place) => {
+                let cta = &mut self.ctas[rank as usize];
+                if cta.has_ended {
+                    let kind = FindingKind::Ended { address: place };
+                    self.found.push(Fault { kind, lane });
+                }
+                cta.shadow.access(place, bytes, writes, &accessor)
+            }
+            Spot::Global(place) => {
+                let shadow = self.shadow.as_deref_mut()?;
+                shadow.access(place, bytes, writes, &accessor)
+            }
         }
     }
 
@@ -383,15 +424,19 @@ impl Context<'_> {
         let Some((register, negated)) = guard else {
             return strand.lanes;
         };
-        let lanes = *self.warp.frame(strand.frame).register(register);
-        self.need_written(&lanes, strand.lanes, "a branch's or an instruction's guard");
-        let mask = if negated { !lanes.mask() } else { lanes.mask() };
-        strand.lanes & mask
+        let own = self.warp.frame(strand.frame).register(register);
+        let (mask, missing) = (own.mask(), strand.lanes & !own.written);
+        self.report_unwritten(missing, "a branch's or an instruction's guard");
+        strand.lanes & if negated { !mask } else { mask }
     }
 
     /// Reports a value that decides something and that nobody has written.
     pub fn need_written(&mut self, values: &Lanes, lanes: u32, what: &'static str) {
-        let missing = lanes & !values.written;
+        self.report_unwritten(lanes & !values.written, what);
+    }
+
+    /// Reports lanes, if there are any, whose value decides something and that nobody has written.
+    pub fn report_unwritten(&mut self, missing: u32, what: &'static str) {
         if missing != 0 {
             self.found.push(Fault {
                 kind: FindingKind::Uninitialised { what },
@@ -469,7 +514,7 @@ impl Context<'_> {
             Window::Shared => self
                 .shared(place)?
                 .read(address::rank(place).1 as usize, size),
-            Window::Local => self.warp.local[lane as usize].read(place as usize, size),
+            Window::Local => self.warp.local.of(lane).read(place as usize, size),
             Window::Parameter => self
                 .parameters(frame, lane, place)
                 .read(place as usize, size),
@@ -498,9 +543,12 @@ impl Context<'_> {
                     .write(own as usize, size, value, written)
             }
             Window::Local => {
-                self.warp.local[lane as usize].write(place as usize, size, value, written)
+                self.warp
+                    .local
+                    .of_mut(lane)
+                    .write(place as usize, size, value, written)
             }
-            Window::Parameter => self.warp.frame_mut(frame).parameters[lane as usize].write(
+            Window::Parameter => self.warp.frame_mut(frame).parameters.of_mut(lane).write(
                 place as usize,
                 size,
                 value,
@@ -561,15 +609,36 @@ impl Context<'_> {
         if own.caller.is_none() && (place as usize) < self.arguments.len() {
             return self.arguments;
         }
-        &own.parameters[lane as usize]
+        own.parameters.of(lane)
     }
 
     /// Makes room for a frame's variables in the local memory of its lanes; what was there before is forgotten.
     pub fn enter_local(&mut self, lanes: u32, begin: u64, end: u64) {
+        if end == 0 {
+            return;
+        }
         for lane in lanes_of(lanes) {
-            let local = &mut self.warp.local[lane as usize];
+            let local = self.warp.local.of_mut(lane);
             local.grow(end as usize);
             local.forget(begin as usize, (end - begin) as usize);
         }
     }
+}
+
+/// Lanes whose bytes lie one behind the other, taken from those that are left: the first, where they begin, how many bytes.
+fn take_run(places: &Places, left: &mut u32) -> Option<(u32, (Window, u64), u64)> {
+    if *left == 0 {
+        return None;
+    }
+    let first = left.trailing_zeros();
+    let (window, begin) = places.of(first);
+    let mut bytes = 0;
+    for lane in lanes_of(*left) {
+        if places.of(lane) != (window, begin.wrapping_add(bytes)) {
+            break;
+        }
+        bytes += u64::from(places.bytes);
+        *left &= !(1 << lane);
+    }
+    Some((first, (window, begin), bytes))
 }

@@ -53,6 +53,7 @@ impl Context<'_> {
             Action::Load(load) => self.load(own.frame, active, load)?,
             Action::Store(store) => self.store(own.frame, active, store)?,
             Action::Atomic(atomic) => self.atomic(own.frame, active, atomic)?,
+            Action::Discard(access) => self.discard(own.frame, active, access)?,
             Action::Control(control) => {
                 self.control(strand, active, control)?;
                 self.count_instruction(&step.action);
@@ -102,7 +103,9 @@ impl Context<'_> {
     fn count_instruction(&mut self, action: &Action) {
         let class = match action {
             Action::Compute(_) => Class::Arithmetic,
-            Action::Load(_) | Action::Store(_) | Action::Atomic(_) => Class::Memory,
+            Action::Load(_) | Action::Store(_) | Action::Atomic(_) | Action::Discard(_) => {
+                Class::Memory
+            }
             Action::Matrix(Matrix::Move(_)) => Class::Memory,
             Action::Control(_) => Class::Control,
             Action::Synchronise(_) | Action::Mbarrier(_) => Class::Synchronisation,

@@ -35,6 +35,34 @@ impl Lanes {
     }
 }
 
+/// Memory that each lane of a warp has for itself; none until somebody needs it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OfLanes(Vec<Bytes>);
+
+/// The memory of a lane that has none.
+static NOTHING: Bytes = Bytes::empty();
+
+impl OfLanes {
+    /// So many bytes each, which nobody has written.
+    pub fn unwritten(bytes: usize) -> Self {
+        match bytes {
+            0 => Self::default(),
+            _ => Self(vec![Bytes::unwritten(bytes); 32]),
+        }
+    }
+
+    pub fn of(&self, lane: u32) -> &Bytes {
+        self.0.get(lane as usize).unwrap_or(&NOTHING)
+    }
+
+    pub fn of_mut(&mut self, lane: u32) -> &mut Bytes {
+        if self.0.is_empty() {
+            self.0.resize(32, Bytes::empty());
+        }
+        &mut self.0[lane as usize]
+    }
+}
+
 /// A call of a function.
 pub(crate) struct Frame {
     /// Its number in the program.
@@ -49,7 +77,7 @@ pub(crate) struct Frame {
     written_at: Vec<u32>,
     fences: u32,
     /// Of each lane; of a kernel its parameters are the launch's arguments.
-    pub parameters: Vec<Bytes>,
+    pub parameters: OfLanes,
     /// Where its variables begin in each lane's local memory.
     pub local: u64,
     /// Where the local memory of a function that it calls begins.
@@ -75,10 +103,7 @@ impl Frame {
             registers: vec![unwritten; function.registers],
             written_at: vec![0; function.registers],
             fences: 1,
-            parameters: match own_parameters(function, caller.is_none()) {
-                0 => vec![Bytes::default(); 32],
-                bytes => vec![Bytes::unwritten(bytes as usize); 32],
-            },
+            parameters: OfLanes::unwritten(own_parameters(function, caller.is_none()) as usize),
             local,
             local_end: (local + function.local_bytes).next_multiple_of(16),
         }

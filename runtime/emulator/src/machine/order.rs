@@ -6,7 +6,7 @@
 //! in a distributed system", CACM 1978). Barriers, mbarriers, fences and atomics pass knowledge on (PTX ISA 8.9, 8.10).
 //!
 //! Of what went through the generic proxy, the asynchronous proxy sees what a proxy fence stands behind, anywhere on the way:
-//! so knowledge is in two parts, all of it and that which a `fence.proxy.async` was executed for.
+//! so knowledge is in parts, all of it and that which a `fence.proxy.async` was executed for, which may be of one memory alone.
 //!
 //! Who tells and who is told must each be in the scope that the other one's access or fence names (PTX ISA 8.5, 8.9.2): what
 //! strong accesses pass on is kept by whom it is for, and by whom it came.
@@ -105,20 +105,26 @@ impl Clock {
 pub(crate) struct Knowledge {
     cluster: u32,
     all: Clock,
-    fenced: Clock,
+    /// By memory.
+    fenced: [Clock; 2],
+}
+
+/// A memory that a fence between proxies may be for alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FencedMemory {
+    Shared,
+    Global,
 }
 
 impl Knowledge {
     pub fn join(&mut self, other: &Self) {
+        let parts = [&mut self.all].into_iter().chain(&mut self.fenced);
+        let others = [&other.all].into_iter().chain(&other.fenced);
         if self.cluster == other.cluster {
-            self.all.join(&other.all);
-            self.fenced.join(&other.fenced);
+            parts.zip(others).for_each(|(own, other)| own.join(other));
             return;
         }
-        for (clock, other_clock) in [
-            (&mut self.all, &other.all),
-            (&mut self.fenced, &other.fenced),
-        ] {
+        for (clock, other_clock) in parts.zip(others) {
             let own = other_clock.own.iter().enumerate();
             let named =
                 own.map(|(local, &known)| (other.cluster << LOCAL_BITS | local as u32, known));
@@ -146,9 +152,9 @@ impl Knowledge {
         self.all.get(self.cluster, agent) >= clock
     }
 
-    /// Whether the asynchronous proxy sees what an agent did by a clock through the generic one.
-    pub fn covers_fenced(&self, agent: Agent, clock: u32) -> bool {
-        self.fenced.get(self.cluster, agent) >= clock
+    /// Whether the asynchronous proxy sees what an agent did in a memory by a clock through the generic one.
+    pub fn covers_fenced(&self, agent: Agent, clock: u32, memory: FencedMemory) -> bool {
+        self.fenced[memory as usize].get(self.cluster, agent) >= clock
     }
 
     /// Knows of an agent of the own cluster.
@@ -301,13 +307,15 @@ impl Order {
         self.warps[warp as usize].knows.learn(agent, clock);
     }
 
-    /// A fence between the generic and the asynchronous proxy.
-    pub fn fence_proxy(&mut self, warp: u32) {
+    /// A fence between the generic and the asynchronous proxy, for some memories.
+    pub fn fence_proxy(&mut self, warp: u32, memories: &[FencedMemory]) {
         if !self.is_kept {
             return;
         }
         let own = &mut self.warps[warp as usize].knows;
-        own.fenced = own.all.clone();
+        for &memory in memories {
+            own.fenced[memory as usize] = own.all.clone();
+        }
         self.tick(warp);
     }
 
@@ -525,17 +533,19 @@ mod tests {
         for fence_first in [true, false] {
             let mut order = Order::new(0, 2, true);
             let (first, clock) = order.warp(0);
+            let covers = |order: &Order, memory| order.knows(1).covers_fenced(first, clock, memory);
             if fence_first {
-                order.fence_proxy(0);
+                order.fence_proxy(0, &[FencedMemory::Shared]);
             }
             order.comes_to_barrier(0, 0, 0);
             let all = order.at_barrier(0, 0);
             order.goes_on(1, &all);
             if !fence_first {
-                assert!(!order.knows(1).covers_fenced(first, clock));
-                order.fence_proxy(1);
+                assert!(!covers(&order, FencedMemory::Shared));
+                order.fence_proxy(1, &[FencedMemory::Shared]);
             }
-            assert!(order.knows(1).covers_fenced(first, clock));
+            assert!(covers(&order, FencedMemory::Shared));
+            assert!(!covers(&order, FencedMemory::Global));
         }
     }
 

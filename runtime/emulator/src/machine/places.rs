@@ -2,12 +2,12 @@
 
 use super::lanes_of;
 use crate::memory::address::Window;
-use std::ops::Index;
 
 /// The memory and the place in it where each active lane's bytes begin.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
-    of: [(Window, u64); 32],
+    at: [u64; 32],
+    windows: [Window; 32],
     /// Bytes of each lane.
     pub bytes: u32,
     /// What the lanes' places make together, if anything.
@@ -28,12 +28,29 @@ pub(crate) struct Together {
 
 impl Places {
     /// Places of the active lanes; those of the others mean nothing.
-    pub fn new(of: [(Window, u64); 32], active: u32, bytes: u32) -> Self {
+    pub fn new(at: [u64; 32], windows: [Window; 32], active: u32, bytes: u32) -> Self {
         Self {
-            of,
+            together: together(&at, &windows, active, u64::from(bytes)),
+            at,
+            windows,
             bytes,
-            together: together(&of, active, u64::from(bytes)),
         }
+    }
+
+    /// The memory and the place of an active lane.
+    #[inline]
+    pub fn of(&self, lane: u32) -> (Window, u64) {
+        (self.windows[lane as usize], self.at[lane as usize])
+    }
+
+    /// The first active lane, from one on, that has a byte.
+    pub fn owner(&self, active: u32, from: u32, (window, place): (Window, u64)) -> u32 {
+        let mut lanes = lanes_of(active & u32::MAX << from);
+        let has = |&lane: &u32| {
+            let (own, begin) = self.of(lane);
+            own == window && begin <= place && place - begin < u64::from(self.bytes)
+        };
+        lanes.find(has).unwrap_or(from)
     }
 
     /// Pairs of lanes, the lower one first, that have one place, one for each lane but a place's first.
@@ -43,7 +60,7 @@ impl Places {
             return Vec::new();
         }
         let mut lanes: Vec<u32> = lanes_of(active).collect();
-        let place = |&lane: &u32| self.of[lane as usize];
+        let place = |&lane: &u32| self.of(lane);
         if lanes.windows(2).all(|own| place(&own[0]) < place(&own[1])) {
             return Vec::new();
         }
@@ -55,63 +72,34 @@ impl Places {
     }
 }
 
-impl Index<usize> for Places {
-    type Output = (Window, u64);
-
-    fn index(&self, lane: usize) -> &Self::Output {
-        &self.of[lane]
-    }
-}
-
-impl Together {
-    /// The active lane whose bytes a place is among.
-    pub fn lane(&self, active: u32, place: u64) -> u32 {
-        let number = match self.step {
-            0 => 0,
-            step => place.saturating_sub(self.begin) / step,
-        };
-        lanes_of(active).nth(number as usize).unwrap_or(0)
-    }
-}
-
-fn together(of: &[(Window, u64); 32], active: u32, bytes: u64) -> Option<Together> {
+fn together(at: &[u64; 32], windows: &[Window; 32], active: u32, bytes: u64) -> Option<Together> {
     if active == 0 {
         return None;
     }
-    let first = active.trailing_zeros();
-    let (window, begin) = of[first as usize];
+    let first = active.trailing_zeros() as usize;
+    let (window, begin) = (windows[first], at[first]);
     let rest = active & (active - 1);
     let step = match rest {
         0 => 0,
-        _ if of[rest.trailing_zeros() as usize].1 == begin => 0,
+        _ if at[rest.trailing_zeros() as usize] == begin => 0,
         _ => bytes,
     };
-    if active == u32::MAX {
-        let last = begin.checked_add(32 * step)?;
-        let is_next = |all, (own, next): (&(Window, u64), u64)| all & (*own == (window, next));
+    let lanes = u64::from(active.count_ones());
+    let end = begin.checked_add(lanes * step)?;
+    let is_together = if active == u32::MAX {
         let nexts = (0..32).map(|lane| begin + lane * step);
-        return of
-            .iter()
+        let differs = |all, (own, next): (&u64, u64)| all | (own ^ next);
+        at.iter().zip(nexts).fold(0, differs) == 0 && *windows == [window; 32]
+    } else {
+        let nexts = (0..).map(|number| begin + number * step);
+        lanes_of(active)
             .zip(nexts)
-            .fold(true, is_next)
-            .then_some(Together {
-                window,
-                begin,
-                bytes: if step == 0 { bytes } else { last - begin },
-                step,
-            });
-    }
-    let mut next = begin;
-    for lane in lanes_of(active) {
-        if of[lane as usize] != (window, next) {
-            return None;
-        }
-        next = next.checked_add(step)?;
-    }
-    Some(Together {
+            .all(|(lane, next)| (windows[lane as usize], at[lane as usize]) == (window, next))
+    };
+    is_together.then_some(Together {
         window,
         begin,
-        bytes: if step == 0 { bytes } else { next - begin },
+        bytes: if step == 0 { bytes } else { end - begin },
         step,
     })
 }
@@ -120,9 +108,28 @@ fn together(of: &[(Window, u64); 32], active: u32, bytes: u64) -> Option<Togethe
 mod tests {
     use super::*;
 
+    fn places(active: u32, place: impl Fn(u64) -> u64) -> Places {
+        let at = std::array::from_fn(|lane| place(lane as u64));
+        Places::new(at, [Window::Shared; 32], active, 4)
+    }
+
     fn of(active: u32, place: impl Fn(u64) -> u64) -> Option<Together> {
-        let of = std::array::from_fn(|lane| (Window::Shared, place(lane as u64)));
-        Places::new(of, active, 4).together
+        places(active, place).together
+    }
+
+    #[test]
+    fn who_has_a_byte() {
+        let owner =
+            |places: &Places, active, from, at| places.owner(active, from, (Window::Shared, at));
+        let behind = places(u32::MAX, |lane| 64 + 4 * lane);
+        assert_eq!(owner(&behind, u32::MAX, 0, 64 + 4 * 9), 9);
+        assert_eq!(owner(&behind, u32::MAX, 0, 64 + 4 * 9 + 3), 9);
+        let pairs = places(0b1010, |lane| 4 * (lane / 2));
+        assert_eq!(owner(&pairs, 0b1010, 1, 4), 3);
+        // Of lanes at one place the first one, from where one looks on.
+        let same = places(u32::MAX, |_| 32);
+        assert_eq!(owner(&same, u32::MAX, 0, 33), 0);
+        assert_eq!(owner(&same, u32::MAX, 5, 33), 5);
     }
 
     #[test]
@@ -132,11 +139,9 @@ mod tests {
             (together.begin, together.bytes, together.step),
             (64, 128, 4)
         );
-        assert_eq!(together.lane(u32::MAX, 64 + 4 * 9), 9);
         // Of some lanes, each behind the active one before it.
         let together = of(0b1010, |lane| 4 * (lane / 2)).unwrap();
         assert_eq!((together.begin, together.bytes), (0, 8));
-        assert_eq!(together.lane(0b1010, 4), 3);
         let together = of(u32::MAX, |_| 32).unwrap();
         assert_eq!((together.begin, together.bytes, together.step), (32, 4, 0));
     }
@@ -144,8 +149,7 @@ mod tests {
     #[test]
     fn pairs_at_one_place() {
         let pairs = |active, place: fn(u64) -> u64| {
-            let of = std::array::from_fn(|lane| (Window::Shared, place(lane as u64)));
-            Places::new(of, active, 4).at_one_place(active)
+            super::tests::places(active, place).at_one_place(active)
         };
         assert_eq!(pairs(u32::MAX, |lane| 4 * lane), []);
         assert_eq!(pairs(u32::MAX, |lane| 4 * (31 - lane)), []);

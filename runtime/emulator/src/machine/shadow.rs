@@ -1,14 +1,17 @@
 //! Who read and wrote a memory last: races are found here.
 //!
-//! Words of four bytes have a cell each, which remembers the last write and the reads since that are not ordered before
-//! another one (C. Flanagan, S. Freund, "FastTrack", PLDI 2009). A word that is accessed in parts has a cell for each byte.
+//! A cell remembers the last write and the reads since that are not ordered before another one (C. Flanagan, S. Freund,
+//! "FastTrack", PLDI 2009). A row of 128 bytes, which is what a warp mostly accesses at once, has one cell; one that is accessed
+//! in parts has a cell for each word of four bytes, and such a word one for each byte. What is written as a whole has one
+//! cell again.
 
 mod waves;
 
-use super::order::{self, Agent, Audience, Knowledge};
+use super::order::{self, Agent, Audience, FencedMemory, Knowledge};
 use crate::instruction::ThreadScope;
 use crate::memory::{PAGE, Pages};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// When and where an access was.
@@ -54,8 +57,8 @@ pub(crate) struct Accessor<'k> {
     /// Warps of a cluster, whose accesses go through the generic proxy, and of a CTA.
     pub warps: u32,
     pub of_cta: u32,
-    /// Whether the access goes through the asynchronous proxy.
-    pub is_asynchronous: bool,
+    /// The memory, where the access goes through the asynchronous proxy.
+    pub asynchronous: Option<FencedMemory>,
 }
 
 impl Accessor<'_> {
@@ -72,7 +75,8 @@ impl Accessor<'_> {
     /// Whether an earlier access is ordered before this one; `writes` says what it did.
     #[inline]
     fn follows(&self, earlier: Stamp, writes: bool) -> Result<(), Missing> {
-        if earlier.clock == 0 || (earlier.agent == self.stamp.agent && !self.is_asynchronous) {
+        if earlier.clock == 0 || (earlier.agent == self.stamp.agent && self.asynchronous.is_none())
+        {
             return Ok(());
         }
         let strong = earlier.strong().zip(self.stamp.strong());
@@ -82,10 +86,12 @@ impl Accessor<'_> {
         if !self.knows.covers(earlier.agent, earlier.clock()) {
             return Err(Missing::Order);
         }
-        if self.is_asynchronous
+        if let Some(memory) = self.asynchronous
             && writes
             && order::is_warp(earlier.agent, self.warps)
-            && !self.knows.covers_fenced(earlier.agent, earlier.clock())
+            && !self
+                .knows
+                .covers_fenced(earlier.agent, earlier.clock(), memory)
         {
             return Err(Missing::ProxyFence);
         }
@@ -113,16 +119,47 @@ pub(crate) struct Conflict {
 /// An earlier access, whether it wrote, and what is missing behind it.
 type Found = (Stamp, bool, Missing);
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Cell {
     write: Stamp,
     read: Stamp,
 }
 
-/// As the agent of a write: that the word's bytes have cells of their own. As that of a read: that there are several.
+/// As the agent of a write: that the row's words, or the word's bytes, have cells of their own; the clock is the number of those
+/// of bytes. As that of a read: that there are several, whose list's number is its clock.
 const MANY: Agent = Agent::MAX;
 
 impl Cell {
+    /// What it becomes by an access that follows what it knows.
+    fn behind(self, writes: bool, own: Stamp) -> Self {
+        let (write, read) = if writes {
+            (own, Stamp::default())
+        } else {
+            (self.write, own)
+        };
+        Self { write, read }
+    }
+
+    /// So many cells that know what it does.
+    fn copies<const COUNT: usize>(self, reads: &mut Reads) -> [Self; COUNT] {
+        let mut cells = [self; COUNT];
+        if self.read.agent == MANY {
+            for cell in &mut cells[1..] {
+                cell.read.clock = reads.copy(self.read.clock);
+            }
+        }
+        cells
+    }
+
+    #[inline]
+    fn access(&mut self, writes: bool, by: &Accessor<'_>, reads: &mut Reads) -> Option<Found> {
+        if writes {
+            self.writes(by, reads)
+        } else {
+            self.reads(by, reads)
+        }
+    }
+
     #[inline]
     fn reads(&mut self, by: &Accessor<'_>, reads: &mut Reads) -> Option<Found> {
         let found = by.follows(self.write, true).err();
@@ -160,10 +197,7 @@ impl Cell {
             let missing = by.follows(self.read, false).err();
             found = missing.map(|missing| (self.read, false, missing));
         }
-        *self = Self {
-            write: by.stamp,
-            read: Stamp::default(),
-        };
+        *self = self.behind(true, by.stamp);
         found
     }
 }
@@ -171,35 +205,173 @@ impl Cell {
 /// Reads of cells that several agents read.
 #[derive(Default)]
 struct Reads {
-    lists: Vec<Vec<Stamp>>,
+    lists: Vec<List>,
     free: Vec<u32>,
 }
 
+/// Reads of one cell, two at least.
+struct List {
+    first: [Stamp; 2],
+    more: Vec<Stamp>,
+}
+
+impl List {
+    fn iter(&self) -> impl Iterator<Item = &Stamp> {
+        self.first.iter().chain(&self.more)
+    }
+}
+
 impl Reads {
-    fn list(&self, index: u32) -> &[Stamp] {
-        &self.lists[index as usize]
+    fn list(&self, index: u32) -> impl Iterator<Item = &Stamp> {
+        self.lists[index as usize].iter()
     }
 
     fn add(&mut self, index: u32, stamp: Stamp) {
-        let list = &mut self.lists[index as usize];
-        match list.iter_mut().find(|own| own.agent == stamp.agent) {
+        let List { first, more } = &mut self.lists[index as usize];
+        let mut all = first.iter_mut().chain(&mut *more);
+        match all.find(|own| own.agent == stamp.agent) {
             Some(own) => *own = stamp,
-            None => list.push(stamp),
+            None => more.push(stamp),
         }
     }
 
     fn new_list(&mut self, first: Stamp, second: Stamp) -> u32 {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.lists.push(Vec::new());
-            self.lists.len() as u32 - 1
-        });
-        self.lists[index as usize].extend([first, second]);
-        index
+        let first = [first, second];
+        match self.free.pop() {
+            Some(index) => {
+                let list = &mut self.lists[index as usize];
+                list.first = first;
+                list.more.clear();
+                index
+            }
+            None => {
+                let more = Vec::new();
+                self.lists.push(List { first, more });
+                self.lists.len() as u32 - 1
+            }
+        }
+    }
+
+    /// Another list of the same reads.
+    fn copy(&mut self, index: u32) -> u32 {
+        let List { first, ref more } = self.lists[index as usize];
+        let more = more.clone();
+        let copy = self.new_list(first[0], first[1]);
+        self.lists[copy as usize].more = more;
+        copy
     }
 
     fn free(&mut self, index: u32) {
-        self.lists[index as usize].clear();
         self.free.push(index);
+    }
+}
+
+/// Cells of the bytes of words.
+#[derive(Default)]
+struct Parts {
+    cells: Vec<[Cell; 4]>,
+    free: Vec<u32>,
+}
+
+impl Parts {
+    fn of(&self, word: &Cell) -> &[Cell; 4] {
+        &self.cells[word.write.clock as usize]
+    }
+
+    fn of_mut(&mut self, word: &Cell) -> &mut [Cell; 4] {
+        &mut self.cells[word.write.clock as usize]
+    }
+
+    /// What stands for a word whose bytes have these cells.
+    fn keep(&mut self, cells: [Cell; 4]) -> Cell {
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.cells[index as usize] = cells;
+                index
+            }
+            None => {
+                self.cells.push(cells);
+                self.cells.len() as u32 - 1
+            }
+        };
+        let write = Stamp {
+            agent: MANY,
+            clock: index,
+            line: 0,
+        };
+        Cell {
+            write,
+            read: Stamp::default(),
+        }
+    }
+}
+
+/// What cells stand for that is not in them.
+#[derive(Default)]
+struct Kept {
+    parts: Parts,
+    reads: Reads,
+}
+
+/// Bytes of a row.
+const ROW: usize = 128;
+/// Words of a row.
+const WORDS: usize = ROW / 4;
+/// Rows of a page.
+const ROWS: usize = PAGE as usize / ROW;
+
+/// The cells of a page.
+#[derive(Default)]
+struct Page {
+    rows: [Cell; ROWS],
+    /// Of rows whose words have cells of their own; else they mean nothing.
+    words: Option<Box<[[Cell; WORDS]; ROWS]>>,
+}
+
+impl Page {
+    /// An access of some bytes: the first conflict, and where it is.
+    fn access(
+        &mut self,
+        bytes: Range<usize>,
+        writes: bool,
+        by: &Accessor<'_>,
+        kept: &mut Kept,
+    ) -> Option<(usize, Found)> {
+        let mut first = None;
+        let mut at = bytes.start;
+        while at < bytes.end {
+            let row = at / ROW;
+            let begin = row * ROW;
+            let to = bytes.end.min(begin + ROW);
+            let is_whole = to - at == ROW;
+            let own = &mut self.rows[row];
+            let found = if is_whole && own.write.agent != MANY {
+                let found = own.access(writes, by, &mut kept.reads);
+                found.map(|found| (at, found))
+            } else {
+                let words = self.words(row, kept);
+                let found = in_row(words, at - begin..to - begin, writes, by, kept);
+                if is_whole && writes {
+                    // All words have the same past again, which is this write.
+                    self.rows[row] = Cell::default().behind(true, by.stamp);
+                }
+                found.map(|(place, found)| (begin + place, found))
+            };
+            first = first.or(found);
+            at = to;
+        }
+        first
+    }
+
+    /// The cells of a row's words, which from now on know what the row knew.
+    fn words(&mut self, row: usize, kept: &mut Kept) -> &mut [Cell; WORDS] {
+        let words = self.words.get_or_insert_default();
+        let own = &mut self.rows[row];
+        if own.write.agent != MANY {
+            words[row] = std::mem::take(own).copies(&mut kept.reads);
+            own.write.agent = MANY;
+        }
+        &mut words[row]
     }
 }
 
@@ -207,11 +379,10 @@ impl Reads {
 #[derive(Default)]
 pub(crate) struct Shadow {
     numbers: Pages<usize>,
-    pages: Vec<Box<[Cell]>>,
+    pages: Vec<Page>,
     /// The page that was looked for last.
     last: Option<(u64, usize)>,
-    parts: HashMap<u64, [Cell; 4]>,
-    reads: Reads,
+    kept: Kept,
     /// What strong writes of a place have told to who reads it strongly.
     told: HashMap<(u64, Audience), Arc<Knowledge>>,
 }
@@ -225,7 +396,7 @@ impl Shadow {
         }
         let pages = &mut self.pages;
         let index = *self.numbers.entry(number).or_insert_with(|| {
-            pages.push(vec![Cell::default(); (PAGE / 4) as usize].into());
+            pages.push(Page::default());
             pages.len() - 1
         });
         self.last = Some((number, index));
@@ -264,118 +435,117 @@ impl Shadow {
         writes: bool,
         by: &Accessor<'_>,
     ) -> Option<Conflict> {
-        let mut conflict = None;
-        let end = place + bytes;
+        let end = place.saturating_add(bytes);
+        let mut first = None;
         let mut at = place;
         while at < end {
-            let word = at & !3;
-            let to = end.min(word + 4);
-            let found = if at == word && to == word + 4 {
-                // As many whole words as the page has, up to one with cells for its bytes.
-                let words = ((end - word) / 4).min((PAGE - word % PAGE) / 4);
-                let (passed, found) = self.words(word, words, writes, by);
-                at += passed * 4;
-                found
-            } else {
-                let found = self.word(word, at - word, to - word, writes, by);
-                let found = found.map(|found| (at, found));
-                at = to;
-                found
-            };
-            conflict = conflict.or(found.map(|(place, (earlier, wrote, missing))| Conflict {
-                place,
-                earlier,
-                wrote,
-                missing,
-            }));
+            let page = self.page(at / PAGE);
+            let begin = at & !(PAGE - 1);
+            let to = (end - begin).min(PAGE);
+            let bytes = (at - begin) as usize..to as usize;
+            let found = self.pages[page].access(bytes, writes, by, &mut self.kept);
+            first = first.or(found.map(|(own, found)| (begin + own as u64, found)));
+            at = begin.saturating_add(to);
         }
-        conflict
+        first.map(|(place, (earlier, wrote, missing))| Conflict {
+            place,
+            earlier,
+            wrote,
+            missing,
+        })
     }
+}
 
-    /// Whole words of a page, one at least: how many were passed, and the first conflict with its place.
-    fn words(
-        &mut self,
-        first: u64,
-        words: u64,
-        writes: bool,
-        by: &Accessor<'_>,
-    ) -> (u64, Option<(u64, Found)>) {
-        let page = self.page(first / PAGE);
-        let begin = (first % PAGE / 4) as usize;
-        let cells = &mut self.pages[page][begin..begin + words as usize];
-        let mut conflict = None;
-        for (number, cell) in cells.iter_mut().enumerate() {
-            let number = number as u64;
-            if cell.write.agent == MANY {
-                if number > 0 {
-                    return (number, conflict);
-                }
-                let found = self.word(first, 0, 4, writes, by);
-                return (1, found.map(|found| (first, found)));
-            }
-            let found = if writes {
-                cell.writes(by, &mut self.reads)
-            } else {
-                cell.reads(by, &mut self.reads)
-            };
-            conflict = conflict.or(found.map(|found| (first + 4 * number, found)));
-        }
-        (words, conflict)
+/// An access of some bytes of a row whose words have cells: the first conflict, and where it is.
+fn in_row(
+    row: &mut [Cell; WORDS],
+    bytes: Range<usize>,
+    writes: bool,
+    by: &Accessor<'_>,
+    kept: &mut Kept,
+) -> Option<(usize, Found)> {
+    let mut first = None;
+    let mut at = bytes.start;
+    while at < bytes.end {
+        let word = at / 4;
+        let whole = (bytes.end - at) / 4;
+        let found = if at.is_multiple_of(4) && whole > 0 {
+            at += 4 * whole;
+            let found = words(&mut row[word..word + whole], writes, by, kept);
+            found.map(|(place, found)| (4 * word + place, found))
+        } else {
+            let from = at;
+            at = bytes.end.min(4 * word + 4);
+            let own = from - 4 * word..at - 4 * word;
+            let found = part(&mut row[word], own, writes, by, kept);
+            found.map(|(place, found)| (4 * word + place, found))
+        };
+        first = first.or(found);
     }
+    first
+}
 
-    #[inline]
-    fn word(
-        &mut self,
-        word: u64,
-        from: u64,
-        to: u64,
-        writes: bool,
-        by: &Accessor<'_>,
-    ) -> Option<Found> {
-        let page = self.page(word / PAGE);
-        let cell = &mut self.pages[page][(word % PAGE / 4) as usize];
-        let is_whole = from == 0 && to == 4;
-        if cell.write.agent != MANY {
-            if is_whole {
-                return if writes {
-                    cell.writes(by, &mut self.reads)
-                } else {
-                    cell.reads(by, &mut self.reads)
-                };
-            }
-            self.split(word, page);
+/// An access of whole words: the first conflict, and which byte has it.
+///
+/// Neighbours mostly have the same past. So what the access was once found to follow is not asked for again.
+fn words(
+    cells: &mut [Cell],
+    writes: bool,
+    by: &Accessor<'_>,
+    kept: &mut Kept,
+) -> Option<(usize, Found)> {
+    let mut first = None;
+    // A write that comes before, and a read that does or that the own one replaces. What never was comes before everything.
+    let mut past = Cell::default();
+    let mut present = Cell::default().behind(writes, by.stamp);
+    for (number, cell) in cells.iter_mut().enumerate() {
+        if *cell == past {
+            *cell = present;
+            continue;
         }
-        let parts = self.parts.get_mut(&word)?;
-        let mut found = None;
-        for part in &mut parts[from as usize..to as usize] {
-            let own = if writes {
-                part.writes(by, &mut self.reads)
-            } else {
-                part.reads(by, &mut self.reads)
-            };
-            found = found.or(own);
+        let before = *cell;
+        let found = if before.write.agent == MANY {
+            part(cell, 0..4, writes, by, kept)
+        } else {
+            let found = cell.access(writes, by, &mut kept.reads);
+            found.map(|found| (0, found))
+        };
+        // Words do not share what is kept of their bytes and of several reads.
+        let is_plain = |cell: &Cell| cell.write.agent != MANY && cell.read.agent != MANY;
+        if found.is_none() && is_plain(&before) && is_plain(cell) {
+            past = before;
+            present = before.behind(writes, by.stamp);
         }
-        found
+        first = first.or(found.map(|(byte, found)| (4 * number + byte, found)));
     }
+    first
+}
 
-    /// Gives each byte of a word a cell of its own.
-    fn split(&mut self, word: u64, page: usize) {
-        let cell = &mut self.pages[page][(word % PAGE / 4) as usize];
-        let whole = *cell;
-        cell.write.agent = MANY;
-        let mut parts = [whole; 4];
-        if whole.read.agent == MANY {
-            let list = self.reads.list(whole.read.clock).to_vec();
-            for part in &mut parts[1..] {
-                let index = self.reads.new_list(list[0], list[1]);
-                for &stamp in &list[2..] {
-                    self.reads.add(index, stamp);
-                }
-                part.read.clock = index;
-            }
-        }
-        self.parts.insert(word, parts);
+/// An access of some bytes of a word: the first conflict, and which byte has it.
+fn part(
+    cell: &mut Cell,
+    bytes: Range<usize>,
+    writes: bool,
+    by: &Accessor<'_>,
+    kept: &mut Kept,
+) -> Option<(usize, Found)> {
+    let Kept { parts, reads } = kept;
+    if cell.write.agent != MANY {
+        *cell = parts.keep(cell.copies(reads));
     }
+    let is_whole = bytes == (0..4);
+    let mut first = None;
+    for byte in bytes {
+        let found = parts.of_mut(cell)[byte].access(writes, by, reads);
+        first = first.or(found.map(|found| (byte, found)));
+    }
+    if writes && is_whole {
+        // All bytes have the same past again, which is this write.
+        let index = cell.write.clock;
+        *cell = parts.of(cell)[0];
+        parts.free.push(index);
+    }
+    first
 }
 
 #[cfg(test)]
@@ -398,7 +568,7 @@ mod tests {
             knows: order.knows(warp),
             warps: order.warps(),
             of_cta: order.warps(),
-            is_asynchronous: false,
+            asynchronous: None,
         };
         shadow.access(place, bytes, writes, &by)
     }
@@ -448,5 +618,113 @@ mod tests {
         let found = access(&mut shadow, &order, 2, 1, 1, true).unwrap();
         assert_eq!((found.place, found.wrote), (1, false));
         assert!(access(&mut shadow, &order, 0, 3, 1, true).is_some());
+    }
+
+    /// Warps in turn: warp, first byte, bytes, whether it writes. The place that the last one's conflict is at; none else has
+    /// one.
+    fn last_conflict(accesses: &[(u32, u64, u64, bool)]) -> Option<(u64, u32)> {
+        let (mut shadow, order) = (Shadow::default(), Order::new(0, 8, true));
+        let mut found = accesses
+            .iter()
+            .map(|&(warp, place, bytes, writes)| {
+                access(&mut shadow, &order, warp, place, bytes, writes)
+            })
+            .collect::<Vec<_>>();
+        let last = found.pop().unwrap();
+        assert!(found.iter().all(Option::is_none), "{found:?}");
+        last.map(|conflict| (conflict.place, conflict.earlier.line))
+    }
+
+    #[test]
+    fn a_byte_at_the_border_of_a_row() {
+        for writes in [true, false] {
+            let row = (0, 128, 128, true);
+            assert_eq!(last_conflict(&[row, (1, 127, 1, writes)]), None);
+            assert_eq!(last_conflict(&[row, (1, 128, 1, writes)]), Some((128, 10)));
+            assert_eq!(last_conflict(&[row, (1, 255, 1, writes)]), Some((255, 10)));
+            assert_eq!(last_conflict(&[row, (1, 256, 1, writes)]), None);
+            // The other way round: the row comes behind the byte.
+            let of_row = |byte| last_conflict(&[(1, byte, 1, true), (0, 128, 128, writes)]);
+            assert_eq!(of_row(127), None);
+            assert_eq!(of_row(128), Some((128, 11)));
+            assert_eq!(of_row(255), Some((255, 11)));
+            assert_eq!(of_row(256), None);
+        }
+    }
+
+    #[test]
+    fn rows_that_do_not_begin_where_others_do() {
+        // A row beside its own, as a scan reads them: one word of each of two.
+        let shifted = (1, 124, 128, false);
+        assert_eq!(
+            last_conflict(&[(2, 120, 4, true), (0, 128, 128, false), shifted]),
+            None
+        );
+        assert_eq!(
+            last_conflict(&[(0, 128, 128, false), shifted, (2, 252, 4, true)]),
+            Some((252, 10))
+        );
+        assert_eq!(
+            last_conflict(&[(0, 128, 128, false), shifted, (0, 248, 4, true)]),
+            Some((248, 11))
+        );
+        assert_eq!(
+            last_conflict(&[(0, 128, 128, false), shifted, (1, 252, 4, true)]),
+            Some((252, 10))
+        );
+        assert_eq!(last_conflict(&[shifted, (0, 252, 4, true)]), None);
+    }
+
+    #[test]
+    fn one_word_with_another_past_than_its_neighbours() {
+        for word in [0, 1, 17, 30, 31] {
+            let place = 256 + 4 * word;
+            let all = |writes| [(0, place, 4, true), (1, 256, 128, writes)];
+            assert_eq!(last_conflict(&all(true)), Some((place, 10)));
+            assert_eq!(last_conflict(&all(false)), Some((place, 10)));
+            // Only a read: a write behind it meets it.
+            let behind = [(0, place, 4, false), (1, 256, 128, true)];
+            assert_eq!(last_conflict(&behind), Some((place, 10)));
+            // Several reads of one word among words that one warp alone has read.
+            let reads = [
+                (1, 256, 128, false),
+                (0, place, 4, false),
+                (1, 256, 128, true),
+            ];
+            assert_eq!(last_conflict(&reads), Some((place, 10)));
+        }
+    }
+
+    #[test]
+    fn a_row_is_written_as_a_whole_after_its_parts() {
+        // What the parts knew is forgotten with them: they came before.
+        let (mut shadow, mut order) = (Shadow::default(), Order::new(0, 2, true));
+        for (place, bytes, writes) in [(1, 1, true), (64, 4, false), (0, 128, false), (3, 2, true)]
+        {
+            assert_eq!(access(&mut shadow, &order, 0, place, bytes, writes), None);
+        }
+        order.comes_to_barrier(0, 0, 0);
+        let all = order.at_barrier(0, 0);
+        order.goes_on(1, &all);
+        assert_eq!(access(&mut shadow, &order, 1, 0, 128, true), None);
+        assert_eq!(access(&mut shadow, &order, 1, 1, 1, false), None);
+        for byte in [0, 1, 2, 3, 64, 127] {
+            let found = access(&mut shadow, &order, 0, byte, 1, false).unwrap();
+            assert_eq!((found.place, found.earlier.line), (byte, 11));
+        }
+    }
+
+    #[test]
+    fn several_rows_and_pages_at_once() {
+        for byte in [1023, 1024, 1151, 1152, 2047] {
+            let found = last_conflict(&[(0, byte, 1, true), (1, 896, 1152, false)]);
+            assert_eq!(found, Some((byte, 10)));
+        }
+        assert_eq!(
+            last_conflict(&[(0, 2048, 1, true), (1, 896, 1152, false)]),
+            None
+        );
+        // To the last address of all.
+        assert_eq!(last_conflict(&[(0, u64::MAX - 3, 4, true)]), None);
     }
 }

@@ -108,7 +108,7 @@ impl Memories<'_> {
             knows: by.knows,
             warps: self.order.warps(),
             of_cta: self.order.warps() / self.ctas.len() as u32,
-            is_asynchronous: false,
+            asynchronous: None,
         };
         let tensor = &mut self.ctas[rank as usize].tensor;
         if let Some(kind) = tensor.access(cell, columns, writes, &accessor) {

@@ -1,10 +1,10 @@
 //! A warp: up to 32 lanes, the strands in which they go, the frames that they are in.
 
 use super::asynchronous::Origin;
+use super::frame::OfLanes;
 use super::paths::Paths;
 use super::{Frame, Lanes};
 use crate::instruction::Family;
-use crate::memory::Bytes;
 use crate::program::Register;
 use crate::tcgen05::Cell;
 use crate::tcgen05::fragment::Fragment;
@@ -70,7 +70,7 @@ pub(crate) struct Warp {
     /// Free ones are `None`.
     pub frames: Vec<Option<Frame>>,
     /// Local memory of each lane.
-    pub local: Vec<Bytes>,
+    pub local: OfLanes,
     /// Groups of asynchronous work that each lane has committed, by family.
     pub groups: [[u64; 32]; Family::COUNT],
     /// Lanes that have come to the cluster's barrier in its phase.
@@ -108,7 +108,7 @@ impl Warp {
             index,
             strands: vec![strand],
             frames: vec![Some(frame)],
-            local: vec![Bytes::default(); 32],
+            local: OfLanes::default(),
             groups: [[0; 32]; Family::COUNT],
             at_cluster: 0,
             denied: HashSet::new(),

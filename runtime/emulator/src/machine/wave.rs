@@ -41,8 +41,6 @@ pub(super) struct Wave<'w> {
     limit: u64,
     /// Rounds of answers that phases have not ended, since anything happened.
     timeouts: u32,
-    /// Warps that can go on, made anew for each turn.
-    ready: Vec<(usize, usize, usize)>,
     report: Report,
 }
 
@@ -68,28 +66,37 @@ impl<'w> Wave<'w> {
                 .collect(),
             limit,
             timeouts: 0,
-            ready: Vec::new(),
             report: Report::default(),
         }
     }
 
     /// Executes all to their end, or to what ends the grid.
     pub fn run(mut self) -> Report {
+        self.report.completed = self.goes_to_the_end();
+        for cluster in &self.resident {
+            for cta in &cluster.ctas {
+                self.report.counts.add(&cta.counts);
+            }
+        }
+        self.report
+    }
+
+    /// Whether all come to their end.
+    fn goes_to_the_end(&mut self) -> bool {
         loop {
-            self.find_ready();
-            if self.ready.is_empty() {
+            let ready = self.resident.iter().map(Cluster::ready).sum();
+            if ready == 0 {
                 if self.advance() {
                     continue;
                 }
                 self.retire();
                 if self.resident.is_empty() {
-                    self.report.completed = true;
-                    return self.report;
+                    return true;
                 }
                 self.timeouts += 1;
                 if self.timeouts > TIMEOUTS || !self.time_out() {
                     self.deadlock();
-                    return self.report;
+                    return false;
                 }
                 continue;
             }
@@ -97,12 +104,13 @@ impl<'w> Wave<'w> {
             if self.random.below(32) == 0 {
                 self.advance();
             }
-            let (cluster, cta, warp) = self.ready[self.random.below(self.ready.len())];
+            let number = self.random.below(ready);
+            let Some((cluster, cta, warp)) = self.ready(number) else {
+                continue;
+            };
             if !self.turn(cluster, cta, warp) {
-                return self.report;
+                return false;
             }
-            self.release(cluster);
-            self.wake(cluster);
         }
     }
 
@@ -179,33 +187,55 @@ impl<'w> Wave<'w> {
         self.report.add(found);
     }
 
-    /// Finds the warps that can go on: cluster, CTA, warp.
-    fn find_ready(&mut self) {
-        self.ready.clear();
-        for (c, cluster) in self.resident.iter().enumerate() {
-            for (b, warps) in cluster.warps.iter().enumerate() {
-                for (w, warp) in warps.iter().enumerate() {
-                    let mut strands = warp.strands.iter();
-                    if strands.any(|strand| strand.state == State::Ready) {
-                        self.ready.push((c, b, w));
-                    }
-                }
+    /// A warp that can go on by its number among them: cluster, CTA, warp.
+    fn ready(&self, mut number: usize) -> Option<(usize, usize, usize)> {
+        for (index, cluster) in self.resident.iter().enumerate() {
+            let count = cluster.ready();
+            if number < count {
+                let (cta, warp) = cluster.nth_ready(number)?;
+                return Some((index, cta, warp));
             }
+            number -= count;
         }
+        None
     }
 
     /// A warp goes on for some steps. Whether the wave does.
     fn turn(&mut self, cluster: usize, cta: usize, warp: usize) -> bool {
         let steps = 1 + self.random.below(TURN);
+        let before = self.resident[cluster].warps[cta][warp].live();
+        if !self.steps(cluster, cta, warp, steps) {
+            return false;
+        }
+        let own = &mut self.resident[cluster];
+        own.look_at(cta, warp);
+        let went = &own.warps[cta][warp];
+        let sleeps = |state| matches!(state, State::AtMbarrier { .. } | State::AtAllocation { .. });
+        own.has_sleepers |= went.strands.iter().any(|strand| sleeps(strand.state));
+        // Nobody else came to a barrier, and for nobody else's end a barrier waits.
+        let comes = went.at_cluster != 0
+            || own.ctas[cta].barriers.iter().any(|one| one.arrived != 0)
+            || went.live() != before;
+        if comes {
+            self.release(cluster);
+        }
+        self.wake(cluster);
+        true
+    }
+
+    /// A warp goes on for so many steps, or until it waits. Whether the wave does.
+    fn steps(&mut self, cluster: usize, cta: usize, warp: usize, steps: usize) -> bool {
+        let program = self.setting.program;
         let Cluster {
             ctas,
             warps,
             queue,
             order,
+            ..
         } = &mut self.resident[cluster];
         let id = ctas[cta].id;
         let mut context = Context {
-            program: self.setting.program,
+            program,
             launch: self.setting.launch,
             variables: &self.setting.variables,
             arguments: &self.setting.arguments,
@@ -232,61 +262,53 @@ impl<'w> Wave<'w> {
                 break;
             };
             let at = context.warp.strands[strand];
-            let function = &self.setting.program.functions[context.warp.frame(at.frame).function];
-            let place = function
-                .steps
-                .get(at.step)
-                .map_or_else(Default::default, |step| step.place);
-            let name = &function.name;
+            let function = context.warp.frame(at.frame).function;
             let outcome = context.step(strand);
             context.clock += 1;
             self.report.instructions += 1;
-            let index = context.warp.index;
-            let report = |to: &mut Report, fault: Fault| {
-                let found = Finding {
-                    kind: fault.kind,
-                    function: name.clone(),
-                    place,
-                    cta: id,
-                    warp: index,
-                    lane: fault.lane,
-                };
-                to.add(found);
+            let fault = match outcome {
+                Ok(lanes) => {
+                    self.report.lane_instructions += u64::from(lanes);
+                    None
+                }
+                Err(fault) => Some(fault),
             };
-            for fault in context.found.drain(..) {
-                report(&mut self.report, fault);
+            let fault = fault.or((self.report.instructions > self.limit).then_some(Fault {
+                kind: FindingKind::StepLimit,
+                lane: at.lanes.trailing_zeros(),
+            }));
+            let ends = fault.is_some();
+            if ends || !context.found.is_empty() {
+                let function = &program.functions[function];
+                let step = function.steps.get(at.step);
+                let place = step.map_or_else(Default::default, |step| step.place);
+                for fault in context.found.drain(..).chain(fault) {
+                    self.report.add(Finding {
+                        kind: fault.kind,
+                        function: function.name.clone(),
+                        place,
+                        cta: id,
+                        warp: context.warp.index,
+                        lane: fault.lane,
+                    });
+                }
             }
             for (origin, kind) in context.late.drain(..) {
                 self.report.add(Finding {
                     kind,
-                    function: self.setting.program.functions[origin.function].name.clone(),
+                    function: program.functions[origin.function].name.clone(),
                     place: origin.place,
                     cta: context.ctas[origin.rank as usize].id,
                     warp: origin.warp,
                     lane: origin.lane,
                 });
             }
-            match outcome {
-                Ok(lanes) => self.report.lane_instructions += u64::from(lanes),
-                Err(fault) => {
-                    report(&mut self.report, fault);
-                    return false;
-                }
-            }
-            if self.report.instructions > self.limit {
-                let fault = Fault {
-                    kind: FindingKind::StepLimit,
-                    lane: at.lanes.trailing_zeros(),
-                };
-                report(&mut self.report, fault);
+            if ends {
                 return false;
             }
             if context.warp.strands.len() > 1 {
                 context.warp.merge();
             }
-        }
-        for cta in context.ctas {
-            self.report.counts.add(&std::mem::take(&mut cta.counts));
         }
         true
     }

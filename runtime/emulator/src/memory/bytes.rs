@@ -8,6 +8,14 @@ pub struct Bytes {
 }
 
 impl Bytes {
+    /// No bytes.
+    pub(crate) const fn empty() -> Self {
+        Self {
+            values: Vec::new(),
+            written: Vec::new(),
+        }
+    }
+
     /// So many bytes that nobody has written. What they read as is not zero.
     pub fn unwritten(size: usize) -> Self {
         Self {

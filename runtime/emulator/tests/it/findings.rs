@@ -202,3 +202,58 @@ fn lanes_that_write_different_numbers_to_one_place() {
         assert_eq!(run(&store(&right), 32).findings, [], "{right}");
     }
 }
+
+/// Threads of the first warp access a word each, 128 bytes together; one of the second a byte, so far from the first word.
+fn row_and_byte(row: &str, byte: &str) -> Vec<FindingKind> {
+    let body = format!(
+        "ld.param.u64 %rd1, [p];\nadd.u64 %rd1, %rd1, 0;\nmov.u32 %r1, %tid.x;\nsetp.ge.u32 %p1, %r1, 32;\n\
+         mul.wide.u32 %rd2, %r1, 4;\nadd.u64 %rd2, %rd1, %rd2;\n@%p1 bra OTHER;\n{row}\nbra END;\n\
+         OTHER:\nsetp.eq.u32 %p2, %r1, 32;\n@%p2 {byte}\nEND:\nret;"
+    );
+    let found = run(&body, 64).findings;
+    found.into_iter().map(|found| found.kind).collect()
+}
+
+#[test]
+fn a_warp_meets_one_byte_of_another_ones_at_the_border_of_what_it_accesses() {
+    for place in [0, 1, 3, 63, 64, 127] {
+        for (row, byte) in [
+            (
+                "st.global.u32 [%rd2], %r1;",
+                format!("st.global.u8 [%rd1+{place}], %r1;"),
+            ),
+            (
+                "st.global.u32 [%rd2], %r1;",
+                format!("ld.global.u8 %r2, [%rd1+{place}];"),
+            ),
+            (
+                "ld.global.u32 %r2, [%rd2];",
+                format!("st.global.u8 [%rd1+{place}], %r1;"),
+            ),
+        ] {
+            let races = row_and_byte(row, &byte);
+            let is_race = |kind: &&FindingKind| matches!(kind, FindingKind::Race { address, .. } if address % 128 == place);
+            assert_eq!(races.iter().filter(is_race).count(), 1, "{byte}: {races:?}");
+        }
+    }
+    // A word less of the row, and the byte is nobody else's.
+    let shorter = "setp.lt.u32 %p3, %r1, 31;\n@%p3 st.global.u32 [%rd2], %r1;";
+    assert_eq!(row_and_byte(shorter, "st.global.u8 [%rd1+124], %r1;"), []);
+    assert_ne!(row_and_byte(shorter, "st.global.u8 [%rd1+123], %r1;"), []);
+}
+
+#[test]
+fn an_access_that_ends_behind_the_last_address() {
+    for body in [
+        "mov.u64 %rd1, -4;\nld.global.u32 %r1, [%rd1];\nret;",
+        "mov.u64 %rd1, -16;\nst.global.v4.u32 [%rd1], {%r1, %r1, %r1, %r1};\nret;",
+        "mov.u64 %rd1, -4;\natom.global.add.u32 %r1, [%rd1], 1;\nret;",
+        "mov.u32 %r2, %tid.x;\nmul.wide.u32 %rd1, %r2, -8;\nadd.u64 %rd1, %rd1, -4;\nld.global.u32 %r1, [%rd1];\nret;",
+    ] {
+        let found = run(body, 32).findings;
+        let is_out = |found: &tessera_emulator::Finding| {
+            matches!(found.kind, FindingKind::OutOfBounds { .. })
+        };
+        assert!(found.iter().any(is_out), "{body}: {found:?}");
+    }
+}

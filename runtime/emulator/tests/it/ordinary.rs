@@ -264,7 +264,7 @@ fn moves_and_addresses() {
             1,
         ),
         (
-            "discard.global.L2 [%rd1], 128;\napplypriority.global.L2::evict_normal [%rd1], 128;\nmov.u32 %r0, 1;",
+            "applypriority.global.L2::evict_normal [%rd1], 128;\nmov.u32 %r0, 1;",
             1,
         ),
     ]);

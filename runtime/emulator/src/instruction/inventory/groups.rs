@@ -7,9 +7,11 @@ use std::collections::BTreeSet;
 
 /// Tests that execute every form of the patterns that stand first in their text.
 const EXECUTED: &[&str] = &[
+    include_str!("../../../tests/it/addresses.rs"),
     include_str!("../../../tests/it/barriers.rs"),
     include_str!("../../../tests/it/boxes.rs"),
     include_str!("../../../tests/it/copies.rs"),
+    include_str!("../../../tests/it/fences.rs"),
     include_str!("../../../tests/it/fragments.rs"),
     include_str!("../../../tests/it/lanes.rs"),
     include_str!("../../../tests/it/warpgroup.rs"),
@@ -30,6 +32,18 @@ const OPCODES: &[&str] = &[
     "elect",
     "cp",
     "wgmma",
+    "fence",
+    "membar",
+    "mov",
+    "cvta",
+    "isspacep",
+    "mapa",
+    "getctarank",
+    "prefetch",
+    "prefetchu",
+    "discard",
+    "applypriority",
+    "createpolicy",
 ];
 
 macro_rules! tests {
@@ -69,14 +83,6 @@ const SHOWN: &[(&[&str], &str, &[&str])] = &[
         &["arrivals_of_a_cluster_that_tell_nothing"],
     ),
     (
-        &["fence", "membar"],
-        "instructions",
-        &[
-            "fences_of_all_kinds_are_read",
-            "what_a_fence_of_the_cta_tells",
-        ],
-    ),
-    (
         &["tcgen05"],
         "tcgen05_forms",
         &[
@@ -89,25 +95,6 @@ const SHOWN: &[(&[&str], &str, &[&str])] = &[
         &["tcgen05"],
         "tcgen05_kernels",
         &["a_product_of_a_pair_of_ctas"],
-    ),
-    (
-        &[
-            "mov",
-            "cvta",
-            "isspacep",
-            "prefetch",
-            "prefetchu",
-            "discard",
-            "applypriority",
-            "createpolicy",
-        ],
-        "ordinary",
-        &["moves_and_addresses"],
-    ),
-    (
-        &["mapa", "getctarank"],
-        "instructions",
-        &["ranks_of_addresses"],
     ),
     (
         &[

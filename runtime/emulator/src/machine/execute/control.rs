@@ -207,7 +207,7 @@ impl Context<'_> {
                     for byte in 0..*bytes.min(size) {
                         let read = self.read(caller, lane, Window::Parameter, offset + byte, 1);
                         let (value, written) = read.unwrap_or((0, false));
-                        frame.parameters[lane as usize].write(
+                        frame.parameters.of_mut(lane).write(
                             (to + byte) as usize,
                             1,
                             value,
@@ -224,7 +224,7 @@ impl Context<'_> {
                 for lane in lanes_of(lanes) {
                     let written = values.written >> lane & 1 == 1;
                     let size = (*bytes).min(8) as usize;
-                    frame.parameters[lane as usize].write(
+                    frame.parameters.of_mut(lane).write(
                         *offset as usize,
                         size,
                         values.values[lane as usize],
@@ -287,7 +287,11 @@ impl Context<'_> {
                 ) => {
                     for lane in lanes_of(lanes) {
                         for byte in 0..*bytes.min(size) {
-                            let read = self.warp.frame(from).parameters[lane as usize]
+                            let read = self
+                                .warp
+                                .frame(from)
+                                .parameters
+                                .of(lane)
                                 .read((offset + byte) as usize, 1);
                             let value = read.unwrap_or((0, false));
                             self.write(to, lane, Window::Parameter, to_offset + byte, 1, value);

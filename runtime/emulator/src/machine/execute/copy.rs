@@ -31,7 +31,7 @@ impl Context<'_> {
                 let places = self.places(frame, active, from, 16, "prefetches from")?;
                 let sizes = self.values(frame, bytes);
                 for lane in lanes_of(active) {
-                    let (_, place) = places[lane as usize];
+                    let (_, place) = places.of(lane);
                     let size = bulk_size(sizes.values[lane as usize], lane)?;
                     if self.memory.part(place, size as usize).is_none() {
                         return Err(beyond("prefetches from", place, size, lane));
@@ -159,7 +159,7 @@ impl Context<'_> {
                     1 => 0,
                     _ => kept[own].min(u64::from(bytes)),
                 };
-                self.element_moves(to[own], from[own], (kept, bytes), lane, &mut moves)?;
+                self.element_moves(to.of(lane), from.of(lane), (kept, bytes), lane, &mut moves)?;
             }
             let begun = Begun {
                 after: Vec::new(),
@@ -245,11 +245,11 @@ impl Context<'_> {
         for lane in lanes_of(active) {
             let own = lane as usize;
             let size = bulk_size(sizes.values[own], lane)?;
-            let Some(source) = self.existing(from[own].0, from[own].1, size) else {
-                return Err(beyond("copies from", from[own].1, size, lane));
+            let Some(source) = self.existing(from.of(lane).0, from.of(lane).1, size) else {
+                return Err(beyond("copies from", from.of(lane).1, size, lane));
             };
-            let Some(destination) = self.existing(to[own].0, to[own].1, size) else {
-                return Err(beyond("copies to", to[own].1, size, lane));
+            let Some(destination) = self.existing(to.of(lane).0, to.of(lane).1, size) else {
+                return Err(beyond("copies to", to.of(lane).1, size, lane));
             };
             let make = |to: Spot| -> Box<dyn Operation> {
                 let moves = vec![Move {

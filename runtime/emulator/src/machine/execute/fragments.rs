@@ -6,23 +6,28 @@ use crate::instruction::{Access, Direction, Move, Ordering, Space};
 use crate::machine::Lanes;
 use crate::machine::places::Places;
 use crate::memory::address::Window;
+use crate::memory::number;
 
 impl Context<'_> {
     pub(super) fn move_matrices(&mut self, frame: usize, own: &Move) -> Result<(), Fault> {
         let numbers = own.numbers;
-        let rows = self.rows(frame, own)?;
+        let places = self.rows(frame, own)?;
         let each = numbers.registers();
         let width = 32 / numbers.each();
         match &own.direction {
             Direction::Load(destinations) => {
+                let count = own.matrices * numbers.rows();
+                let owners = 0..count as u32;
+                let rows: Vec<Row> = owners
+                    .map(|owner| self.row(frame, owner, places.of(owner)))
+                    .collect::<Result<_, _>>()?;
                 for (number, &destination) in destinations.iter().enumerate() {
                     let mut lanes = Lanes::splat(0);
                     for lane in 0..32 {
                         for part in 0..numbers.each() {
                             let place = numbers.place(number % each, lane, part);
-                            let owner = number / each * numbers.rows() + place.row;
-                            let bits = (place.bit, numbers.bits());
-                            let (value, written) = self.bits(frame, owner, rows[owner], bits)?;
+                            let row = &rows[number / each * numbers.rows() + place.row];
+                            let (value, written) = row.number(place.bit, numbers.bits());
                             lanes.values[lane] |= value << (width * part);
                             lanes.written &= !(u32::from(!written) << lane);
                         }
@@ -38,7 +43,7 @@ impl Context<'_> {
                     {
                         let place = numbers.place(number % each, lane, part);
                         let owner = number / each * numbers.rows() + place.row;
-                        let (window, begin) = rows[owner];
+                        let (window, begin) = places.of(owner as u32);
                         let address = begin + place.bit as u64 / 8;
                         let value = values.values[lane] >> (width * part) & ((1 << width) - 1);
                         let value = (value, values.written >> lane & 1 == 1);
@@ -73,7 +78,7 @@ impl Context<'_> {
         let lanes = u32::MAX >> (32 - count);
         let places = self.places(frame, lanes, &access, 16, what)?;
         for lane in 0..count {
-            let (window, address) = places[lane];
+            let (window, address) = places.of(lane as u32);
             if window != Window::Shared {
                 return Err(beyond(what, address, lane as u32));
             }
@@ -82,30 +87,32 @@ impl Context<'_> {
         Ok(places)
     }
 
-    /// Bits of a row, of which only whole bytes are read.
-    fn bits(
-        &self,
-        frame: usize,
-        owner: usize,
-        (window, row): (Window, u64),
-        (begin, count): (usize, usize),
-    ) -> Result<(u64, bool), Fault> {
-        let what = "reads from shared memory";
-        let owner = owner as u32;
-        if count >= 8 {
-            let address = row + begin as u64 / 8;
-            let read = self.read(frame, owner, window, address, count / 8);
-            return read.ok_or_else(|| beyond(what, address, owner));
-        }
-        let (mut all, mut written) = (0, true);
-        for byte in begin / 8..=(begin + count - 1) / 8 {
-            let address = row + byte as u64;
-            let read = self.read(frame, owner, window, address, 1);
-            let (value, is_written) = read.ok_or_else(|| beyond(what, address, owner))?;
-            all |= value << (8 * (byte - begin / 8));
-            written &= is_written;
-        }
-        Ok((all >> (begin % 8) & ((1 << count) - 1), written))
+    /// A row of a matrix.
+    fn row(&self, frame: usize, owner: u32, (window, begin): (Window, u64)) -> Result<Row, Fault> {
+        let stretch = self.stretch(frame, window, begin, 16);
+        let (values, written) =
+            stretch.ok_or_else(|| beyond("reads from shared memory", begin, owner))?;
+        Ok(Row {
+            bits: u128::from(number(&values[8..])) << 64 | u128::from(number(&values[..8])),
+            unwritten: (0..16).fold(0, |bytes, byte| bytes | u32::from(!written[byte]) << byte),
+        })
+    }
+}
+
+/// Sixteen bytes of shared memory.
+struct Row {
+    bits: u128,
+    /// The bytes that nobody has written.
+    unwritten: u32,
+}
+
+impl Row {
+    /// So many bits of it, and whether all the bytes that they are in are written.
+    fn number(&self, begin: usize, count: usize) -> (u64, bool) {
+        let value = (self.bits >> begin) as u64 & ((1 << count) - 1);
+        let bytes = (begin + count).div_ceil(8) - begin / 8;
+        let unwritten = self.unwritten >> (begin / 8) & ((1 << bytes) - 1);
+        (value, unwritten == 0)
     }
 }
 

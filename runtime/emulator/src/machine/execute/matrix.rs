@@ -189,15 +189,8 @@ impl Tile<'_> {
             b_type,
             ..
         } = *self.multiply;
-        let a = (0..shape.m).map(|row| {
-            let bits = (0..shape.k).map(|k| a_bits(self.multiply, self.a, row, k));
-            bits.map(|bits| of(a_type, bits)).collect()
-        });
-        let b = (0..COLUMNS).map(|column| {
-            let bits = (0..shape.k).map(|k| b_bits(self.multiply, self.b, k, column));
-            bits.map(|bits| of(b_type, bits)).collect()
-        });
-        (a.collect(), b.collect())
+        let a = lines(a_type, (shape.m / 8, shape.k), self.a, &of);
+        (a, lines(b_type, (1, shape.k), self.b, &of))
     }
 
     fn addend(&self, row: usize, column: usize) -> u64 {
@@ -243,7 +236,12 @@ impl Tile<'_> {
     /// Any other numbers.
     fn numbers(&self, accumulation: Accumulation) -> Rows {
         let multiply = self.multiply;
-        let (a, b) = self.operands(|element, bits| element.value(bits));
+        // Of the formats that most products are of, a loop that asks for no format.
+        let (a, b) = match (multiply.a_type, multiply.b_type) {
+            (Element::F16, Element::F16) => self.operands(|_, bits| Float::F16.value(bits)),
+            (Element::Bf16, Element::Bf16) => self.operands(|_, bits| Float::Bf16.value(bits)),
+            _ => self.operands(|element, bits| element.value(bits)),
+        };
         let half = match multiply.result {
             Accumulator::S32 => {
                 return self.rows(|row, column| {
@@ -333,26 +331,28 @@ pub(crate) fn ring_sum(
     ring.pattern(sum.wrapping_add(ring.payload(addend)))
 }
 
-fn a_bits(multiply: &Multiply, a: &[Lanes], row: usize, k: usize) -> u64 {
-    let (register, thread, slot) = along_k(multiply.a_type, k);
-    let number = multiply.shape.m / 8 * register + row / 8;
-    bits_of(multiply.a_type, &a[number], 4 * (row % 8) + thread, slot)
-}
-
-fn b_bits(multiply: &Multiply, b: &[Lanes], k: usize, column: usize) -> u64 {
-    let (register, thread, slot) = along_k(multiply.b_type, k);
-    bits_of(multiply.b_type, &b[register], 4 * column + thread, slot)
-}
-
-/// Which of the registers, of which lane of four, in which place holds an element.
-fn along_k(element: Element, k: usize) -> (usize, usize, usize) {
-    let each = (32 / element.bits()).max(1);
-    (k / (4 * each), k / each % 4, k % each)
-}
-
-fn bits_of(element: Element, register: &Lanes, lane: usize, slot: usize) -> u64 {
+/// Rows of A or columns of B, `eights` times eight of `k` numbers each. Of each the numbers are in the same place of four
+/// lanes, so many in a register, one register behind the other along k; those of the next eight lie between them.
+fn lines<T>(
+    element: Element,
+    (eights, k): (usize, usize),
+    registers: &[Lanes],
+    of: impl Fn(Element, u64) -> T,
+) -> Vec<Vec<T>> {
     let bits = element.bits();
-    register.values[lane] >> (slot * bits) & (u64::MAX >> (64 - bits))
+    let each = (32 / bits).max(1);
+    let mask = u64::MAX >> (64 - bits);
+    let line = |line: usize| {
+        let mut numbers = Vec::with_capacity(k);
+        for register in registers.iter().skip(line / 8).step_by(eights) {
+            for &four in &register.values[4 * (line % 8)..][..4] {
+                numbers.extend((0..each).map(|slot| of(element, four >> (slot * bits) & mask)));
+            }
+        }
+        numbers.truncate(k);
+        numbers
+    };
+    (0..8 * eights).map(line).collect()
 }
 
 fn c_element(multiply: &Multiply, c: &[Lanes], row: usize, column: usize) -> u64 {

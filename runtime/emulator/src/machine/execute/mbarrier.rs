@@ -86,7 +86,7 @@ impl Context<'_> {
         self.accesses(active, &places, (!writes, writes), ordering);
         let mut objects = [(0, 0); 32];
         for lane in lanes_of(active) {
-            let (window, place) = places[lane as usize];
+            let (window, place) = places.of(lane);
             let shared = self.ctas[self.rank].shared.len() as u64;
             match self.spot(window, place) {
                 Some(Spot::Shared(rank, own)) if own + 8 <= shared => {

@@ -5,11 +5,11 @@ use super::super::context::{Context, Fault};
 use super::super::frame::lanes_of;
 use super::Outcome;
 use crate::finding::FindingKind;
-use crate::instruction::{Access, Atomic, Load, Space, Store};
+use crate::instruction::{Access, Atomic, Load, Ordering, Source, Space, Store};
 use crate::machine::Lanes;
 use crate::machine::places::{Places, Together};
 use crate::memory::address::{self, Window};
-use crate::memory::{number, put_number};
+use crate::memory::{Bytes, number, put_number};
 
 impl Context<'_> {
     /// Where each active lane's elements begin: their memory and the place in it.
@@ -21,9 +21,15 @@ impl Context<'_> {
         bytes: u32,
         what: &'static str,
     ) -> Result<Places, Fault> {
-        let base = self.values(frame, &access.location.base);
-        self.need_written(&base, active, "an address");
-        let mut places = [(Window::Global, 0); 32];
+        let made;
+        let base = match &access.location.base {
+            Source::Register(register) => self.register(frame, *register),
+            source => {
+                made = self.values(frame, source);
+                &made
+            }
+        };
+        let missing = active & !base.written;
         let named = match access.space {
             Space::Generic => None,
             Space::Global | Space::Constant => Some((Window::Global, u64::MAX)),
@@ -31,46 +37,43 @@ impl Context<'_> {
             Space::Local => Some((Window::Local, u64::MAX)),
             Space::Parameter => Some((Window::Parameter, u64::MAX)),
         };
-        if let Some((window, mask)) = named
-            && active == u32::MAX
-        {
-            let mut beyond = 0;
-            for (place, base) in places.iter_mut().zip(&base.values) {
-                let own = base.wrapping_add_signed(access.location.offset) & mask;
-                beyond |= own;
-                *place = (window, own);
+        let offset = access.location.offset;
+        let places = match named {
+            Some((window, mask)) => {
+                let at = base
+                    .values
+                    .map(|base| base.wrapping_add_signed(offset) & mask);
+                Ok((at, [window; 32]))
             }
-            // Where all are multiples of a power of two, so is every one.
-            if bytes.is_power_of_two() && beyond & u64::from(bytes - 1) == 0 {
-                return Ok(Places::new(places, active, bytes));
-            }
-        }
-        for lane in lanes_of(active) {
-            let address = base.values[lane as usize].wrapping_add_signed(access.location.offset);
-            let fault = |kind| Fault { kind, lane };
-            let (window, place) = match named {
-                None => {
-                    let Some(window) = address::window(address) else {
-                        return Err(fault(FindingKind::OutOfBounds {
-                            access: what,
-                            address,
-                            bytes,
-                        }));
-                    };
-                    (window, address::from_generic(window, address))
-                }
-                Some((window, mask)) => (window, address & mask),
+            None => generic_places(&base.values, offset, active),
+        };
+        self.report_unwritten(missing, "an address");
+        let (at, windows) = places.map_err(|(lane, address)| Fault {
+            kind: FindingKind::OutOfBounds {
+                access: what,
+                address,
+                bytes,
+            },
+            lane,
+        })?;
+        // Where all are multiples of a power of two, so is every one.
+        let beyond = at.iter().fold(0, |all, own| all | own);
+        let are_aligned = bytes.is_power_of_two() && beyond & u64::from(bytes - 1) == 0;
+        let misaligned = |&lane: &u32| !at[lane as usize].is_multiple_of(u64::from(bytes));
+        if !are_aligned && let Some(lane) = lanes_of(active).find(misaligned) {
+            let window = windows[lane as usize];
+            let address = match named {
+                Some(_) => at[lane as usize],
+                None => address::to_generic(window, at[lane as usize]),
             };
-            if !place.is_multiple_of(u64::from(bytes)) {
-                return Err(fault(FindingKind::Misaligned {
-                    access: what,
-                    address,
-                    bytes,
-                }));
-            }
-            places[lane as usize] = (window, place);
+            let kind = FindingKind::Misaligned {
+                access: what,
+                address,
+                bytes,
+            };
+            return Err(Fault { kind, lane });
         }
-        Ok(Places::new(places, active, bytes))
+        Ok(Places::new(at, windows, active, bytes))
     }
 
     pub(super) fn load(
@@ -91,7 +94,7 @@ impl Context<'_> {
             let mut lanes = Lanes::splat(0);
             if !self.load_together(frame, active, &places, (offset, bytes), &mut lanes) {
                 for lane in lanes_of(active) {
-                    let (window, place) = places[lane as usize];
+                    let (window, place) = places.of(lane);
                     let place = place + offset;
                     let Some((value, written)) =
                         self.read(frame, lane, window, place, bytes as usize)
@@ -196,7 +199,7 @@ impl Context<'_> {
                 continue;
             }
             for lane in lanes_of(active) {
-                let (window, place) = places[lane as usize];
+                let (window, place) = places.of(lane);
                 let place = place + offset;
                 let value = (
                     values.values[lane as usize],
@@ -229,7 +232,7 @@ impl Context<'_> {
         let Some(&(other, lane)) = pairs.iter().find(differs) else {
             return;
         };
-        let (window, place) = places[lane as usize];
+        let (window, place) = places.of(lane);
         if let Some(spot) = self.spot(window, place) {
             let kind = FindingKind::Lanes {
                 memory: spot.name(),
@@ -246,7 +249,7 @@ impl Context<'_> {
             return;
         }
         for lane in lanes_of(active) {
-            let (window, place) = places[lane as usize];
+            let (window, place) = places.of(lane);
             if let Some(Spot::Shared(rank, own)) = self.spot(window, place)
                 && let Some(address) =
                     self.ctas[rank as usize].mbarrier_in(own, places.bytes.into())
@@ -293,6 +296,32 @@ impl Context<'_> {
         true
     }
 
+    /// A write of nothing that anybody may read (PTX ISA 9.7.9.17).
+    pub(super) fn discard(
+        &mut self,
+        frame: usize,
+        active: u32,
+        access: &Access,
+    ) -> Result<Outcome, Fault> {
+        let what = "discards";
+        let places = self.places(frame, active, access, access.bytes, what)?;
+        self.notes(active, &places, (false, true), Ordering::default());
+        for lane in lanes_of(active) {
+            let (window, address) = places.of(lane);
+            let nothing = Bytes::unwritten(access.bytes as usize);
+            let is_global = window == Window::Global;
+            if !is_global || self.memory.put(address, &nothing).is_none() {
+                let kind = FindingKind::OutOfBounds {
+                    access: what,
+                    address,
+                    bytes: access.bytes,
+                };
+                return Err(Fault { kind, lane });
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
     /// Lane by lane, the lowest first: an order that hardware does not promise.
     pub(super) fn atomic(
         &mut self,
@@ -314,7 +343,7 @@ impl Context<'_> {
             let mut before = Lanes::splat(0);
             for lane in lanes_of(active) {
                 let own = lane as usize;
-                let (window, place) = places[own];
+                let (window, place) = places.of(lane);
                 let place = place + element as u64 * u64::from(bytes);
                 let out_of_bounds = || Fault {
                     kind: FindingKind::OutOfBounds {
@@ -341,6 +370,23 @@ impl Context<'_> {
         }
         Ok(Outcome::Done)
     }
+}
+
+/// The places and memories that generic addresses of active lanes name, or the first lane whose address names none.
+fn generic_places(
+    base: &[u64; 32],
+    offset: i64,
+    active: u32,
+) -> Result<([u64; 32], [Window; 32]), (u32, u64)> {
+    let mut at = [0; 32];
+    let mut windows = [Window::Global; 32];
+    for lane in lanes_of(active) {
+        let own = lane as usize;
+        let address = base[own].wrapping_add_signed(offset);
+        windows[own] = address::window(address).ok_or((lane, address))?;
+        at[own] = address::from_generic(windows[own], address);
+    }
+    Ok((at, windows))
 }
 
 /// Elements of all lanes that lie one behind the other.

@@ -91,7 +91,7 @@ impl Context<'_> {
                                 self.warp.paths.clear();
                             }
                         }
-                        Fence::Proxies => self.order.fence_proxy(self.agent()),
+                        Fence::Proxies(memories) => self.order.fence_proxy(self.agent(), memories),
                         Fence::Nothing => {}
                     }
                 }

@@ -232,7 +232,7 @@ impl Context<'_> {
         let what = "writes the address of tensor memory to";
         let places = self.places(frame, 1, &access, 4, what)?;
         self.accesses(1, &places, (false, true), Ordering::default());
-        let (window, place) = places[0];
+        let (window, place) = places.of(0);
         let done = self.write(frame, 0, window, place, 4, (u64::from(first), true));
         if done.is_none() {
             let kind = FindingKind::OutOfBounds {

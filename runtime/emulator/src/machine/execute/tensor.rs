@@ -48,7 +48,7 @@ impl Context<'_> {
                 continue;
             };
             let bytes = map.box_bytes();
-            let (window, place) = places[own];
+            let (window, place) = places.of(lane);
             let Some(shared @ Spot::Shared(..)) = self.existing(window, place, bytes) else {
                 return Err(beyond("uses the box", place, bytes, lane));
             };
@@ -88,7 +88,7 @@ impl Context<'_> {
         let places = self.places(frame, active, &access, 64, "reads a tensor map of")?;
         lanes_of(active)
             .map(|lane| {
-                let (window, place) = places[lane as usize];
+                let (window, place) = places.of(lane);
                 let mut bytes = [0; TENSOR_MAP_BYTES];
                 for (i, chunk) in bytes.chunks_exact_mut(8).enumerate() {
                     let at = place + 8 * i as u64;

@@ -1,8 +1,7 @@
 //! What two waves know of a memory: whether they have to do with each other, and both together.
 
 use super::super::order::Audience;
-use super::{Cell, MANY, Reads, Shadow, Stamp};
-use crate::memory::PAGE;
+use super::{Cell, Kept, MANY, Page, ROWS, Reads, Shadow, Stamp, WORDS};
 
 /// What is known of a byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,14 +36,7 @@ impl Cell {
         if other.write.clock != 0 {
             self.write = other.write;
         }
-        let theirs = match other.read {
-            Stamp {
-                agent: MANY, clock, ..
-            } => lists.list(clock),
-            Stamp { clock: 0, .. } => &[],
-            _ => std::slice::from_ref(&other.read),
-        };
-        for &read in theirs {
+        let mut join = |read: Stamp| {
             if self.read.agent == MANY {
                 reads.add(self.read.clock, read);
             } else if self.read.clock == 0 {
@@ -56,6 +48,29 @@ impl Cell {
                     line: 0,
                 };
             }
+        };
+        match other.read {
+            Stamp {
+                agent: MANY, clock, ..
+            } => lists.list(clock).copied().for_each(join),
+            Stamp { clock: 0, .. } => {}
+            read => join(read),
+        }
+    }
+}
+
+impl Page {
+    /// A row's cell, if there is one.
+    fn row(&self, row: usize) -> Option<&Cell> {
+        let own = &self.rows[row];
+        (own.write.agent != MANY).then_some(own)
+    }
+
+    /// The cell that knows of a word of a row.
+    fn word(&self, row: usize, word: usize) -> &Cell {
+        match (self.row(row), &self.words) {
+            (None, Some(words)) => &words[row][word],
+            _ => &self.rows[row],
         }
     }
 }
@@ -67,22 +82,28 @@ impl Shadow {
             let Some(&theirs) = other.numbers.get(number) else {
                 return true;
             };
-            let cells = self.pages[index].iter().zip(&other.pages[theirs]);
-            cells.enumerate().all(|(place, (own, their))| {
-                let word = number * PAGE + 4 * place as u64;
-                let (own, their) = (self.uses(word, own), other.uses(word, their));
-                own.iter()
-                    .zip(their)
-                    .all(|(own, their)| own.goes_with(their))
+            let (own, their) = (&self.pages[index], &other.pages[theirs]);
+            (0..ROWS).all(|row| {
+                if let (Some(own), Some(their)) = (own.row(row), their.row(row)) {
+                    return own.used().goes_with(their.used());
+                }
+                (0..WORDS).all(|word| {
+                    let own = self.uses(own.word(row, word));
+                    let their = other.uses(their.word(row, word));
+                    own.iter()
+                        .zip(their)
+                        .all(|(own, their)| own.goes_with(their))
+                })
             })
         })
     }
 
     /// What is known of each byte of a word.
-    fn uses(&self, word: u64, cell: &Cell) -> [Use; 4] {
-        match self.parts.get(&word) {
-            Some(parts) if cell.write.agent == MANY => parts.each_ref().map(Cell::used),
-            _ => [cell.used(); 4],
+    fn uses(&self, cell: &Cell) -> [Use; 4] {
+        if cell.write.agent == MANY {
+            self.kept.parts.of(cell).each_ref().map(Cell::used)
+        } else {
+            [cell.used(); 4]
         }
     }
 
@@ -91,38 +112,47 @@ impl Shadow {
         let Self {
             numbers,
             pages,
-            parts,
-            reads,
+            kept: lists,
             told,
             ..
         } = other;
-        let mut pages: Vec<Option<Box<[Cell]>>> = pages.into_iter().map(Some).collect();
         for (number, index) in numbers {
-            let Some(cells) = pages[index].take() else {
-                continue;
-            };
             let own = self.page(number);
-            for (place, cell) in cells.into_iter().enumerate() {
-                let word = number * PAGE + 4 * place as u64;
-                if cell.write.agent != MANY && self.pages[own][place].write.agent != MANY {
-                    self.pages[own][place].joins(&cell, &reads, &mut self.reads);
+            let (own, their, kept) = (&mut self.pages[own], &pages[index], &mut self.kept);
+            for row in 0..ROWS {
+                if let Some(cell) = their.row(row)
+                    && own.row(row).is_some()
+                {
+                    own.rows[row].joins(cell, &lists.reads, &mut kept.reads);
                     continue;
                 }
-                // Bytes by themselves, here or there.
-                let theirs = parts.get(&word).copied().unwrap_or([cell; 4]);
-                if self.pages[own][place].write.agent != MANY {
-                    self.split(word, own);
-                }
-                if let Some(parts) = self.parts.get_mut(&word) {
-                    for (part, their) in parts.iter_mut().zip(&theirs) {
-                        part.joins(their, &reads, &mut self.reads);
-                    }
-                }
+                let words = own.words(row, kept).iter_mut().enumerate();
+                words.for_each(|(word, own)| join_words(own, their.word(row, word), &lists, kept));
             }
         }
         // No CTA or cluster has to do with another wave.
         let told = told.into_iter();
         self.told
             .extend(told.filter(|((_, audience), _)| *audience == Audience::All));
+    }
+}
+
+/// A word knows what another one knows, of which more is in `lists`; not both know a write of a byte.
+fn join_words(own: &mut Cell, their: &Cell, lists: &Kept, kept: &mut Kept) {
+    let Kept { parts, reads } = kept;
+    if their.write.agent != MANY && own.write.agent != MANY {
+        own.joins(their, &lists.reads, reads);
+        return;
+    }
+    // Bytes by themselves, here or there.
+    let theirs = match their.write.agent {
+        MANY => *lists.parts.of(their),
+        _ => [*their; 4],
+    };
+    if own.write.agent != MANY {
+        *own = parts.keep(own.copies(reads));
+    }
+    for (part, their) in parts.of_mut(own).iter_mut().zip(&theirs) {
+        part.joins(their, &lists.reads, reads);
     }
 }

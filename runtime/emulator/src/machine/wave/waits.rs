@@ -38,43 +38,53 @@ impl Wave<'_> {
 
     /// Lets strands look again whose mbarrier's phase has ended, or for whom there is tensor memory.
     pub(super) fn wake(&mut self, cluster: usize) {
-        let Cluster { ctas, warps, .. } = &mut self.resident[cluster];
+        let own = &mut self.resident[cluster];
+        if !own.has_sleepers {
+            return;
+        }
+        own.has_sleepers = false;
+        let Cluster {
+            ctas,
+            warps,
+            has_sleepers,
+            ..
+        } = own;
         let strands = warps.iter_mut().enumerate().flat_map(|(rank, warps)| {
             let strands = warps.iter_mut().flat_map(|warp| &mut warp.strands);
             strands.map(move |strand| (rank, strand))
         });
         for (rank, strand) in strands {
-            if let State::AtAllocation { columns } = strand.state
-                && ctas[rank].tensor.memory.has_room(columns)
-            {
+            let wakes = match strand.state {
+                State::AtAllocation { columns } => ctas[rank].tensor.memory.has_room(columns),
+                State::AtMbarrier { rank, place, phase } => {
+                    let object = ctas[rank as usize].mbarriers.get(&place);
+                    object.is_none_or(|object| object.phase() != phase)
+                }
+                _ => continue,
+            };
+            if wakes {
                 strand.state = State::Ready;
                 self.timeouts = 0;
-            }
-            if let State::AtMbarrier { rank, place, phase } = strand.state {
-                let object = ctas[rank as usize].mbarriers.get(&place);
-                if object.is_none_or(|object| object.phase() != phase) {
-                    strand.state = State::Ready;
-                    self.timeouts = 0;
-                }
+            } else {
+                *has_sleepers = true;
             }
         }
+        own.look();
     }
 
     /// Tells all who wait for mbarriers that their phases have not ended; whether there are any.
     pub(super) fn time_out(&mut self) -> bool {
         let mut any = false;
-        for warp in self
-            .resident
-            .iter_mut()
-            .flat_map(|cluster| &mut cluster.warps)
-            .flatten()
-        {
-            for strand in 0..warp.strands.len() {
-                if matches!(warp.strands[strand].state, State::AtMbarrier { .. }) {
-                    not_yet(self.setting.program, warp, strand);
-                    any = true;
+        for cluster in &mut self.resident {
+            for warp in cluster.warps.iter_mut().flatten() {
+                for strand in 0..warp.strands.len() {
+                    if matches!(warp.strands[strand].state, State::AtMbarrier { .. }) {
+                        not_yet(self.setting.program, warp, strand);
+                        any = true;
+                    }
                 }
             }
+            cluster.look();
         }
         any
     }
@@ -86,6 +96,7 @@ impl Wave<'_> {
             ctas, warps, order, ..
         } = &mut self.resident[cluster];
         let each = warps.first().map_or(0, Vec::len) as u32;
+        let mut goes_on = false;
         for (rank, (cta, warps)) in ctas.iter_mut().zip(warps.iter_mut()).enumerate() {
             let live: u32 = warps.iter().map(|warp| warp.live().count_ones()).sum();
             cta.has_ended = live == 0;
@@ -94,6 +105,7 @@ impl Wave<'_> {
                     continue;
                 }
                 self.timeouts = 0;
+                goes_on = true;
                 let votes = std::mem::take(barrier).votes;
                 let barrier = number as u32;
                 let known = order.at_barrier(rank as u32, barrier);
@@ -111,6 +123,9 @@ impl Wave<'_> {
         let missing = |warp: &Warp| warp.live() & !warp.at_cluster != 0;
         let came = warps.iter().flatten().any(|warp| warp.at_cluster != 0);
         if !came || warps.iter().flatten().any(missing) {
+            if goes_on {
+                self.resident[cluster].look();
+            }
             return;
         }
         // All have come: those that wait go on, and who comes to wait later has nothing to wait for.
@@ -127,6 +142,7 @@ impl Wave<'_> {
                 }
             }
         }
+        self.resident[cluster].look();
     }
 
     /// Every warp waits: what the first one waits for; one that waits for an mbarrier, if one does, since others mostly wait

@@ -97,17 +97,22 @@ pub const ROWS: &[Row] = &[
         result: |form, values| Some(compared(form, values).into()),
     },
     Row {
+        forms: "setp[.eq|.ne][.and|.or|.xor][.b16|.b32|.b64]",
+        operands: "d1, a#, b#, c1",
+        result: |form, values| Some(compared(form, values).into()),
+    },
+    Row {
         forms: "setp[.lo|.ls|.hi|.hs][.u16|.u32|.u64]",
         operands: "d1, a#, b#",
         result: |form, values| Some(compared(form, values).into()),
     },
     Row {
-        forms: "setp[.eq|.lt][.and|.or|.xor][.b16|.s32|.u64|.f32|.ftz.f32|.f64|.f16|.ftz.f16|.bf16]",
+        forms: "setp[.eq|.lt][.and|.or|.xor][.s32|.u64|.f32|.ftz.f32|.f64|.f16|.ftz.f16|.bf16]",
         operands: "d1, a#, b#, c1",
         result: |form, values| Some(compared(form, values).into()),
     },
     Row {
-        forms: "setp[.ne|.ge][.and|.or|.xor][.s16|.u32|.b64|.f32|.ftz.f32|.f64|.f16|.ftz.f16|.bf16]",
+        forms: "setp[.ne|.ge][.and|.or|.xor][.s16|.u32|.f32|.ftz.f32|.f64|.f16|.ftz.f16|.bf16]",
         operands: "d1, a#, b#, !c1",
         result: |form, [a, b, c, e]| Some(compared(form, [a, b, c ^ 1, e]).into()),
     },

@@ -190,7 +190,23 @@ fn tf32(form: &Form, [a, ..]: [u64; 4]) -> Option<u64> {
 pub const ROWS: &[Row] = &[
     Row {
         // Extended to the bits of the result's register.
-        forms: "cvt[.sat|][.u8|.u16|.u32|.u64|.s8|.s16|.s32|.s64][.u8|.u16|.u32|.u64|.s8|.s16|.s32|.s64]",
+        forms: "cvt[.u8|.u16|.u32|.u64|.s8|.s16|.s32|.s64][.u8|.u16|.u32|.u64|.s8|.s16|.s32|.s64]",
+        operands: "d64, a#",
+        result: between_integers,
+    },
+    Row {
+        // Where the result's type does not have every number.
+        forms: "cvt.sat[.u8|.u16|.u32|.u64][.s8|.s16|.s32|.s64]",
+        operands: "d64, a#",
+        result: between_integers,
+    },
+    Row {
+        forms: "cvt.sat[.s8.u8|.s8.u16|.s8.u32|.s8.u64|.s16.u16|.s16.u32|.s16.u64|.s32.u32|.s32.u64|.s64.u64]",
+        operands: "d64, a#",
+        result: between_integers,
+    },
+    Row {
+        forms: "cvt.sat[.u8.u16|.u8.u32|.u8.u64|.u16.u32|.u16.u64|.u32.u64|.s8.s16|.s8.s32|.s8.s64|.s16.s32|.s16.s64|.s32.s64]",
         operands: "d64, a#",
         result: between_integers,
     },

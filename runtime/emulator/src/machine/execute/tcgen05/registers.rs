@@ -146,7 +146,7 @@ impl Context<'_> {
             knows: self.order.knows(warp),
             warps: self.order.warps(),
             of_cta: self.order.warps() / self.ctas.len() as u32,
-            is_asynchronous: false,
+            asynchronous: None,
         };
         let tensor = &mut self.ctas[self.rank].tensor;
         if let Some(kind) = tensor.access(cell, columns, writes, &accessor) {
