@@ -46,6 +46,8 @@ mod triton;
 mod updates;
 #[path = "kernels/wgmma.rs"]
 mod wgmma;
+#[path = "kernels/wgmma_codes.rs"]
+mod wgmma_codes;
 #[path = "kernels/wgmma_wrong.rs"]
 mod wgmma_wrong;
 #[path = "kernels/work.rs"]

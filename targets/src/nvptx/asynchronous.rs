@@ -8,6 +8,11 @@ use crate::mlir::{Builder, IntegerPredicate, Value};
 
 type B<'a, 'c> = &'a Builder<'c>;
 
+/// An address in shared memory, or a distance.
+pub fn word<'c>(b: &Builder<'c>, x: Value<'c>) -> Value<'c> {
+    b.cast("arith.trunci", x, b.integer(32))
+}
+
 /// Makes an mbarrier whose phase ends by so many arrivals.
 pub fn initialise<'c>(b: B<'_, 'c>, barrier: Value<'c>, arrivals: i64) {
     let text = format!("mbarrier.init.shared::cta.b64 [$0], {arrivals};");
@@ -90,4 +95,12 @@ pub fn fence_for_matrix_unit(b: B<'_, '_>) {
 pub fn wait_before<'c>(b: B<'_, 'c>, barrier: Value<'c>, parity: Value<'c>) {
     let one = b.constant_integer(b.integer(32), 1);
     wait(b, barrier, b.binary("arith.xori", parity, one));
+}
+
+/// Writes four words to shared memory.
+pub fn store_words<'c>(b: B<'_, 'c>, to: Value<'c>, words: [Value<'c>; 4]) {
+    let [w, x, y, z] = words;
+    Ptx::new("st.shared.v4.b32 [$0], {$1, $2, $3, $4};")
+        .memory()
+        .run(b, &[to, w, x, y, z]);
 }

@@ -3,6 +3,7 @@
 mod blocks;
 mod column;
 mod dot;
+mod edges;
 mod epilogue;
 mod fma;
 mod grouped;

@@ -13,10 +13,10 @@ use tessera_runtime::{Device, RunOptions};
 
 /// A product of scaled tensors: shape, axis and batching dimensions of each.
 pub struct Product {
-    lhs: (&'static [usize], usize, &'static [usize]),
-    rhs: (&'static [usize], usize, &'static [usize]),
-    formats: [Format; 2],
-    layout: ScaleLayout,
+    pub lhs: (&'static [usize], usize, &'static [usize]),
+    pub rhs: (&'static [usize], usize, &'static [usize]),
+    pub formats: [Format; 2],
+    pub layout: ScaleLayout,
 }
 
 impl Product {
@@ -31,7 +31,7 @@ impl Product {
         }
     }
 
-    fn types(&self) -> [ScaledType; 2] {
+    pub fn types(&self) -> [ScaledType; 2] {
         let scaled = |(shape, axis, _): (&[usize], usize, _), format| {
             ScaledType::new(shape, format, axis, BlockShape::Vector, self.layout).unwrap()
         };
@@ -41,7 +41,7 @@ impl Product {
         ]
     }
 
-    fn body(&self) -> Graph {
+    pub fn body(&self) -> Graph {
         let mut b = Builder::with_inputs("scaled_dot", self.types().map(Input::new).into());
         let kind = OpKind::ScaledDot {
             lhs_batching_dimensions: self.lhs.2.to_vec(),
@@ -53,11 +53,11 @@ impl Product {
         b.finish(result)
     }
 
-    fn case(&self, operands: Vec<Tensor>) -> Case {
+    pub fn case(&self, operands: Vec<Tensor>) -> Case {
         Case::of(Family::Dot, self.body(), operands)
     }
 
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         let Self { lhs, rhs, .. } = self;
         format!("{:?} {} {lhs:?} {rhs:?}", self.formats, self.layout)
     }

@@ -230,7 +230,11 @@ pub fn check_machine_code(cases: &[Case], instructions: &[&str]) {
     let manifest = assembled(&assembler, cases, "sm_90a", &bundle);
     for kernel in &manifest.kernels {
         let resources = kernel.code.as_ptx().unwrap().resources.unwrap();
-        assert_eq!(resources.spill_store_bytes, 0, "{resources:?}");
+        assert_eq!(
+            resources.spill_store_bytes, 0,
+            "{}: {resources:?}",
+            kernel.name
+        );
     }
     let output = Command::new(assembler.program())
         .args(["-arch=sm_90a", "-v", "-o", "/dev/null"])
@@ -240,7 +244,10 @@ pub fn check_machine_code(cases: &[Case], instructions: &[&str]) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("Used"), "{said}");
     // "Potential Performance Loss: wgmma.mma_async instructions are serialized due to …"
-    assert!(!said.contains("wgmma"), "{said}");
+    // "setmaxnreg ignored; unable to determine register count at entry"
+    for warned in ["wgmma", "setmaxnreg"] {
+        assert!(!said.contains(warned), "{said}");
+    }
     let cubin = bundle.join(CUBIN_FILE);
     let output = Command::new(&nvdisasm).arg(cubin).output().unwrap();
     let machine_code = String::from_utf8_lossy(&output.stdout);

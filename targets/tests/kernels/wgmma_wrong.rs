@@ -1,9 +1,11 @@
 //! What keeps a product of warpgroups right: a kernel that lacks any of it is found out, by the emulator's checker or by its
 //! numbers.
 
+use crate::tcgen05::{NVFP4, Product, cases};
 use crate::wgmma::Dense;
 use crate::wrong::Kernel;
 use tessera_emulator::Swizzle;
+use tessera_numerics::ScaleLayout;
 
 /// Of more steps than there are stages, of several tiles, ragged everywhere.
 fn dense() -> Kernel {
@@ -12,9 +14,17 @@ fn dense() -> Kernel {
     Kernel::new(&product.case(operands.to_vec()), "sm_90a", 4 * 9 * 130)
 }
 
+/// The same of codes, which threads decode.
+fn codes() -> Kernel {
+    let product = Product::plain(9, 130, 656, NVFP4, ScaleLayout::Linear);
+    let (cases, _) = cases(&[product]);
+    Kernel::new(&cases[0], "sm_90a", 4 * 9 * 130)
+}
+
 #[test]
 fn a_right_kernel_is_silent_in_many_orders() {
     dense().check_silence(20);
+    codes().check_silence(20);
 }
 
 #[test]
@@ -63,4 +73,35 @@ fn a_kernel_with_one_defect_is_found_out() {
     let (_, expected) = kernel.run(&kernel.text, 0);
     kernel.swizzle = Swizzle::None;
     assert_ne!(kernel.run(&kernel.text, 0).1, expected);
+}
+
+#[test]
+fn a_kernel_that_decodes_with_one_defect_is_found_out() {
+    let defects = [
+        // What was decoded is not fenced for the matrix unit, or not waited for.
+        ("fence.proxy.async.shared::cta;", ""),
+        ("], 128;\n", "], 96;\n"),
+        ("], 128;\n", "], 129;\n"),
+        // A stage is decoded to while products read it.
+        (
+            "wgmma.wait_group.sync.aligned 1;",
+            "wgmma.wait_group.sync.aligned 2;",
+        ),
+        ("wgmma.wait_group.sync.aligned 0;", ""),
+        ("wgmma.fence.sync.aligned;", ""),
+        ("@arrives", "@!arrives"),
+    ];
+    assert_eq!(codes().check(&defects), defects.len());
+    let own = (0x4000_0040_0001_0000u64).to_string();
+    let otherwise_swizzled = (0x8000_0040_0001_0000u64).to_string();
+    // 2¹²⁶ twice, by which codes' bits are multiplied, and 2¹²⁵.
+    let factor = 0x7e80_7e80.to_string();
+    let half = 0x7e00_7e00.to_string();
+    codes().check(&[
+        (&own, &otherwise_swizzled),
+        (&factor, &half),
+        // Pieces are not exchanged, or codes not multiplied.
+        ("xor.b32", "or.b32"),
+        ("mul.rn.bf16x2", "add.rn.bf16x2"),
+    ]);
 }

@@ -1,7 +1,8 @@
 //! The dot family: which unit of a target makes a product, and what all of them ask of it.
 //!
-//! On Hopper, products of 16-bit numbers that tensor maps reach in memory are `wgmma`. What they do not reach is left to the
-//! warps' units: lines that are no multiples of 16 bytes, strided on both sides, or computed in the kernel.
+//! On Hopper, products of 16-bit numbers that tensor maps reach in memory are `wgmma`, and so are those of codes that bf16
+//! represents with their scales. What neither holds of is left to the warps' units: lines that are no multiples of 16 bytes,
+//! strided on both sides, or computed in the kernel, rows of codes that are no multiples of sixteen codes, and groups.
 
 use super::epilogue;
 use super::grouped::GroupedProduct;
@@ -45,6 +46,11 @@ pub fn emit(
                 &staging,
             );
         }
+        if unit == Unit::Bf16
+            && let Some(product) = wgmma::Product::of_codes(&product, target.capability())
+        {
+            return product.emit(emission, shared);
+        }
         return plain(emission, shared, &product, unit);
     }
     if let Some(product) = GroupedProduct::of(&emission.kernel.body) {
@@ -57,7 +63,7 @@ pub fn emit(
     let unit = unit_of_dense(target, &product);
     if let Some(half) = unit.half()
         && let Some(product) =
-            wgmma::Product::of(&emission.kernel.body, &product, half, target.capability())
+            wgmma::Product::of_numbers(&emission.kernel.body, &product, half, target.capability())
     {
         return product.emit(emission, shared);
     }

@@ -1,17 +1,19 @@
 //! Products on Hopper's matrix units: `wgmma`, by warpgroups of four warps, of tiles in shared memory.
 //!
 //! A CTA has tiles of the result, one after the other. Its first warpgroup brings tiles of A and B to shared memory, a step
-//! of 128 bytes of a row at a time, some steps ahead: one thread has them copied by tensor maps, swizzled. The other one or
-//! two warpgroups multiply 64 rows of A each by all of B, one step's products behind the other, keep the sums in registers
-//! and write them.
+//! of 128 bytes of a row at a time, some steps ahead, swizzled: one thread has numbers of 16 bits copied by tensor maps; of
+//! codes with block scales all threads decode a part, which bf16 represents. The other one or two warpgroups multiply 64
+//! rows of A each by all of B, one step's products behind the other, keep the sums in registers and write them.
 //!
-//! Each stage of shared memory has two mbarriers. *Full* waits for the bytes that come by tensor maps; *empty* for every
-//! multiplying warp, once the products that read the stage are done.
+//! Each stage of shared memory has two mbarriers. *Full* waits for the bytes that come by tensor maps, or for every decoding
+//! thread, once what it wrote is fenced for the matrix unit; *empty* for every multiplying warp, once the products that read
+//! the stage are done.
 //!
 //! The order of a sum is fixed: steps along K, each of which is 16 numbers of a row in one instruction, which the matrix unit
 //! adds to what was there, rounding towards zero once for each. Which CTA has which tiles depends on the shape alone.
 
 mod boxes;
+mod codes;
 mod instructions;
 mod load;
 mod multiply;
@@ -22,46 +24,81 @@ pub use instructions::Half;
 use super::dot::Factors;
 use super::grid;
 use super::rounds::Round;
+use super::scaled_dot::ScaledProduct;
 use super::swizzled::SharedMemory;
 use crate::blocks::dot;
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Builder, Emission, IntegerPredicate, Value};
+use crate::nvptx::inline::Ptx;
 use crate::nvptx::shared::Shared;
 use crate::nvptx::{Capability, Feature, Grid, asynchronous, thread};
 use boxes::Boxed;
 use instructions::Major;
 use tessera_ir::Graph;
+use tessera_runtime::bundle::TensorMap;
 use tile::{Places, Tile};
 
 /// Threads of a warpgroup.
 const WARPGROUP: i64 = 4 * thread::WARP;
 
 /// A product that the matrix unit computes.
-pub struct Product<'a, 'g> {
-    product: &'a dot::Product<'g>,
+pub struct Product<'a, 'g, P> {
+    product: &'a P,
     half: Half,
-    /// Lhs and rhs.
-    operands: [Boxed; 2],
+    operands: Operands<'a, 'g>,
     tile: Tile,
     places: Places,
 }
 
-impl<'a, 'g> Product<'a, 'g> {
+/// Where A and B come from.
+enum Operands<'a, 'g> {
+    /// Numbers of 16 bits in memory, lhs and rhs; and the dimensions of the batch.
+    Boxes([Boxed; 2], &'a [usize]),
+    /// Codes with block scales.
+    Codes(&'a ScaledProduct<'g>),
+}
+
+impl<'a, 'g> Product<'a, 'g, dot::Product<'g>> {
     /// That product of numbers that are all represented in 16 bits, where the chip has the matrix unit and tensor maps reach
     /// the operands.
-    pub fn of(
+    pub fn of_numbers(
         graph: &Graph,
         product: &'a dot::Product<'g>,
         half: Half,
+        capability: &Capability,
+    ) -> Option<Self> {
+        if product.extents().contains(&0) {
+            return None;
+        }
+        let operands = [Boxed::of(graph, product, 0)?, Boxed::of(graph, product, 1)?];
+        let operands = Operands::Boxes(operands, &product.batch);
+        Self::of(product, half, operands, capability)
+    }
+}
+
+impl<'a, 'g> Product<'a, 'g, ScaledProduct<'g>> {
+    /// That product of formats whose numbers bf16 represents, where the chip has the matrix unit and rows of codes lie in
+    /// whole words.
+    pub fn of_codes(product: &'a ScaledProduct<'g>, capability: &Capability) -> Option<Self> {
+        let operands = Operands::Codes(product);
+        (product.types().into_iter().all(codes::has_runs))
+            .then(|| Self::of(product, Half::Bf16, operands, capability))?
+    }
+}
+
+impl<'a, 'g, P: Factors> Product<'a, 'g, P> {
+    fn of(
+        product: &'a P,
+        half: Half,
+        operands: Operands<'a, 'g>,
         capability: &Capability,
     ) -> Option<Self> {
         let extents = product.extents();
         if !capability.features.contains(&Feature::Wgmma) || extents.contains(&0) {
             return None;
         }
-        let operands = [Boxed::of(graph, product, 0)?, Boxed::of(graph, product, 1)?];
-        let is_whole = operands.each_ref().map(|one| one.major == Major::Rows);
+        let is_whole = [0, 1].map(|operand| operands.major(operand) == Major::Rows);
         let (tile, places) = Tile::of(extents, is_whole).places(capability)?;
         Some(Self {
             product,
@@ -82,15 +119,21 @@ impl<'a, 'g> Product<'a, 'g> {
         shared: &mut Shared,
     ) -> Result<Grid, Unsupported> {
         let rows = self.tile.rows();
-        let maps = [0, 1].map(|side| self.operand(side).tensor_map(rows[side]));
+        let maps: Vec<TensorMap> = match &self.operands {
+            Operands::Boxes(boxes, _) => (0..2)
+                .map(|side| boxes[self.operand(side)].tensor_map(rows[side]))
+                .collect(),
+            Operands::Codes(_) => Vec::new(),
+        };
         let b = emission.elemental.builder();
+        // An address by which instructions, not loads, find the map.
+        let parameter = |_: &TensorMap| {
+            let parameter = b.argument(b.pointer());
+            b.cast("llvm.ptrtoint", parameter, b.i64())
+        };
         let kernel = Kernel {
             own: self,
-            // An address by which instructions, not loads, find the map.
-            maps: [0, 1].map(|_| {
-                let parameter = b.argument(b.pointer());
-                b.cast("llvm.ptrtoint", parameter, b.i64())
-            }),
+            maps: maps.iter().map(parameter).collect(),
             shared: shared.dynamic(&b, SharedMemory::BASE),
             warp: thread::warp(&b),
         };
@@ -99,31 +142,51 @@ impl<'a, 'g> Product<'a, 'g> {
         let grid = grid(emission, self.tile.rounds.ctas, threads)?;
         Ok(Grid {
             shared_bytes: self.places.shared_bytes,
-            tensor_maps: maps.to_vec(),
+            tensor_maps: maps,
             ..grid
         })
     }
 
-    /// A (0) or B (1).
-    fn operand(&self, side: usize) -> &Boxed {
+    /// The operand that is A (0) or B (1).
+    fn operand(&self, side: usize) -> usize {
         match side {
-            0 => &self.operands[self.tile.a],
-            _ => &self.operands[1 - self.tile.a],
+            0 => self.tile.a,
+            _ => 1 - self.tile.a,
+        }
+    }
+
+    /// How A and B lie in shared memory.
+    fn majors(&self) -> [Major; 2] {
+        [0, 1].map(|side| self.operands.major(self.operand(side)))
+    }
+
+    /// Rows of A and of B, in a product of the batch.
+    fn extents(&self) -> [i64; 2] {
+        let [_, m, n, _] = self.product.extents();
+        [0, 1].map(|side| [m, n][self.operand(side)])
+    }
+}
+
+impl Operands<'_, '_> {
+    fn major(&self, operand: usize) -> Major {
+        match self {
+            Self::Boxes(boxes, _) => boxes[operand].major,
+            Self::Codes(_) => Major::K,
         }
     }
 }
 
 /// A CTA's work.
-struct Kernel<'a, 'c, 'g> {
-    own: &'a Product<'a, 'g>,
-    /// Addresses of tensor maps of A and B.
-    maps: [Value<'c>; 2],
+struct Kernel<'a, 'c, 'g, P> {
+    own: &'a Product<'a, 'g, P>,
+    /// Addresses of tensor maps of A and B, if there are any.
+    maps: Vec<Value<'c>>,
     /// Where shared memory begins.
     shared: Value<'c>,
     warp: Value<'c>,
 }
 
-impl<'c> Kernel<'_, 'c, '_> {
+impl<'c, P: Factors> Kernel<'_, 'c, '_, P> {
     fn emit(&self, emission: &mut Emission<'c, '_>) -> Result<(), Unsupported> {
         let b = emission.elemental.builder();
         let first = b.compare_integers(IntegerPredicate::Eq, thread::thread(&b), b.constant_i64(0));
@@ -143,10 +206,26 @@ impl<'c> Kernel<'_, 'c, '_> {
             emission,
             loads,
             &[],
-            |emission, inner| emission.inside(inner, |emission| self.load(emission)),
-            |emission, inner| emission.inside(inner, |emission| self.multiply(emission)),
+            |emission, inner| {
+                self.take_registers(&inner, 0);
+                emission.inside(inner, |emission| self.load(emission))
+            },
+            |emission, inner| {
+                self.take_registers(&inner, 1);
+                emission.inside(inner, |emission| self.multiply(emission))
+            },
         )?;
         Ok(())
+    }
+
+    /// Gives threads that decode (0) registers that those which multiply (1) do without: where three warpgroups share a
+    /// processor's, each thread has 168. (PTX ISA, `setmaxnreg`: multiples of 8.)
+    fn take_registers(&self, b: &Builder<'c>, role: usize) {
+        if matches!(self.own.operands, Operands::Codes(_)) && self.own.tile.consumers == 2 {
+            let text = ["inc.sync.aligned.u32 184", "dec.sync.aligned.u32 160"][role];
+            let text = format!("setmaxnreg.{text};");
+            Ptx::new(&text).memory().run(b, &[]);
+        }
     }
 
     /// One thread makes the mbarriers.
@@ -154,7 +233,11 @@ impl<'c> Kernel<'_, 'c, '_> {
         let (tile, places) = (&self.own.tile, &self.own.places);
         let b = emission.elemental.builder();
         let warps = tile.consumers * WARPGROUP / thread::WARP;
-        for (first, arrivals) in [(places.full, 1), (places.empty, warps)] {
+        let loading = match self.own.operands {
+            Operands::Boxes(..) => 1,
+            Operands::Codes(_) => WARPGROUP,
+        };
+        for (first, arrivals) in [(places.full, loading), (places.empty, warps)] {
             for number in 0..tile.stages {
                 asynchronous::initialise(&b, self.at(&b, first + 8 * number), arrivals);
             }

@@ -36,14 +36,6 @@ pub fn store_word<'c>(b: B<'_, 'c>, to: Value<'c>, word: Value<'c>) {
         .run(b, &[to, word]);
 }
 
-/// Writes four words to shared memory.
-pub fn store_words<'c>(b: B<'_, 'c>, to: Value<'c>, words: [Value<'c>; 4]) {
-    let [w, x, y, z] = words;
-    Ptx::new("st.shared.v4.b32 [$0], {$1, $2, $3, $4};")
-        .memory()
-        .run(b, &[to, w, x, y, z]);
-}
-
 /// A word of shared memory.
 pub fn load_word<'c>(b: B<'_, 'c>, from: Value<'c>) -> Value<'c> {
     Ptx::new("ld.shared.b32 $0, [$1];")

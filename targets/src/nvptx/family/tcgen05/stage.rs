@@ -11,7 +11,9 @@ use super::tile::{Places, Tile};
 use super::{LOADING_THREADS, instructions};
 use crate::mlir::elemental::{Unsupported, scale_place};
 use crate::mlir::index::Expression;
-use crate::mlir::{Builder, Emission, IntegerPredicate, Value};
+use crate::mlir::{Builder, Emission, Value};
+use crate::nvptx::asynchronous::word;
+use crate::nvptx::family::edges::{Condition, both, clamped, kept};
 use crate::nvptx::family::scaled_dot::ScaledProduct;
 use tessera_ir::{ElementType, ScaledType};
 use tessera_numerics::{ElementFormat, ScaleLayout};
@@ -89,9 +91,6 @@ pub struct Stage<'a, 'c> {
     pub codes: Value<'c>,
     pub scales: Value<'c>,
 }
-
-/// What is asked for lies in the operand, if that is not always so.
-type Condition<'c> = Option<Value<'c>>;
 
 impl<'c> Side<'_, 'c, '_> {
     fn scaled_type(&self) -> &ScaledType {
@@ -229,42 +228,6 @@ impl Places {
             )
         })
     }
-}
-
-/// A place, or the last one that there is, and whether it is there.
-fn clamped<'c>(
-    emission: &mut Emission<'c, '_>,
-    place: &Expression,
-    last: i64,
-) -> (Expression, Condition<'c>) {
-    if place.range().1 <= last {
-        return (place.clone(), None);
-    }
-    let value = emission.elemental.number(place);
-    let b = emission.elemental.builder();
-    let bound = b.constant_i64(last);
-    let is_there = b.compare_integers(IntegerPredicate::Sle, value, bound);
-    let held = b.binary("arith.minsi", value, bound);
-    let variable = emission.elemental.variable(held, 0, last);
-    (Expression::variable(variable), Some(is_there))
-}
-
-fn both<'c>(b: &Builder<'c>, x: Condition<'c>, y: Condition<'c>) -> Condition<'c> {
-    match (x, y) {
-        (Some(x), Some(y)) => Some(b.binary("arith.andi", x, y)),
-        (one, None) | (None, one) => one,
-    }
-}
-
-/// The value where it is there, and else zero.
-fn kept<'c>(b: &Builder<'c>, x: Value<'c>, is_there: Condition<'c>) -> Value<'c> {
-    let zero = b.constant_integer(b.integer(32), 0);
-    is_there.map_or(x, |is_there| b.select(is_there, x, zero))
-}
-
-/// An address in shared memory, or a distance.
-fn word<'c>(b: &Builder<'c>, x: Value<'c>) -> Value<'c> {
-    b.cast("arith.trunci", x, b.integer(32))
 }
 
 fn copy<'c>(b: &Builder<'c>, to: Value<'c>, from: Value<'c>, size: i64, is_there: Condition<'c>) {

@@ -13,7 +13,7 @@ use crate::nvptx::{asynchronous, thread};
 /// Columns of the sums that lie in a row of four lanes.
 const FRAGMENT: i64 = 8;
 
-impl<'c> Kernel<'_, 'c, '_> {
+impl<'c, P: Factors> Kernel<'_, 'c, '_, P> {
     /// Multiplies all steps of all tiles.
     pub(super) fn multiply(
         &self,
@@ -44,7 +44,7 @@ impl<'c> Kernel<'_, 'c, '_> {
         let zeros = vec![b.constant_float(b.f32(), 0.0); (tile.columns / 2) as usize];
         let step = Step {
             half: self.own.half,
-            majors: [0, 1].map(|side| self.own.operand(side).major),
+            majors: self.own.majors(),
             columns: tile.columns,
             count: tile.instructions,
         };
@@ -111,8 +111,7 @@ impl<'c> Kernel<'_, 'c, '_> {
         sums: &[Value<'c>],
     ) -> Result<(), Unsupported> {
         let (tile, product) = (&self.own.tile, self.own.product);
-        let [_, m, n, _] = product.extents();
-        let [down, across] = if tile.a == 0 { [m, n] } else { [n, m] };
+        let [down, across] = self.own.extents();
         let sums = product.scaled(emission, sums)?;
         let [row, column] = self.corners(round);
         let lane = own.remainder(thread::WARP);
