@@ -2,7 +2,7 @@
 
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
-use crate::mlir::{Emission, Value};
+use crate::mlir::{Builder, Emission, Value};
 use crate::nvptx::thread;
 
 /// Which tiles there are, and how many CTAs share them.
@@ -47,6 +47,17 @@ impl Rounds {
         (all + self.ctas - 1) / self.ctas
     }
 
+    /// How many tiles the CTA has: of all those from its own number on in steps of the number of CTAs.
+    pub fn count<'c>(&self, b: &Builder<'c>) -> Value<'c> {
+        if self.most() == 1 {
+            return b.constant_i64(1);
+        }
+        let all: i64 = self.tiles.iter().product();
+        let last = b.constant_i64(all + self.ctas - 1);
+        let rest = b.binary("arith.subi", last, thread::cta(b));
+        b.binary("arith.divui", rest, b.constant_i64(self.ctas))
+    }
+
     /// Does something for each tile of the CTA.
     ///
     /// # Errors
@@ -59,14 +70,7 @@ impl Rounds {
         let [batches, down, across] = self.tiles;
         let all = batches * down * across;
         let b = emission.elemental.builder();
-        let cta = thread::cta(&b);
-        let count = match self.most() {
-            1 => b.constant_i64(1),
-            _ => {
-                let rest = b.binary("arith.subi", b.constant_i64(all + self.ctas - 1), cta);
-                b.binary("arith.divui", rest, b.constant_i64(self.ctas))
-            }
-        };
+        let (cta, count) = (thread::cta(&b), self.count(&b));
         let bounds = [b.constant_i64(0), count, b.constant_i64(1)];
         emission.for_bounds(bounds, (0, self.most() - 1), None, |emission, number| {
             let before = emission.elemental.number(&number.times(self.ctas));

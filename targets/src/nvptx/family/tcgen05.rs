@@ -27,7 +27,6 @@ mod write;
 use super::dot::Factors;
 use super::grid;
 use super::scaled_dot::ScaledProduct;
-use crate::blocks::ceil_div;
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Builder, Emission, IntegerPredicate, Value};
@@ -90,7 +89,6 @@ impl<'a, 'g> Product<'a, 'g> {
     ) -> Result<Grid, Unsupported> {
         let [batches, m, n, _] = self.product.extents();
         let extents = if self.tile.a == 0 { [m, n] } else { [n, m] };
-        let [down, across] = [0, 1].map(|side| ceil_div(extents[side], self.tile.rows()[side]));
         let maps = self.tensor_maps(emission, batches, extents);
         let b = emission.elemental.builder();
         // An address by which instructions, not loads, find the map.
@@ -102,13 +100,11 @@ impl<'a, 'g> Product<'a, 'g> {
             own: self,
             maps: maps.each_ref().map(|map| map.as_ref().map(parameter)),
             extents,
-            tiles: [batches, down, across],
             shared: shared.dynamic(&b, SharedMemory::BASE),
-            cta: thread::cta(&b),
             warp: thread::warp(&b),
         };
         kernel.emit(emission)?;
-        let grid = grid(emission, self.tile.ctas, THREADS)?;
+        let grid = grid(emission, self.tile.rounds.ctas, THREADS)?;
         Ok(Grid {
             shared_bytes: self.places.shared_bytes,
             tensor_maps: maps.into_iter().flatten().collect(),
@@ -152,11 +148,8 @@ struct Kernel<'a, 'c, 'g> {
     extents: [i64; 2],
     /// Addresses of tensor maps of A and B.
     maps: [Option<Value<'c>>; 2],
-    /// Products of the batch; tiles along the rows of A and of B.
-    tiles: [i64; 3],
     /// Where shared memory begins.
     shared: Value<'c>,
-    cta: Value<'c>,
     warp: Value<'c>,
 }
 
@@ -239,53 +232,21 @@ impl<'c> Kernel<'_, 'c, '_> {
         b.binary("arith.addi", self.at(b, first), offset)
     }
 
-    /// How many tiles the CTA has: of all those from its own number on in steps of the number of CTAs.
-    fn rounds(&self, b: &Builder<'c>) -> Value<'c> {
-        let Tile { ctas, rounds, .. } = self.own.tile;
-        if rounds == 1 {
-            return b.constant_i64(1);
-        }
-        let all: i64 = self.tiles.iter().product();
-        let rest = b.binary("arith.subi", b.constant_i64(all + ctas - 1), self.cta);
-        b.binary("arith.divui", rest, b.constant_i64(ctas))
-    }
-
     /// Does something for each tile of the CTA.
     fn for_each_tile(
         &self,
         emission: &mut Emission<'c, '_>,
         body: impl FnOnce(&mut Emission<'c, '_>, &Round) -> Result<(), Unsupported>,
     ) -> Result<(), Unsupported> {
-        let Tile { ctas, rounds, .. } = self.own.tile;
-        let b = emission.elemental.builder();
-        let [batches, down, across] = self.tiles;
-        let all = batches * down * across;
-        let count = self.rounds(&b);
-        let bounds = [b.constant_i64(0), count, b.constant_i64(1)];
-        emission.for_bounds(bounds, (0, rounds - 1), None, |emission, number| {
-            let before = emission.elemental.number(&number.times(ctas));
-            let b = emission.elemental.builder();
-            let place = b.binary("arith.addi", before, self.cta);
-            let place = Expression::variable(emission.elemental.variable(place, 0, all - 1));
-            let in_product = place.remainder(down * across);
-            let tiles = [in_product.quotient(across), in_product.remainder(across)];
+        let tile = &self.own.tile;
+        tile.rounds.for_each(emission, |emission, round| {
+            let rows = tile.rows();
             let round = Round {
-                number,
-                batch: place.quotient(down * across),
-                corners: [0, 1].map(|side| tiles[side].times(self.own.tile.rows()[side])),
+                number: round.number.clone(),
+                batch: round.batch.clone(),
+                corners: [0, 1].map(|side| round.tile[side].times(rows[side])),
             };
             body(emission, &round)
-        })
-    }
-
-    /// Which of so many is used for the use of that number when they take turns, and the parity of its own uses: 0 for
-    /// the first, 1 for the second, 0 …
-    fn turn(emission: &mut Emission<'c, '_>, number: &Expression, of: i64) -> [Value<'c>; 2] {
-        let parity = number.quotient(of).remainder(2);
-        [number.remainder(of), parity].map(|e| {
-            let number = emission.elemental.number(&e);
-            let b = emission.elemental.builder();
-            b.cast("arith.trunci", number, b.integer(32))
         })
     }
 

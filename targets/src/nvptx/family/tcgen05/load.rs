@@ -6,6 +6,7 @@ use super::{Kernel, LOADING_THREADS, Round, instructions};
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Emission, IntegerPredicate, Value};
+use crate::nvptx::family::rounds::turn;
 use crate::nvptx::thread;
 
 /// By so many steps the loading threads are ahead of what they say is full.
@@ -39,7 +40,11 @@ impl<'c> Kernel<'_, 'c, '_> {
         // The last ones.
         let b = emission.elemental.builder();
         instructions::wait_for_copies(&b, 0);
-        let uses = b.binary("arith.muli", self.rounds(&b), b.constant_i64(tile.steps));
+        let uses = b.binary(
+            "arith.muli",
+            tile.rounds.count(&b),
+            b.constant_i64(tile.steps),
+        );
         for left in (1..=ahead).rev() {
             let done = b.binary("arith.subi", uses, b.constant_i64(left));
             self.say_full(emission, done)?;
@@ -82,7 +87,7 @@ impl<'c> Kernel<'_, 'c, '_> {
         [step, use_number]: [&Expression; 2],
     ) -> Result<(), Unsupported> {
         let (tile, places) = (&self.own.tile, &self.own.places);
-        let [stage, parity] = Self::turn(emission, use_number, tile.stages);
+        let [stage, parity] = turn(emission, use_number, tile.stages);
         let b = emission.elemental.builder();
         instructions::wait_before(&b, self.one_of(&b, places.empty, 8, stage), parity);
         let first = self.one_of(&b, 0, places.stage_bytes, stage);
@@ -151,10 +156,10 @@ impl<'c> Kernel<'_, 'c, '_> {
         let is_one = b.compare_integers(IntegerPredicate::Sge, use_number, b.constant_i64(0));
         let say = |emission: &mut Emission<'c, '_>, inner| {
             emission.inside(inner, |emission| {
-                let last = tile.rounds * tile.steps - 1;
+                let last = tile.rounds.most() * tile.steps - 1;
                 let variable = emission.elemental.variable(use_number, 0, last);
                 let number = Expression::variable(variable);
-                let [stage, _] = Self::turn(emission, &number, tile.stages);
+                let [stage, _] = turn(emission, &number, tile.stages);
                 let b = emission.elemental.builder();
                 instructions::fence_for_matrix_unit(&b);
                 instructions::arrive(&b, self.one_of(&b, places.full, 8, stage));

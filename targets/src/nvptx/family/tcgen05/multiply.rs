@@ -6,6 +6,7 @@ use super::{Kernel, instructions};
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Builder, Emission, IntegerPredicate, Value};
+use crate::nvptx::family::rounds::turn;
 use crate::nvptx::thread;
 
 impl<'c> Kernel<'_, 'c, '_> {
@@ -20,14 +21,14 @@ impl<'c> Kernel<'_, 'c, '_> {
         let first = b.compare_integers(IntegerPredicate::Eq, thread::lane(&b), b.constant_i64(0));
         let all = |emission: &mut Emission<'c, '_>| {
             self.for_each_tile(emission, |emission, round| {
-                let [buffer, parity] = Self::turn(emission, &round.number, tile.buffers);
+                let [buffer, parity] = turn(emission, &round.number, tile.buffers);
                 let b = emission.elemental.builder();
                 instructions::wait_before(&b, self.one_of(&b, places.read, 8, buffer), parity);
                 instructions::fence_after(&b);
                 let sums = self.sums(&b, tensor, buffer);
                 emission.for_range(tile.steps, None, |emission, step| {
                     let use_number = round.number.times(tile.steps).plus(&step);
-                    let [stage, parity] = Self::turn(emission, &use_number, tile.stages);
+                    let [stage, parity] = turn(emission, &use_number, tile.stages);
                     let b = emission.elemental.builder();
                     instructions::wait(&b, self.one_of(&b, places.full, 8, stage), parity);
                     instructions::fence_after(&b);

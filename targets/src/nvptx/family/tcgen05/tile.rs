@@ -4,6 +4,7 @@ use super::kind::Kind;
 use super::memory::{OutOfColumns, ScaleTile, SharedMemory, SwizzledTile, TensorMemory};
 use crate::blocks::ceil_div;
 use crate::nvptx::Capability;
+use crate::nvptx::family::rounds::Rounds;
 
 /// Rows of A in a tile, which the matrix unit fixes.
 pub const ROWS: i64 = 128;
@@ -42,10 +43,8 @@ pub struct Tile {
     pub last_instructions: i64,
     /// Stages of shared memory.
     pub stages: i64,
-    /// CTAs, each of which has a tile of so many.
-    pub ctas: i64,
-    /// Tiles that a CTA has, at most.
-    pub rounds: i64,
+    /// Which CTA makes which tiles.
+    pub rounds: Rounds,
     /// Sums of so many tiles are in tensor memory at once: while some are written, others are made.
     pub buffers: i64,
 }
@@ -97,9 +96,9 @@ impl Tile {
         let last = bytes - (steps - 1) * SwizzledTile::ROW;
         let last_instructions = ceil_div(last, SwizzledTile::ROW / INSTRUCTIONS);
         let columns = even(parts);
-        let tiles = batches * ceil_div(rows, ROWS) * ceil_div(wide, columns);
-        let ctas = tiles.min(PROCESSORS);
-        let rounds = ceil_div(tiles, ctas);
+        let tiles = [batches, ceil_div(rows, ROWS), ceil_div(wide, columns)];
+        let rounds = Rounds::new(tiles, PROCESSORS);
+        let most = rounds.most();
         Self {
             a,
             columns,
@@ -110,10 +109,9 @@ impl Tile {
                 INSTRUCTIONS
             },
             last_instructions,
-            stages: (rounds * steps).min(MOST_STAGES),
-            ctas,
+            stages: (most * steps).min(MOST_STAGES),
             rounds,
-            buffers: rounds.min(2),
+            buffers: most.min(2),
         }
     }
 
@@ -228,9 +226,10 @@ mod tests {
     #[test]
     fn a_cta_has_several_tiles_where_there_are_more_than_processors() {
         let one = Tile::of([148, 100, 10], 128);
-        assert_eq!((one.ctas, one.rounds, one.buffers), (148, 1, 1));
+        let shared = |tile: &Tile| (tile.rounds.ctas, tile.rounds.most(), tile.buffers);
+        assert_eq!(shared(&one), (148, 1, 1));
         let several = Tile::of([400, 100, 10], 128);
-        assert_eq!((several.ctas, several.rounds, several.buffers), (148, 3, 2));
+        assert_eq!(shared(&several), (148, 3, 2));
         assert_eq!(several.stages, 3);
     }
 

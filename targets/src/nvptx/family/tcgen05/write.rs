@@ -5,6 +5,7 @@ use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Emission, Value};
 use crate::nvptx::family::dot::Factors;
+use crate::nvptx::family::rounds::turn;
 use crate::nvptx::thread;
 
 impl<'c> Kernel<'_, 'c, '_> {
@@ -27,7 +28,7 @@ impl<'c> Kernel<'_, 'c, '_> {
         let lanes = b.binary("arith.shli", quarter, number(16 + 5));
         let tensor = b.binary("arith.addi", tensor, lanes);
         self.for_each_tile(emission, |emission, round| {
-            let [buffer, parity] = Self::turn(emission, &round.number, tile.buffers);
+            let [buffer, parity] = turn(emission, &round.number, tile.buffers);
             let b = emission.elemental.builder();
             instructions::wait(&b, self.one_of(&b, places.done, 8, buffer), parity);
             instructions::fence_after(&b);
