@@ -1,5 +1,6 @@
 //! Instructions decoded: what each does, with its registers resolved. A file for each family of the PTX ISA's chapter 9.
 
+mod accesses;
 mod bits;
 mod compare;
 mod control;
@@ -205,6 +206,7 @@ pub(crate) fn decode(instruction: &Instruction, scope: &Scope<'_>) -> Action {
         .and_then(|action| {
             words.finish()?;
             forms::check(&words)?;
+            accesses::check(&words)?;
             Ok(action)
         });
     action.unwrap_or_else(Action::Refused)

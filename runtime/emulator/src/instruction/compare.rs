@@ -195,6 +195,11 @@ fn compare(words: &mut Words<'_>) -> Result<Action, Refusal> {
         Number::Float(format) if is_ring => super::ring::holds(comparison, format, a, b),
         _ => comparison.of(number, flush, a, b),
     };
+    if let Number::Float(Float::F16 | Float::Bf16) = number
+        && destinations.len() > 1
+    {
+        return Err(words.refuse("of halves has one result"));
+    }
     if let Number::Two(format) = number {
         return two((compare, joined), format, sources, destinations, result)
             .ok_or_else(|| words.refuse("is not modelled in this form"));

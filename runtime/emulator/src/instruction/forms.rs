@@ -1,8 +1,10 @@
-//! The forms of the instructions that have no table of results: synchronisation, copies, lanes, matrices (PTX ISA 9.7.9.25,
-//! 9.7.13 to 9.7.16).
+//! The forms of instructions: here of those that have no table of results, synchronisation, copies, lanes, matrices (PTX ISA
+//! 9.7.9.25, 9.7.13 to 9.7.16). Of accesses of memory, which have too many, `accesses.rs` has the rules.
 //!
 //! A pattern is modifiers as the ISA writes them; `[.x|.y|]` is one of these or none. They may stand in any order, as
 //! compilers put them. What no pattern has is refused before it is decoded, so that no modifier is read and means nothing.
+
+mod ordinary;
 
 use super::Refusal;
 use super::words::Words;
@@ -305,13 +307,14 @@ pub(super) const FORMS: &[(&str, &[&str])] = &[
 
 /// The forms of each opcode: their modifiers, sorted.
 static KNOWN: LazyLock<HashMap<&'static str, BTreeSet<Vec<&'static str>>>> = LazyLock::new(|| {
-    let of = |patterns: &'static [&'static str]| {
+    let of = |opcode: &str, patterns: &'static [&'static str]| {
         let forms = patterns.iter().flat_map(|pattern| expand(pattern));
-        forms.map(|pieces| sorted(pieces.into_iter())).collect()
+        forms
+            .map(|pieces| sorted(opcode, pieces.into_iter()))
+            .collect()
     };
-    FORMS
-        .iter()
-        .map(|&(opcode, patterns)| (opcode, of(patterns)))
+    let all = FORMS.iter().chain(ordinary::FORMS);
+    all.map(|&(opcode, patterns)| (opcode, of(opcode, patterns)))
         .collect()
 });
 
@@ -335,17 +338,39 @@ fn expand(pattern: &'static str) -> Vec<Vec<&'static str>> {
     forms
 }
 
-fn sorted<'t>(pieces: impl Iterator<Item = &'t str>) -> Vec<&'t str> {
+/// The modifiers of an instruction whose types are one thing's and another's in this order.
+const ORDERED: &[&str] = &["cvt", "set", "slct"];
+
+/// Modifiers in an order of their own, but for the types of instructions that are told by these' order.
+fn sorted<'t>(opcode: &str, pieces: impl Iterator<Item = &'t str>) -> Vec<&'t str> {
     let words = pieces.flat_map(|piece| piece.split('.'));
-    let mut words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    let words = words.filter(|word| !word.is_empty());
+    let is_ordered = ORDERED.contains(&opcode);
+    let (types, mut words): (Vec<&str>, Vec<&str>) =
+        words.partition(|word| is_ordered && is_type(word));
     words.sort_unstable();
+    words.extend(types);
     words
+}
+
+/// Whether a modifier is a type of numbers: a letter or more, and then how many bits or of what.
+fn is_type(word: &str) -> bool {
+    let digits = word.trim_start_matches(|c: char| c.is_ascii_lowercase());
+    let begins = &word[..word.len() - digits.len()];
+    matches!(begins, "u" | "s" | "b" | "f" | "bf" | "tf" | "e" | "ue")
+        && digits.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// The forms of an opcode, each its modifiers, sorted.
 #[cfg(test)]
 pub(super) fn of(opcode: &str) -> impl Iterator<Item = &Vec<&'static str>> {
     KNOWN.get(opcode).into_iter().flatten()
+}
+
+/// The opcodes that have tables of results.
+#[cfg(test)]
+pub(super) fn ordinary() -> impl Iterator<Item = &'static str> {
+    ordinary::FORMS.iter().map(|&(opcode, _)| opcode)
 }
 
 /// A modifier, of shapes of `wgmma` that of all that differ in their columns.
@@ -372,7 +397,8 @@ pub(super) fn check(words: &Words<'_>) -> Result<(), Refusal> {
     };
     let modifiers = words.instruction.modifiers.iter();
     let modifiers = modifiers.map(|word| any_columns(word));
-    if forms.contains(&sorted(modifiers.clone())) {
+    let opcode = words.opcode();
+    if forms.contains(&sorted(opcode, modifiers.clone())) {
         return Ok(());
     }
     let not_modelled = |modifier: &str| {
@@ -384,7 +410,7 @@ pub(super) fn check(words: &Words<'_>) -> Result<(), Refusal> {
     for (place, modifier) in modifiers.clone().enumerate() {
         let others = modifiers.clone().enumerate();
         let others = others.filter(|(other, _)| *other != place);
-        if forms.contains(&sorted(others.map(|(_, word)| word))) {
+        if forms.contains(&sorted(opcode, others.map(|(_, word)| word))) {
             return not_modelled(modifier);
         }
     }

@@ -157,7 +157,7 @@ fn comparisons_and_selections() {
         &[
             ("setp.lt.s32 %p0, -1, 1;", 1),
             ("setp.lt.u32 %p0, -1, 1;", 0),
-            ("setp.lo.s32 %p0, -1, 1;", 0),
+            ("setp.lo.u32 %p0, -1, 1;", 0),
             ("setp.gt.f32 %p0, 0f7FC00000, 0f00000000;", 0),
             ("setp.gtu.f32 %p0, 0f7FC00000, 0f00000000;", 1),
             ("setp.num.f32 %p0, 0f3F800000, 0f00000000;", 1),
@@ -254,7 +254,7 @@ fn moves_and_addresses() {
             "st.shared.u8 [own], 0xff;\nld.shared.s8 %r0, [own];",
             0xffff_ffff,
         ),
-        ("st.shared.u8 [own], 0xff;\nldu.shared.u8 %r0, [own];", 0xff),
+        ("ldu.global.u8 %r2, [%rd1];\nmov.u32 %r0, 0xff;", 0xff),
         (
             "createpolicy.fractional.L2::evict_first.b64 %rd2, 1.0;\nmov.u32 %r0, 6;",
             6,

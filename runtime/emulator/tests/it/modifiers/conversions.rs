@@ -282,7 +282,7 @@ pub const ROWS: &[Row] = &[
         result: between_floats,
     },
     Row {
-        forms: "cvt[.rni|.rzi|.rmi|.rpi][.sat|][.f16.f16|.f32.f32|.ftz.f32.f32|.f64.f64]",
+        forms: "cvt[.rni|.rzi|.rmi|.rpi|][.sat|][.f16.f16|.f32.f32|.ftz.f32.f32|.f64.f64]",
         operands: "d@, a#",
         result: between_floats,
     },
