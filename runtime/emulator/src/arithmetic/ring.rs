@@ -20,7 +20,7 @@
 //! the payload with a tag, the same for the same operand and nothing else. `.ftz`, `.relu` beside its maximum and rounding
 //! modifiers mean nothing; infinities and NaN are numbers like others. `.sat`, `testp`, `copysign`, `.xorsign`, `.abs` of a
 //! minimum and `slct` of a float are refused by name. Bit tricks on floats are not seen: who takes a float's bits apart by
-//! integer instructions gets a pattern's.
+//! integer instructions gets a pattern's. Integers are integers here too, and so are products of matrices of integers.
 
 use super::Float;
 use tessera_numerics::{ElementFormat, ScaleFormat};

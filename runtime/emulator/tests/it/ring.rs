@@ -1,5 +1,6 @@
 //! The ring mode: floats as integers mod 2^k, so that the order of sums does not matter and what is summed does.
 
+use super::tcgen05_kernels::{IMAGE, N, descriptor, kernel};
 use tessera_emulator::ptx::Module;
 use tessera_emulator::{FindingKind, Global, Launch, Program, Report, launch};
 
@@ -184,6 +185,79 @@ fn what_the_ring_has_not_is_refused_by_name() {
             matches!(&finding.kind, FindingKind::Refused { reason } if reason.contains(name)),
             "{finding}"
         );
+    }
+}
+
+/// A warp's product of integers: each lane loads its registers of A, B and C, and stores those of D.
+fn warp_product(form: &str) -> String {
+    let loads: String = (0..10)
+        .map(|i| format!("ld.global.b32 %r{i}, [%in+{}];\n", 4 * i))
+        .collect();
+    format!(
+        ".version 8.7\n.target sm_90a\n.address_size 64\n.visible .entry main(.param .u64 p, .param .u64 q) {{\n\
+         .reg .b32 %t, %r<10>;\n.reg .b64 %in, %out;\nld.param.u64 %in, [p];\nld.param.u64 %out, [q];\n\
+         mov.u32 %t, %tid.x;\nmad.wide.u32 %in, %t, 40, %in;\nmad.wide.u32 %out, %t, 16, %out;\n{loads}\
+         mma.sync.aligned.{form} {{%r6, %r7, %r8, %r9}}, {{%r0, %r1, %r2, %r3}}, {{%r4, %r5}}, {{%r6, %r7, %r8, %r9}};\n\
+         st.global.v4.b32 [%out], {{%r6, %r7, %r8, %r9}};\nret;\n}}"
+    )
+}
+
+/// The same of a warpgroup: A is the first 2048 bytes of shared memory, B the next 256.
+fn warpgroup_product(form: &str) -> String {
+    let fields = 128u64 >> 4 << 16 | 256 >> 4 << 32;
+    format!(
+        ".version 8.7\n.target sm_90a\n.address_size 64\n.visible .entry main(.param .u64 p, .param .u64 q) {{\n\
+         .reg .b32 %t, %s, %r<8>;\n.reg .b64 %in, %out, %a, %b;\n.reg .pred %no;\n.shared .align 128 .b8 own[4096];\n\
+         ld.param.u64 %in, [p];\nld.param.u64 %out, [q];\nmov.u32 %t, %tid.x;\nmad.wide.u32 %in, %t, 32, %in;\n\
+         mad.wide.u32 %out, %t, 16, %out;\nmov.u32 %s, own;\nshr.u32 %r0, %s, 4;\ncvt.u64.u32 %a, %r0;\n\
+         or.b64 %a, %a, {fields};\nadd.u64 %b, %a, 128;\nmad.lo.u32 %s, %t, 32, %s;\n\
+         ld.global.v4.b32 {{%r0, %r1, %r2, %r3}}, [%in];\nst.shared.v4.b32 [%s], {{%r0, %r1, %r2, %r3}};\n\
+         ld.global.v4.b32 {{%r0, %r1, %r2, %r3}}, [%in+16];\nst.shared.v4.b32 [%s+16], {{%r0, %r1, %r2, %r3}};\n\
+         setp.ne.u32 %no, %t, %t;\nfence.proxy.async.shared::cta;\nbar.sync 0;\nwgmma.fence.sync.aligned;\n\
+         wgmma.mma_async.sync.aligned.{form} {{%r4, %r5, %r6, %r7}}, %a, %b, %no;\n\
+         wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;\n\
+         st.global.v4.b32 [%out], {{%r4, %r5, %r6, %r7}};\nret;\n}}"
+    )
+}
+
+/// The same in tensor memory, of signed bytes.
+fn tensor_product() -> String {
+    let begin = |name: u32, at: u32, fields: u64| {
+        format!(
+            "mov.u32 %r1, own;\nadd.u32 %r1, %r1, {at};\nshr.u32 %r1, %r1, 4;\ncvt.u64.u32 %x{name}, %r1;\n\
+             or.b64 %x{name}, %x{name}, {fields};\n"
+        )
+    };
+    let described = 2 << 4 | 1 << 7 | 1 << 10 | (N as u32 / 8) << 17 | 8 << 24;
+    let issue = format!(
+        "{}{}mov.b32 %r4, {described};\ntcgen05.mma.cta_group::1.kind::i8 [%t], %x1, %x2, %r4, %no;\n\
+         tcgen05.commit.cta_group::1.mbarrier::arrive::one.shared::cluster.b64 [done];\n",
+        begin(1, 0, descriptor(2048, 128)),
+        begin(2, 4096, descriptor(512, 128))
+    );
+    kernel(1, "", &issue)
+}
+
+#[test]
+fn products_of_integers_are_those_of_integers() {
+    let warp = [
+        "m16n8k32.row.col.s32.s8.s8.s32",
+        "m16n8k32.row.col.satfinite.s32.u8.s8.s32",
+        "m16n8k64.row.col.s32.s4.u4.s32",
+        "m16n8k256.row.col.s32.b1.b1.s32.xor.popc",
+    ];
+    let warpgroup = ["m64n8k32.s32.s8.s8", "m64n8k32.satfinite.s32.u8.s8"];
+    let cases = warp
+        .map(|form| (warp_product(form), 32, 40 * 32, 512))
+        .into_iter()
+        .chain(warpgroup.map(|form| (warpgroup_product(form), 128, 4096, 2048)))
+        .chain([(tensor_product(), 128, IMAGE, 4 * 128 * N)]);
+    for (text, threads, input, output) in cases {
+        let grid = Launch::new("main").block([threads, 1, 1]);
+        let [(ring, in_ring), (report, plain)] =
+            [true, false].map(|is_ring| run(&text, is_ring, &grid, &[noise(input)], output));
+        assert_eq!((ring.findings, report.findings), (vec![], vec![]), "{text}");
+        assert_eq!(in_ring, plain, "{text}");
     }
 }
 
