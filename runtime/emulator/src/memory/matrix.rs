@@ -27,7 +27,14 @@ impl SharedMatrix {
     /// Of a descriptor: bits 0 to 13 are the address, 16 to 29 the leading offset, 32 to 45 the stride offset, each without
     /// its lowest four bits; 49 to 51 a base offset; 62 and 63 the swizzle.
     pub fn new(descriptor: u64, is_transposed: bool, bytes: u64) -> Result<Self, String> {
+        const FIELDS: u64 = 0x3fff | 0x3fff << 16 | 0x3fff << 32 | 7 << 49 | 3 << 62;
         let field = |begin: u32| (descriptor >> begin & 0x3fff) << 4;
+        if descriptor & !FIELDS != 0 {
+            let others = descriptor & !FIELDS;
+            return Err(format!(
+                "has a descriptor with bits between its fields, {others:#x}, as an address beyond 256 KiB makes them"
+            ));
+        }
         if descriptor >> 49 & 7 != 0 {
             return Err("has a descriptor with a base offset, which is not modelled".into());
         }
@@ -116,6 +123,13 @@ mod tests {
         assert_eq!(columns.place(0, 1), 1024 + 128 + 16);
         assert_eq!(columns.place(64, 0), 1024 + 4096);
         assert_eq!(columns.place(0, 8), 1024 + 1024);
+    }
+
+    #[test]
+    fn bits_between_fields_are_refused() {
+        let beyond = (256 << 10) >> 4;
+        let error = SharedMatrix::new(beyond, false, 2).unwrap_err();
+        assert!(error.contains("between its fields, 0x4000"), "{error}");
     }
 
     #[test]
