@@ -9,6 +9,7 @@ mod asynchronous;
 mod capability;
 mod chip;
 mod combine;
+mod convert;
 mod copy;
 mod family;
 mod function;

@@ -24,7 +24,9 @@ pub enum Feature {
     Tcgen05,
     /// `mma.sync` with block scales.
     BlockScaledMmaSync,
-    /// `cvt.rn` to E2M1.
+    /// `cvt.rn` to E4M3 and E5M2.
+    ConvertToFp8,
+    /// `cvt.rn` to E2M1, E2M3 and E3M2.
     ConvertToE2m1,
     /// `cvt.rs` to E2M1: stochastic rounding in hardware.
     StochasticConversions,
@@ -32,7 +34,7 @@ pub enum Feature {
 
 impl Feature {
     /// Every feature.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::AsyncCopy,
         Self::MmaSync,
         Self::Clusters,
@@ -40,6 +42,7 @@ impl Feature {
         Self::Wgmma,
         Self::Tcgen05,
         Self::BlockScaledMmaSync,
+        Self::ConvertToFp8,
         Self::ConvertToE2m1,
         Self::StochasticConversions,
     ];
@@ -62,15 +65,22 @@ pub struct Capability {
 }
 
 use Feature::{
-    AsyncCopy, BlockScaledMmaSync, Clusters, ConvertToE2m1, MmaSync, StochasticConversions,
-    Tcgen05, TensorCopies, Wgmma,
+    AsyncCopy, BlockScaledMmaSync, Clusters, ConvertToE2m1, ConvertToFp8, MmaSync,
+    StochasticConversions, Tcgen05, TensorCopies, Wgmma,
 };
 
 const KIB: u32 = 1024;
 
 const AMPERE: &[Feature] = &[AsyncCopy, MmaSync];
 
-const HOPPER: &[Feature] = &[AsyncCopy, MmaSync, Clusters, TensorCopies, Wgmma];
+const HOPPER: &[Feature] = &[
+    AsyncCopy,
+    MmaSync,
+    Clusters,
+    TensorCopies,
+    Wgmma,
+    ConvertToFp8,
+];
 
 /// Of all chips of Blackwell's data-centre family.
 const BLACKWELL_100F: &[Feature] = &[
@@ -79,6 +89,7 @@ const BLACKWELL_100F: &[Feature] = &[
     Clusters,
     TensorCopies,
     Tcgen05,
+    ConvertToFp8,
     ConvertToE2m1,
 ];
 
@@ -89,6 +100,7 @@ const BLACKWELL_100A: &[Feature] = &[
     Clusters,
     TensorCopies,
     Tcgen05,
+    ConvertToFp8,
     ConvertToE2m1,
     StochasticConversions,
 ];
@@ -100,6 +112,7 @@ const BLACKWELL_120: &[Feature] = &[
     Clusters,
     TensorCopies,
     BlockScaledMmaSync,
+    ConvertToFp8,
     ConvertToE2m1,
 ];
 

@@ -76,6 +76,11 @@ pub fn check_on_gpu(cases: Vec<Case>) {
     }
 }
 
+/// Runs every kernel, compiled for a GPU target, in the emulator, and compares each result.
+pub fn check_for(target: &str, cases: &[Case]) {
+    compare_all(cases, emulated::run_on(cases, target));
+}
+
 /// Runs every kernel on the CPU and compares each result.
 pub fn check_on_cpu(cases: Vec<Case>) {
     compare_all(&cases, run(&cases));

@@ -25,8 +25,8 @@ const fn probe(name: &'static str, feature: Option<Feature>, text: &'static str)
 }
 
 use Feature::{
-    AsyncCopy, BlockScaledMmaSync, Clusters, ConvertToE2m1, MmaSync, StochasticConversions,
-    Tcgen05, TensorCopies, Wgmma,
+    AsyncCopy, BlockScaledMmaSync, Clusters, ConvertToE2m1, ConvertToFp8, MmaSync,
+    StochasticConversions, Tcgen05, TensorCopies, Wgmma,
 };
 
 const PROBES: &[Probe] = &[
@@ -174,7 +174,7 @@ const PROBES: &[Probe] = &[
     ),
     probe(
         "cvt.rn.e4m3x2",
-        None,
+        Some(ConvertToFp8),
         "cvt.rn.satfinite.e4m3x2.f32 h0, f0, f1;",
     ),
     probe(

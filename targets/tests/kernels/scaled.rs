@@ -2,8 +2,8 @@
 
 use crate::emulated;
 use crate::harness::{
-    Case, Random, Tolerance, assert_within_roundings, check, check_on_cpu, check_on_gpu, interpret,
-    numbers, plan_of, run,
+    Case, Random, Tolerance, assert_within_roundings, check, check_for, check_on_cpu, check_on_gpu,
+    interpret, numbers, plan_of, run,
 };
 use tessera_ir::plan::Family;
 use tessera_ir::{
@@ -139,7 +139,37 @@ fn ms_eden_corrects_each_group_of_a_row() {
                 Quantization::new(scaled.unwrap(), ScaleRule::Te, Rounding::MsEden).unwrap();
             quantize(&quantization, &x, 11)
         });
+        check_for("sm_100a", &cases);
         check(cases.into());
+    }
+}
+
+/// Halfway between codes, next to that, beyond the largest, −0 and NaN; whole binades of one block.
+#[test]
+fn chips_own_conversions_give_the_interpreters_codes() {
+    let mut random = Random(6);
+    let shape = [12, 64];
+    let near = random.tensor_of(ElementType::F32, &shape, |random| {
+        let tie = (random.word() % 64) as f64 / 8.0 * ((random.word() % 8) as f64 - 4.0).exp2();
+        let next = f64::from(f32::EPSILON) * ((random.word() % 3) as f64 - 1.0);
+        (tie + tie * next) * if random.word() % 2 == 0 { 1.0 } else { -1.0 }
+    });
+    let specials = special(&mut random, &shape, &[f32::NAN, f32::INFINITY, -0.0]);
+    let to_nearest = |one: &Quantization| {
+        one.rounding() == Rounding::NearestEven && one.scaled_type().axis() == 1
+    };
+    let quantizations: Vec<Quantization> = quantizations(&shape)
+        .into_iter()
+        .filter(to_nearest)
+        .collect();
+    for target in ["sm_90a", "sm_100a", "sm_120a"] {
+        for x in [&near, &specials] {
+            let cases: Vec<Case> = quantizations
+                .iter()
+                .map(|one| quantize(one, x, 0))
+                .collect();
+            check_for(target, &cases);
+        }
     }
 }
 

@@ -14,7 +14,8 @@ use crate::mlir::index::Expression;
 use crate::mlir::low_precision::{self, Encoding};
 use crate::mlir::quantization::{self, BlockScale, FourOverSix, TensorScale};
 use crate::mlir::{Builder, Emission, Value};
-use crate::nvptx::{Grid, thread};
+use crate::nvptx::convert::Conversion;
+use crate::nvptx::{GpuTarget, Grid, thread};
 use tessera_ir::{OpKind, Operation, ScaledType};
 use tessera_numerics::{BlockShape, Quantization, Rounding, ScaleRule};
 
@@ -24,7 +25,7 @@ const THREADS: i64 = 128;
 /// The elements whose random bytes one call of Philox gives.
 const DRAWN: usize = 16;
 
-pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Grid, Unsupported> {
+pub fn emit(emission: &mut Emission<'_, '_>, target: GpuTarget) -> Result<Grid, Unsupported> {
     let graph = &emission.kernel.body;
     let mut most = 0;
     for (number, value) in emission.result_values().into_iter().enumerate() {
@@ -33,7 +34,7 @@ pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Grid, Unsupported> {
             let reason = "stands in a kernel that gives back an input";
             Unsupported::new(&graph.operations()[0], reason)
         })?;
-        let output = Output::new(operation, number)?;
+        let output = Output::new(operation, number, target)?;
         most = most.max(output.units());
         output.emit(emission)?;
     }
@@ -45,6 +46,8 @@ struct Output<'g> {
     operation: &'g Operation,
     quantization: Quantization,
     storage: Storage<'g>,
+    /// The target's own rounding to nearest, where it has one.
+    conversion: Option<Conversion>,
     seed: u64,
     site: i64,
     /// Elements of a block along the axis, and rows.
@@ -53,7 +56,11 @@ struct Output<'g> {
 }
 
 impl<'g> Output<'g> {
-    fn new(operation: &'g Operation, number: usize) -> Result<Self, Unsupported> {
+    fn new(
+        operation: &'g Operation,
+        number: usize,
+        target: GpuTarget,
+    ) -> Result<Self, Unsupported> {
         let OpKind::Quantize {
             rule,
             rounding,
@@ -72,6 +79,7 @@ impl<'g> Output<'g> {
         Ok(Self {
             operation,
             storage,
+            conversion: Conversion::of(scaled_type.format().element(), target),
             seed: *seed as u64,
             site: *site as i64,
             length,
@@ -291,16 +299,22 @@ impl<'g> Output<'g> {
         let element = scaled.format().element();
         let random = self.random_bytes(emission, row, block)?;
         let b = emission.elemental.builder();
-        let codes: Vec<Value<'c>> = (values.iter().enumerate())
-            .map(|(place, &value)| {
-                let scaled = b.binary("arith.mulf", value, scale.factor);
-                let encoding = match random.get(place) {
-                    Some(&random) => Encoding::Stochastic(random),
-                    None => Encoding::Nearest,
-                };
-                low_precision::encode(&b, element, scaled, encoding)
-            })
+        let values = values.iter();
+        let scaled: Vec<_> = values
+            .map(|&value| b.binary("arith.mulf", value, scale.factor))
             .collect();
+        let codes = match self.conversion {
+            Some(conversion) if random.is_empty() => conversion.codes(&b, &scaled),
+            _ => (scaled.iter().enumerate())
+                .map(|(place, &value)| {
+                    let encoding = match random.get(place) {
+                        Some(&random) => Encoding::Stochastic(random),
+                        None => Encoding::Nearest,
+                    };
+                    low_precision::encode(&b, element, value, encoding)
+                })
+                .collect(),
+        };
         self.storage.put_codes(emission, row, block, &codes)
     }
 
