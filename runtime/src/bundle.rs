@@ -36,7 +36,7 @@ pub use host::{host_features, known_features};
 pub use manifest::{
     BatchDimension, Buffer, BundleFile, Code, CompilerIdentity, Constant, Family, Function, Gemm,
     Input, Kernel, Manifest, MatrixLayout, NVPTX, Output, Place, PtxKernel, Resources, Step,
-    Target,
+    Target, Tile,
 };
 pub use open::Bundle;
 pub use tensor_map::TensorMap;

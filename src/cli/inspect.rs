@@ -6,7 +6,7 @@ use crate::Failure;
 use std::fmt::{Display, Write};
 use tessera_runtime::Bundle;
 use tessera_runtime::bundle::{
-    BatchDimension, Code, Kernel, Manifest, MatrixUnit, PtxKernel, Step, ValueType, Work,
+    BatchDimension, Code, Kernel, Manifest, MatrixUnit, PtxKernel, Step, Tile, ValueType, Work,
 };
 use tessera_targets::nvptx::Chip;
 
@@ -225,6 +225,15 @@ fn ptx(kernel: &PtxKernel) -> String {
     ];
     for (size, what) in sizes.into_iter().filter(|(size, _)| *size > 0) {
         let _ = write!(text, ", {} {what}", bytes(size));
+    }
+    if let Some(tile) = &kernel.tile {
+        let Tile {
+            rows,
+            columns,
+            depth,
+            stages,
+        } = tile;
+        let _ = write!(text, ", tile {rows}x{columns}x{depth} in {stages} stages");
     }
     if let Some(resources) = &kernel.resources {
         let _ = write!(text, ", {} registers", resources.registers);

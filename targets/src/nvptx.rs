@@ -34,7 +34,7 @@ use crate::{CodeStage, CodegenError, Options, mlir};
 use inkwell::context::Context as LlvmContext;
 use melior::ir::{Location, Module};
 use tessera_ir::plan::Plan;
-use tessera_runtime::bundle::{self, BundleWriter, PtxKernel, Resources, TensorMap};
+use tessera_runtime::bundle::{self, BundleWriter, PtxKernel, Resources, TensorMap, Tile};
 
 /// The grid that a kernel is launched with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub struct Grid {
     pub workspace_bytes: usize,
     /// Tensor maps over its buffers, its last parameters.
     pub tensor_maps: Vec<TensorMap>,
+    /// How it cuts a product, if it makes one.
+    pub tile: Option<Tile>,
 }
 
 impl Grid {
@@ -59,6 +61,7 @@ impl Grid {
         shared_bytes: 0,
         workspace_bytes: 0,
         tensor_maps: Vec::new(),
+        tile: None,
     };
 
     /// So many CTAs of so many threads; `None` where no grid has that many.
@@ -129,6 +132,7 @@ fn kernel(unit: &Unit<'_>, grid: &Grid, resources: Option<&Resources>) -> PtxKer
         cluster: [1; 3],
         shared_bytes: grid.shared_bytes,
         workspace_bytes: grid.workspace_bytes,
+        tile: grid.tile,
         resources: resources.copied(),
         tensor_maps: grid.tensor_maps.clone(),
     }

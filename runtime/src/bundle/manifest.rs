@@ -294,9 +294,8 @@ pub struct Function {
 ///
 /// Its parameters are 64-bit addresses in global memory: of the operands, then of the results, then, where
 /// `workspace_bytes` is not 0, of memory that the kernel has to itself while it runs, its contents undefined; then come
-/// its tensor maps. Inputs,
-/// results, the workspace, the arena and the file of constants begin at multiples of 256 bytes; what lies in the last
-/// two has a multiple of [`ALIGNMENT`](super::ALIGNMENT) as its offset there.
+/// its tensor maps. Inputs, results, the workspace, the arena and the file of constants begin at multiples of 256 bytes;
+/// what lies in the last two has a multiple of [`ALIGNMENT`](super::ALIGNMENT) as its offset there.
 ///
 /// A launch begins when what stands before it in the schedule has come to its end and can be seen by all. What a result
 /// holds then is undefined, unless an operand begins at the same byte.
@@ -315,12 +314,29 @@ pub struct PtxKernel {
     pub shared_bytes: u32,
     /// The bytes of memory a launch needs for itself.
     pub workspace_bytes: usize,
+    /// How it cuts the product that it makes, if it makes one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tile: Option<Tile>,
     /// What it takes of the chip, where it was assembled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// Tensor maps over its buffers, its parameters behind the addresses: 128 bytes each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tensor_maps: Vec<TensorMap>,
+}
+
+/// What a CTA makes of a product at a time, and how it brings operands there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tile {
+    /// Rows of the result.
+    pub rows: u32,
+    /// Columns of the result.
+    pub columns: u32,
+    /// Contracted elements that come to shared memory at a time.
+    pub depth: u32,
+    /// For how many such pieces of the operands there is room: by one less, copies are ahead of products.
+    pub stages: u32,
 }
 
 /// What a kernel takes of a GPU's multiprocessor, as the assembler reports it.

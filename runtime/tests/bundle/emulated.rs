@@ -42,6 +42,7 @@ fn kernel(
             cluster: [1; 3],
             shared_bytes: if entry.starts_with("sum") { 1024 } else { 0 },
             workspace_bytes: if entry == "exchange" { 1024 } else { 0 },
+            tile: None,
             resources: None,
             tensor_maps: Vec::new(),
         }),

@@ -16,6 +16,7 @@ fn kernel() -> PtxKernel {
         cluster: [1; 3],
         shared_bytes: 0,
         workspace_bytes: 0,
+        tile: None,
         resources: None,
         tensor_maps: Vec::new(),
     }

@@ -28,7 +28,7 @@ use crate::mlir::Emission;
 use crate::mlir::elemental::Unsupported;
 use tessera_ir::OpKind;
 use tessera_ir::plan::{Family, Kernel};
-use tessera_runtime::bundle::MatrixUnit;
+use tessera_runtime::bundle::{self, MatrixUnit};
 
 /// What a family made beside the function's code.
 pub struct Built {
@@ -99,6 +99,17 @@ fn of_scaled_tensors(
         OpKind::Hadamard { axis, signs } => hadamard::emit(emission, operation, *axis, signs),
         _ => Err(Unsupported::new(operation, "has no kernel for GPUs")),
     }
+}
+
+/// A tile of so many rows and columns of a result, as the manifest says it.
+fn tile([rows, columns]: [i64; 2], depth: i64, stages: i64) -> Option<bundle::Tile> {
+    let [rows, columns, depth, stages] = [rows, columns, depth, stages].map(u32::try_from);
+    Some(bundle::Tile {
+        rows: rows.ok()?,
+        columns: columns.ok()?,
+        depth: depth.ok()?,
+        stages: stages.ok()?,
+    })
 }
 
 /// A grid, or that there is none of that size.

@@ -13,10 +13,10 @@ use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use tessera_runtime::bundle::TensorMap;
+use tessera_runtime::bundle::{TensorMap, Tile};
 
 /// What every reply begins with, so that another program is noticed.
-const MAGIC: [u8; 8] = *b"tsrwork2";
+const MAGIC: [u8; 8] = *b"tsrwork3";
 
 /// The tags of shapes.
 const BLOCKS: u8 = 0;
@@ -190,8 +190,14 @@ fn numbers(shape: &Shape) -> (u8, Vec<u64>) {
             shared_bytes,
             workspace_bytes,
             tensor_maps,
+            tile,
         }) => {
             let mut numbers = [*ctas, *threads, *shared_bytes].map(u64::from).to_vec();
+            numbers.push(u64::from(tile.is_some()));
+            if let Some(tile) = tile {
+                let of_tile = [tile.rows, tile.columns, tile.depth, tile.stages];
+                numbers.extend(of_tile.map(u64::from));
+            }
             numbers.extend([*workspace_bytes as u64, tensor_maps.len() as u64]);
             for map in tensor_maps {
                 let lengths = [map.extents.len(), map.strides.len(), map.box_extents.len()];
@@ -216,12 +222,17 @@ fn read_shape(input: &mut impl Read) -> io::Result<Shape> {
         })),
         [GRID] => {
             let [ctas, threads, shared_bytes] = [(); 3].map(|()| read_narrow(input));
+            let tile = match read_number(input)? {
+                0 => None,
+                _ => Some(read_tile(input)?),
+            };
             let workspace_bytes = usize::try_from(read_number(input)?).map_err(invalid)?;
             let maps = read_number(input)?;
             Ok(Shape::Grid(Grid {
                 ctas: ctas?,
                 threads: threads?,
                 shared_bytes: shared_bytes?,
+                tile,
                 workspace_bytes,
                 tensor_maps: (0..maps)
                     .map(|_| read_tensor_map(input))
@@ -234,6 +245,15 @@ fn read_shape(input: &mut impl Read) -> io::Result<Shape> {
 
 fn read_narrow(input: &mut impl Read) -> io::Result<u32> {
     u32::try_from(read_number(input)?).map_err(|_| ErrorKind::InvalidData.into())
+}
+
+fn read_tile(input: &mut impl Read) -> io::Result<Tile> {
+    Ok(Tile {
+        rows: read_narrow(input)?,
+        columns: read_narrow(input)?,
+        depth: read_narrow(input)?,
+        stages: read_narrow(input)?,
+    })
 }
 
 fn read_tensor_map(input: &mut impl Read) -> io::Result<TensorMap> {

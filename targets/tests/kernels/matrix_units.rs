@@ -1,7 +1,7 @@
 //! Products on GPUs' matrix units: that they run without a finding, and how near they are to the exact product.
 
 use crate::emulated::{roundings_of_halves, run_on};
-use crate::harness::{Case, Random, assert_within_roundings, numbers};
+use crate::harness::{Case, Random, assert_within_roundings, numbers, plan_of};
 use tessera_ir::plan::Family;
 use tessera_ir::{
     Builder, DotDimensionNumbers, ElementType, Graph, Input, OpKind, ScaledTensor, ScaledType,
@@ -10,6 +10,8 @@ use tessera_ir::{
 use tessera_numerics::{
     BlockShape, Format, Quantization, Rounding, ScaleLayout, ScaleRule, largest_magnitude,
 };
+use tessera_runtime::bundle::Tile;
+use tessera_targets::{Options, compile};
 
 /// A product of scaled tensors `[m, k]` and `[n, k]`.
 #[derive(Clone, Copy, Debug)]
@@ -268,4 +270,30 @@ fn products_of_halves_are_within_their_roundings_on_every_kind_of_unit() {
             assert_within_roundings(&numbers(&found), expected, sizes, roundings, &what);
         }
     }
+}
+
+#[test]
+fn the_manifest_says_how_a_product_is_cut() {
+    let body = "func.func @dot(%x: !tsr.scaled<1024x512, nvfp4, axis = 1>, %y: !tsr.scaled<2048x512, nvfp4, axis = 1>) -> tensor<1024x2048xf32> {
+      %0 = tsr.scaled_dot %x, %y {lhs_batching_dimensions = [], rhs_batching_dimensions = []} : (!tsr.scaled<1024x512, nvfp4, axis = 1>, !tsr.scaled<2048x512, nvfp4, axis = 1>) -> tensor<1024x2048xf32>
+      return %0 : tensor<1024x2048xf32>
+    }";
+    let plan = plan_of(&[Case::new(Family::Dot, body, Vec::new())]);
+    let tile = |target: &str| {
+        let writer = compile(&plan, &target.parse().unwrap(), &Options::default()).unwrap();
+        writer.manifest().kernels[0].code.as_ptx().unwrap().tile
+    };
+    let expected = |rows, columns, depth, stages| {
+        Some(Tile {
+            rows,
+            columns,
+            depth,
+            stages,
+        })
+    };
+    // Stages of 64 bytes of a row, or of 128 where warps load for others.
+    assert_eq!(tile("sm_80"), expected(128, 128, 32, 2));
+    assert_eq!(tile("sm_90a"), expected(128, 128, 64, 7));
+    assert_eq!(tile("sm_100a"), expected(128, 128, 256, 4));
+    assert_eq!(tile("sm_120a"), expected(128, 128, 128, 2));
 }

@@ -50,7 +50,11 @@ pub fn tiles(
         part,
     };
     tile.compute(emission)?;
-    grid(emission, ctas, THREADS * THREADS)
+    let tile = super::tile([TILE, TILE], DEPTH, 1);
+    Ok(Grid {
+        tile,
+        ..grid(emission, ctas, THREADS * THREADS)?
+    })
 }
 
 /// A tile of the result.

@@ -151,7 +151,11 @@ pub fn tiles(
     };
     let sums = tile.sums(emission)?;
     tile.store(emission, &sums)?;
-    grid(emission, ctas, threads)
+    let tile = super::tile(division.tile(), DEEP * mma.elements(), stages);
+    Ok(Grid {
+        tile,
+        ..grid(emission, ctas, threads)?
+    })
 }
 
 /// A tile of the result.

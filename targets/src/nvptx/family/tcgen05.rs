@@ -36,7 +36,7 @@ use boxes::Boxed;
 use kind::Kind;
 use memory::SharedMemory;
 use tessera_ir::Definition;
-use tessera_runtime::bundle::TensorMap;
+use tessera_runtime::bundle::{self, TensorMap};
 use tile::{Places, Tile};
 
 /// Threads that load.
@@ -107,9 +107,27 @@ impl<'a, 'g> Product<'a, 'g> {
         let grid = grid(emission, self.tile.rounds.ctas, THREADS)?;
         Ok(Grid {
             shared_bytes: self.places.shared_bytes,
+            tile: self.tile_of_result(),
             tensor_maps: maps.into_iter().flatten().collect(),
             ..grid
         })
+    }
+
+    /// The tile in rows and columns of the result.
+    fn tile_of_result(&self) -> Option<bundle::Tile> {
+        let Tile {
+            a,
+            instructions,
+            stages,
+            ..
+        } = self.tile;
+        let [rows, columns] = self.tile.rows();
+        let of_result = if a == 0 {
+            [rows, columns]
+        } else {
+            [columns, rows]
+        };
+        super::tile(of_result, instructions * self.kind.depth(), stages)
     }
 
     /// The tensor maps of A's and B's codes, where these are copied by one.

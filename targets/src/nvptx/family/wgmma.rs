@@ -34,9 +34,9 @@ use crate::nvptx::inline::Ptx;
 use crate::nvptx::shared::Shared;
 use crate::nvptx::{Capability, Feature, Grid, asynchronous, thread};
 use boxes::Boxed;
-use instructions::Major;
+use instructions::{DEPTH, Major};
 use tessera_ir::Graph;
-use tessera_runtime::bundle::TensorMap;
+use tessera_runtime::bundle::{self, TensorMap};
 use tile::{Places, Tile};
 
 /// Threads of a warpgroup.
@@ -142,6 +142,7 @@ impl<'a, 'g, P: Factors> Product<'a, 'g, P> {
         let grid = grid(emission, self.tile.rounds.ctas, threads)?;
         Ok(Grid {
             shared_bytes: self.places.shared_bytes,
+            tile: self.tile_of_result(),
             tensor_maps: maps,
             ..grid
         })
@@ -153,6 +154,23 @@ impl<'a, 'g, P: Factors> Product<'a, 'g, P> {
             0 => self.tile.a,
             _ => 1 - self.tile.a,
         }
+    }
+
+    /// The tile in rows and columns of the result.
+    fn tile_of_result(&self) -> Option<bundle::Tile> {
+        let Tile {
+            a,
+            instructions,
+            stages,
+            ..
+        } = self.tile;
+        let [rows, columns] = self.tile.rows();
+        let of_result = if a == 0 {
+            [rows, columns]
+        } else {
+            [columns, rows]
+        };
+        super::tile(of_result, instructions * DEPTH, stages)
     }
 
     /// How A and B lie in shared memory.

@@ -47,7 +47,6 @@ impl Kind {
     }
 
     /// Elements along K that an instruction multiplies.
-    #[cfg(test)]
     pub const fn depth(self) -> i64 {
         match self {
             Self::Mxf4nvf4 | Self::Mxf4 => 64,
