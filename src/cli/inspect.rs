@@ -233,7 +233,11 @@ fn ptx(kernel: &PtxKernel) -> String {
             depth,
             stages,
         } = tile;
-        let _ = write!(text, ", tile {rows}x{columns}x{depth} in {stages} stages");
+        let plural = if *stages == 1 { "" } else { "s" };
+        let _ = write!(
+            text,
+            ", tile {rows}x{columns}x{depth} in {stages} stage{plural}"
+        );
     }
     if let Some(resources) = &kernel.resources {
         let _ = write!(text, ", {} registers", resources.registers);

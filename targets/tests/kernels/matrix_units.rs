@@ -294,6 +294,6 @@ fn the_manifest_says_how_a_product_is_cut() {
     // Stages of 64 bytes of a row, or of 128 where warps load for others.
     assert_eq!(tile("sm_80"), expected(128, 128, 32, 2));
     assert_eq!(tile("sm_90a"), expected(128, 128, 64, 7));
-    assert_eq!(tile("sm_100a"), expected(128, 128, 256, 4));
+    assert_eq!(tile("sm_100a"), expected(128, 128, 256, 2));
     assert_eq!(tile("sm_120a"), expected(128, 128, 128, 2));
 }
