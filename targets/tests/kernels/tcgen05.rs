@@ -131,6 +131,9 @@ fn products_of_four_bits() {
         // A step of two words of two scales, and one of one.
         Product::plain(20, 140, 224, MXFP4, Linear),
         Product::plain(20, 140, 128, MXFP4, Tiled128x4),
+        // Three words of scales of a row, which threads are no multiple of.
+        Product::plain(150, 70, 192, NVFP4, Linear),
+        Product::plain(150, 70, 144, NVFP4, Tiled128x4),
         // More steps than stages, the last a part of one; rows of whole words of scales.
         Product::plain(9, 33, 1344, NVFP4, Linear),
         Product::plain(9, 33, 1360, NVFP4, Tiled128x4),

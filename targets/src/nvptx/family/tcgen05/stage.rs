@@ -170,14 +170,12 @@ impl<'c> Side<'_, 'c, '_> {
         let scaled = self.scaled_type();
         let blocks = scaled.blocks_per_row() as i64;
         let words = stage.tile.words(stage.kind);
-        let rows_at_once = LOADING_THREADS / words;
-        let place = stage.thread.remainder(words);
-        let first_row = stage.thread.quotient(words);
-        let in_row = stage.step.times(words).plus(&place);
         // Four scales of a row lie together where rows are whole words; then one copy has them.
         let is_whole = scaled.layout() == ScaleLayout::Tiled128x4 || blocks % 4 == 0;
         for pass in 0..self.scale_tiles * words {
-            let own = first_row.plus_constant(pass * rows_at_once);
+            let unit = stage.thread.plus_constant(pass * LOADING_THREADS);
+            let (own, place) = (unit.quotient(words), unit.remainder(words));
+            let in_row = stage.step.times(words).plus(&place);
             let (row, row_is_there) = clamped(emission, &self.corner.plus(&own), self.extent - 1);
             let row = self.product.stored_row(self.operand, &self.batch, &row);
             let to = place
