@@ -1,5 +1,6 @@
 //! The way from a module to a bundle in one object.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use tessera_ir::Module;
 use tessera_ir::plan::Plan;
@@ -105,6 +106,14 @@ impl Compiler {
     #[must_use]
     pub fn with_assembler(mut self, assembler: Option<Assembler>) -> Self {
         self.options.assembler = assembler;
+        self
+    }
+
+    /// Cuts products of a GPU's kernels, by their names, into tiles of so many rows and columns, where its own choice is not
+    /// wanted.
+    #[must_use]
+    pub fn with_tiles(mut self, tiles: BTreeMap<String, [u32; 2]>) -> Self {
+        self.options.tiles = tiles;
         self
     }
 

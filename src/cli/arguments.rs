@@ -151,6 +151,10 @@ pub struct CompileArguments {
     /// alone [default: that on PATH, under CUDA_HOME or of PyPI's nvidia-cuda-nvcc, if there is one].
     #[arg(long, value_name = "PROGRAM")]
     pub ptxas: Option<String>,
+    /// Cuts a GPU kernel's product into tiles of so many rows and columns, e.g. dot_1=128x64; may be repeated. 'inspect'
+    /// prints kernels' names and tiles [default: what a cost model chooses].
+    #[arg(long = "tile", value_name = "KERNEL=ROWSxCOLUMNS", value_parser = tile)]
+    pub tiles: Vec<(String, [u32; 2])>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "flattened: the fields document themselves")]
     pub target: TargetArguments,
@@ -490,4 +494,16 @@ pub struct InspectArguments {
     /// Prints the manifest as it is, in JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `dot_1=128x64`.
+fn tile(text: &str) -> Result<(String, [u32; 2]), String> {
+    let parts = text.rsplit_once('=').and_then(|(kernel, tile)| {
+        let (rows, columns) = tile.split_once('x')?;
+        Some((
+            kernel.to_owned(),
+            [rows.parse().ok()?, columns.parse().ok()?],
+        ))
+    });
+    parts.ok_or_else(|| "expected KERNEL=ROWSxCOLUMNS, dot_1=128x64 for one".to_owned())
 }

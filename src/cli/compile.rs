@@ -14,6 +14,7 @@ use tessera_targets::{CodeStage, CodegenError};
 pub(super) fn compile(arguments: &CompileArguments) -> Result<(), Failure> {
     let source = Source::read(&arguments.input)?;
     let mut stages = Stages::new(&source, &arguments.passes, &arguments.target)?;
+    stages.compiler = (stages.compiler).with_tiles(arguments.tiles.iter().cloned().collect());
     let text_output = arguments.output.as_deref().unwrap_or("-");
     match arguments.emit {
         Emit::Tsr => {

@@ -40,6 +40,20 @@ pub enum CodegenError {
     /// The plan breaks a promise.
     #[error(transparent)]
     Plan(#[from] UnsoundPlan),
+    /// A tile is chosen for a kernel that is not there.
+    #[error("there is no kernel '{name}' to choose a tile for: expected one of {products}")]
+    NoKernel {
+        /// The name given.
+        name: String,
+        /// The kernels that make products.
+        products: String,
+    },
+    /// Tiles are chosen where there are none to choose.
+    #[error("there are no tiles to choose for {target}: only GPUs' kernels are cut into them")]
+    NoTiles {
+        /// The target.
+        target: String,
+    },
     /// Object files are asked for where there are none.
     #[error("there are no object files for {target}: its code is PTX")]
     NoObjects {

@@ -24,12 +24,13 @@ pub use target::{Target, TargetError};
 pub use units::UnsoundPlan;
 pub use worker::{ReproducerError, WorkerCommand, compile_reproducer, worker_main};
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tessera_ir::plan::Plan;
 use tessera_runtime::bundle::BundleWriter;
 use units::Units;
 
-/// How a plan is compiled; nothing here changes the code.
+/// How a plan is compiled; nothing here changes a result, and only tiles change the code.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The pass pipeline that made the plan, for the manifest.
@@ -40,6 +41,9 @@ pub struct Options {
     pub linker: Option<PathBuf>,
     /// What assembles a GPU's kernels; without it a bundle has them as PTX alone.
     pub assembler: Option<nvptx::Assembler>,
+    /// The rows and columns of a result that a CTA of a GPU makes at a time, by the name of a product's kernel, where the
+    /// target's own choice is not wanted.
+    pub tiles: BTreeMap<String, [u32; 2]>,
     /// Who compiles the kernels, so that an abort within LLVM is an error; this process where this is not given.
     pub worker: Option<WorkerCommand>,
 }
@@ -53,7 +57,7 @@ pub fn compile(
     target: &Target,
     options: &Options,
 ) -> Result<BundleWriter, CodegenError> {
-    let units = Units::of(plan, |kernel| target.builtin(kernel))?;
+    let units = units(plan, target, options)?;
     let compiled = codegen::compile(&units, target, options)?;
     match target {
         Target::Cpu(cpu) => cpu::bundle(plan, &units, &compiled, cpu, options),
@@ -72,8 +76,22 @@ pub fn emit(
     stage: CodeStage,
     options: &Options,
 ) -> Result<Vec<(String, Vec<u8>)>, CodegenError> {
-    let units = Units::of(plan, |kernel| target.builtin(kernel))?;
+    let units = units(plan, target, options)?;
     codegen::emit(&units, target, stage, options)
+}
+
+/// What is compiled for a plan.
+fn units<'p>(
+    plan: &'p Plan,
+    target: &Target,
+    options: &Options,
+) -> Result<Units<'p>, CodegenError> {
+    if matches!(target, Target::Cpu(_)) && !options.tiles.is_empty() {
+        return Err(CodegenError::NoTiles {
+            target: target.to_string(),
+        });
+    }
+    Units::of(plan, |kernel| target.builtin(kernel))?.in_tiles(&options.tiles)
 }
 
 /// The version of the LLVM that code is generated with: `22.1.8`.

@@ -1,8 +1,9 @@
 //! What is compiled: each kernel, once for each way in which launches give it one memory for operand and result.
 
+use crate::CodegenError;
 use std::collections::{BTreeMap, BTreeSet};
 use tessera_ir::Type;
-use tessera_ir::plan::{BufferId, Kernel, KernelId, Place, Plan, Step};
+use tessera_ir::plan::{BufferId, Family, Kernel, KernelId, Place, Plan, Step};
 use tessera_runtime::bundle::Code;
 
 /// A plan that breaks a promise.
@@ -18,6 +19,8 @@ pub struct Unit<'p> {
     pub in_place: Vec<Option<usize>>,
     /// The name of its function.
     pub symbol: String,
+    /// The rows and columns of the tiles that its product is to be cut into, where the target is not to choose.
+    pub tile: Option<[u32; 2]>,
     /// What the runtime computes in its place; then there is no function.
     pub builtin: Option<Builtin>,
 }
@@ -54,11 +57,38 @@ impl<'p> Units<'p> {
             units.push(Unit {
                 kernel,
                 symbol: symbol(&kernel.name, &in_place, &mut symbols),
+                tile: None,
                 builtin: builtin(kernel),
                 in_place,
             });
         }
         Ok(Self { units, numbers })
+    }
+
+    /// The same with products cut into tiles as is said of their kernels.
+    ///
+    /// # Errors
+    /// There is no kernel of a name.
+    pub fn in_tiles(mut self, tiles: &BTreeMap<String, [u32; 2]>) -> Result<Self, CodegenError> {
+        for (name, tile) in tiles {
+            let mut named = self
+                .units
+                .iter_mut()
+                .filter(|unit| unit.kernel.name == *name);
+            let Some(first) = named.next() else {
+                let names = self.units.iter().map(|unit| &unit.kernel);
+                let products = names.filter(|kernel| kernel.family == Family::Dot);
+                let mut products: Vec<&str> = products.map(|kernel| &*kernel.name).collect();
+                products.dedup();
+                return Err(CodegenError::NoKernel {
+                    name: name.clone(),
+                    products: products.join(", "),
+                });
+            };
+            first.tile = Some(*tile);
+            named.for_each(|unit| unit.tile = Some(*tile));
+        }
+        Ok(self)
     }
 
     /// The unit that a launch runs.

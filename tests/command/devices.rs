@@ -126,3 +126,40 @@ fn a_device_that_is_none_is_told_the_choices() {
         outcome.stderr
     );
 }
+
+/// The whole way: named on the command line, asked of a worker, printed.
+#[test]
+fn a_products_tile_can_be_chosen() {
+    let step = "func.func @main(%x: tensor<100x64xbf16>, %y: tensor<40x64xbf16>) -> tensor<100x40xf32> {
+      %0 = tsr.dot_general %x, %y {lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [1], accumulator = f32} : (tensor<100x64xbf16>, tensor<40x64xbf16>) -> tensor<100x40xf32>
+      return %0 : tensor<100x40xf32>
+    }";
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("step.tessera");
+    let bundle = bundle.to_str().unwrap();
+    let compiled = |tile: &str| {
+        let flags = [
+            "compile", "-", "--target", "sm_90a", "--tile", tile, "-o", bundle,
+        ];
+        tessera_reading(flags, step.as_bytes())
+    };
+    let outcome = compiled("dot=128x16");
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let shown = tessera(["inspect", bundle]).stdout;
+    assert!(shown.contains(", tile 128x16x64 in 1 stage"), "{shown}");
+    for (tile, expected) in [
+        ("dot=128x20", "is not made in tiles of 128x20: expected "),
+        (
+            "dot_1=128x16",
+            "there is no kernel 'dot_1' to choose a tile for: expected one of dot\n",
+        ),
+        (
+            "dot",
+            "expected KERNEL=ROWSxCOLUMNS, dot_1=128x64 for one\n",
+        ),
+    ] {
+        let outcome = compiled(tile);
+        assert_ne!(outcome.code, Some(0));
+        assert!(outcome.stderr.contains(expected), "{}", outcome.stderr);
+    }
+}

@@ -38,21 +38,29 @@ pub struct Built {
     pub shared: Shared,
 }
 
-/// Fills a kernel's function for a target; `symbol` is its name.
+/// Fills a kernel's function for a target, in tiles of so many rows and columns where these are not its to choose; `symbol`
+/// is its name.
 ///
 /// # Errors
-/// The body holds what its family cannot do.
+/// The body holds what its family cannot do, or is not made in such tiles.
 pub fn emit(
     emission: &mut Emission<'_, '_>,
-    target: GpuTarget,
+    (target, tile): (GpuTarget, Option<[i64; 2]>),
     symbol: &str,
 ) -> Result<Built, Unsupported> {
     let mut shared = Shared::new(symbol);
+    if tile.is_some() && emission.kernel.family != Family::Dot {
+        let reason = "is in a kernel of no product, which is not cut into tiles";
+        return Err(Unsupported::new(
+            &emission.kernel.body.operations()[0],
+            reason,
+        ));
+    }
     let grid = match emission.kernel.family {
         Family::Loop => r#loop::emit(emission)?,
         Family::Row => row::emit(emission, &mut shared)?,
         Family::Column => column::emit(emission, &mut shared)?,
-        Family::Dot => dot::emit(emission, target, &mut shared)?,
+        Family::Dot => dot::emit(emission, (target, tile), &mut shared)?,
         Family::Index | Family::Sort => blocks::emit(emission)?,
         Family::Quantize => of_scaled_tensors(emission, target, &mut shared)?,
         Family::Solve => solve::emit(emission)?,
@@ -94,7 +102,7 @@ fn of_scaled_tensors(
                 false => column::emit(emission, shared),
             }
         }
-        OpKind::DotGeneral { .. } => dot::emit(emission, target, shared),
+        OpKind::DotGeneral { .. } => dot::emit(emission, (target, None), shared),
         OpKind::Relayout { scaled_type } => relayout::emit(emission, operation, scaled_type),
         OpKind::Hadamard { axis, signs } => hadamard::emit(emission, operation, *axis, signs),
         _ => Err(Unsupported::new(operation, "has no kernel for GPUs")),

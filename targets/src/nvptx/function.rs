@@ -30,6 +30,7 @@ pub fn build<'c>(
 ) -> Result<Grid, Unsupported> {
     let inputs = unit.kernel.body.inputs().len();
     let outputs = unit.kernel.body.results().len();
+    let tile = unit.tile.map(|tile| tile.map(i64::from));
     let region = Region::new();
     let pointer = llvm::r#type::pointer(context, 0);
     let parameters: Vec<Type<'c>> = vec![pointer; inputs + outputs];
@@ -43,7 +44,7 @@ pub fn build<'c>(
         end: zero,
     };
     let mut emission = Emission::new(unit.kernel, &unit.in_place, b, frame, &unit.symbol);
-    let kernel = family::emit(&mut emission, target, &unit.symbol)?;
+    let kernel = family::emit(&mut emission, (target, tile), &unit.symbol)?;
     emission
         .elemental
         .builder()

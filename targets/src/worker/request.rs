@@ -14,6 +14,7 @@ use tessera_ir::{Location, Type};
 
 const USAGE: &str = "// To compile this kernel again: tessera worker FILE";
 const WANTED: &str = "// Wanted: ";
+const IN_TILES: &str = " in tiles of ";
 
 /// A kernel's reproducer that cannot be compiled.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,7 @@ pub enum ReproducerError {
 /// A unit and what is wanted of it.
 pub struct Request {
     plan: Plan,
+    tile: Option<[u32; 2]>,
     pub target: Target,
     pub stage: CodeStage,
 }
@@ -41,7 +43,10 @@ pub fn print(unit: &Unit<'_>, target: &Target, stage: CodeStage) -> String {
     let stage = stage.name();
     let code = target.description();
     let plan = plan::print(&plan_of(unit), true);
-    format!("{USAGE}\n{WANTED}{stage} for {code}\n{plan}")
+    let tile = unit.tile.map_or(String::new(), |[rows, columns]| {
+        format!("{IN_TILES}{rows}x{columns}")
+    });
+    format!("{USAGE}\n{WANTED}{stage} for {code}{tile}\n{plan}")
 }
 
 impl Request {
@@ -51,11 +56,19 @@ impl Request {
             let wanted = text.lines().nth(1)?.strip_prefix(WANTED)?;
             let (stage, code) = wanted.split_once(" for ")?;
             let stage = CodeStage::ALL.into_iter().find(|s| s.name() == stage)?;
-            Some((stage, Target::described(code)?))
+            let (code, tile) = match code.split_once(IN_TILES) {
+                Some((code, tile)) => {
+                    let (rows, columns) = tile.split_once('x')?;
+                    (code, Some([rows.parse().ok()?, columns.parse().ok()?]))
+                }
+                None => (code, None),
+            };
+            Some((stage, Target::described(code)?, tile))
         };
-        let (stage, target) = header(text).ok_or(ReproducerError::Header)?;
+        let (stage, target, tile) = header(text).ok_or(ReproducerError::Header)?;
         Ok(Self {
             plan: plan::parse(text, None)?,
+            tile,
             target,
             stage,
         })
@@ -67,6 +80,7 @@ impl Request {
         match units.pop() {
             Some(unit) if units.is_empty() => Ok(Unit {
                 symbol: self.plan.name.clone(),
+                tile: self.tile,
                 ..unit
             }),
             _ => Err(CodegenError::from(UnsoundPlan(format!(
@@ -146,7 +160,10 @@ pub mod tests {
     fn a_request_is_read_back() {
         let plan = plan::parse(PLAN, None).unwrap();
         let target: Target = "cpu:x86-64-v4".parse().unwrap();
+        let tiles = [("loop_add".to_owned(), [64, 16])].into();
         for (unit, symbol) in Units::of(&plan, |kernel| target.builtin(kernel))
+            .unwrap()
+            .in_tiles(&tiles)
             .unwrap()
             .units
             .iter()
@@ -158,6 +175,7 @@ pub mod tests {
             assert_eq!(read.symbol, unit.symbol);
             assert_eq!(read.kernel, unit.kernel);
             assert_eq!(read.in_place, unit.in_place);
+            assert_eq!(read.tile, Some([64, 16]));
             assert_eq!(request.stage, CodeStage::Assembly);
             assert_eq!(request.target.description(), target.description());
         }

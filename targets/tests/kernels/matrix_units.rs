@@ -10,8 +10,9 @@ use tessera_ir::{
 use tessera_numerics::{
     BlockShape, Format, Quantization, Rounding, ScaleLayout, ScaleRule, largest_magnitude,
 };
-use tessera_runtime::bundle::Tile;
-use tessera_targets::{Options, compile};
+use tessera_runtime::bundle::{BundleWriter, Tile};
+use tessera_runtime::{Bundle, Device, Program, RunOptions};
+use tessera_targets::{CodegenError, Options, compile};
 
 /// A product of scaled tensors `[m, k]` and `[n, k]`.
 #[derive(Clone, Copy, Debug)]
@@ -270,6 +271,88 @@ fn products_of_halves_are_within_their_roundings_on_every_kind_of_unit() {
             assert_within_roundings(&numbers(&found), expected, sizes, roundings, &what);
         }
     }
+}
+
+/// The name is the kernel's in its plan.
+fn in_tiles(cases: &[Case], target: &str, tile: [u32; 2]) -> Result<BundleWriter, CodegenError> {
+    let plan = plan_of(cases);
+    let tiles = plan
+        .kernels
+        .iter()
+        .map(|kernel| (kernel.name.clone(), tile));
+    let options = Options {
+        tiles: tiles.collect(),
+        ..Options::default()
+    };
+    compile(&plan, &target.parse().unwrap(), &options)
+}
+
+/// A sum is made in the order of the contracted dimension, whatever the tile.
+#[test]
+fn the_tile_that_is_asked_for_changes_no_bit() {
+    let mut random = Random(41);
+    let shape = Shape {
+        m: 150,
+        n: 70,
+        k: 192,
+    };
+    let layout = ScaleLayout::Linear;
+    let case = Operands::random(&mut random, shape, Format::Nvfp4, layout).case();
+    let folder = tempfile::tempdir().unwrap();
+    for (target, tile) in [
+        ("sm_80", [64, 16]),
+        ("sm_90a", [64, 96]),
+        ("sm_90a", [32, 128]),
+        ("sm_100a", [128, 48]),
+        ("sm_100a", [32, 128]),
+        ("sm_120a", [128, 128]),
+    ] {
+        let cases = std::slice::from_ref(&case);
+        let expected = run_on(cases, target);
+        let writer = in_tiles(cases, target, tile).unwrap_or_else(|e| panic!("{target}: {e}"));
+        let made = writer.manifest().kernels[0].code.as_ptx().unwrap().tile;
+        assert_eq!(made.map(|made| [made.rows, made.columns]), Some(tile));
+        let path = folder.path().join(format!("{target}-{tile:?}"));
+        writer.write(&path).unwrap();
+        let bundle = Bundle::open(&path).unwrap();
+        let program = Program::load_on(&bundle, &Device::Emulator(None)).unwrap();
+        let found = program.run(&case.inputs, &RunOptions::default()).unwrap();
+        assert!(found == expected, "{target} in tiles of {tile:?}");
+    }
+}
+
+#[test]
+fn a_tile_that_a_unit_does_not_make_is_refused() {
+    let shape = Shape {
+        m: 64,
+        n: 64,
+        k: 64,
+    };
+    let layout = ScaleLayout::Linear;
+    let case = [Operands::random(&mut Random(42), shape, Format::Nvfp4, layout).case()];
+    let refusal = |target: &str, tile| in_tiles(&case, target, tile).err().unwrap().to_string();
+    assert_eq!(
+        refusal("sm_120a", [128, 64]),
+        "kernel 'k0_scaled_dot': 'tsr.scaled_dot': is not made in tiles of 128x64: expected 128x128, 64x64, 16x64, 64x16"
+    );
+    assert_eq!(
+        refusal("sm_100a", [128, 40]),
+        "kernel 'k0_scaled_dot': 'tsr.scaled_dot': is not made in tiles of 128x40: expected 128 rows or columns by a \
+         multiple of 16 up to 256"
+    );
+    assert_eq!(
+        refusal("cpu", [64, 64]),
+        "there are no tiles to choose for cpu: only GPUs' kernels are cut into them"
+    );
+    let options = Options {
+        tiles: [("dot".to_owned(), [64, 64])].into(),
+        ..Options::default()
+    };
+    let error = compile(&plan_of(&case), &"sm_80".parse().unwrap(), &options).err();
+    assert_eq!(
+        error.unwrap().to_string(),
+        "there is no kernel 'dot' to choose a tile for: expected one of k0_scaled_dot"
+    );
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::mlir::{Emission, Value};
 use crate::nvptx::matrix::{BlockScaled, Mma};
 use crate::nvptx::shared::Shared;
 use crate::nvptx::{Feature, GpuTarget, Grid};
-use tessera_ir::{ElementType, Graph};
+use tessera_ir::{ElementType, Graph, Operation};
 use tessera_numerics::Format;
 use tessera_runtime::bundle::MatrixUnit;
 
@@ -28,12 +28,12 @@ use tessera_runtime::bundle::MatrixUnit;
 /// The body holds what this family cannot do.
 pub fn emit(
     emission: &mut Emission<'_, '_>,
-    target: GpuTarget,
+    (target, tile): (GpuTarget, Option<[i64; 2]>),
     shared: &mut Shared,
 ) -> Result<Grid, Unsupported> {
     if let Some(product) = ScaledProduct::of(&emission.kernel.body) {
         if let Some(product) = tcgen05::Product::of(&product, target.capability()) {
-            return product.emit(emission, shared);
+            return product.in_tiles(tile)?.emit(emission, shared);
         }
         let unit = unit_of_scaled(target, &product);
         if let Unit::BlockScaled(format) = unit {
@@ -42,20 +42,20 @@ pub fn emit(
                 emission,
                 shared,
                 &product,
-                Mma::BlockScaled(format),
+                (Mma::BlockScaled(format), tile),
                 &staging,
             );
         }
         if unit == Unit::Bf16
             && let Some(product) = wgmma::Product::of_codes(&product, target.capability())
         {
-            return product.emit(emission, shared);
+            return product.in_tiles(tile)?.emit(emission, shared);
         }
-        return plain(emission, shared, &product, unit);
+        return plain(emission, shared, &product, (unit, tile));
     }
     if let Some(product) = GroupedProduct::of(&emission.kernel.body) {
         let unit = unit_of_grouped(target, &product);
-        return plain(emission, shared, &product, unit);
+        return plain(emission, shared, &product, (unit, tile));
     }
     let Some(product) = Product::of(&emission.kernel.body) else {
         return super::r#loop::emit(emission);
@@ -65,9 +65,9 @@ pub fn emit(
         && let Some(product) =
             wgmma::Product::of_numbers(&emission.kernel.body, &product, half, target.capability())
     {
-        return product.emit(emission, shared);
+        return product.in_tiles(tile)?.emit(emission, shared);
     }
-    plain(emission, shared, &product, unit)
+    plain(emission, shared, &product, (unit, tile))
 }
 
 /// What makes a product.
@@ -181,18 +181,32 @@ fn plain(
     emission: &mut Emission<'_, '_>,
     shared: &mut Shared,
     product: &impl Factors,
-    unit: Unit,
+    (unit, tile): (Unit, Option<[i64; 2]>),
 ) -> Result<Grid, Unsupported> {
     let mma = match unit {
         Unit::Bf16 => Mma::Bf16,
         Unit::F16 => Mma::F16,
-        Unit::Fma | Unit::BlockScaled(_) => return fma::tiles(emission, shared, product),
+        Unit::Fma | Unit::BlockScaled(_) => return fma::tiles(emission, shared, product, tile),
     };
-    mma::tiles(emission, shared, product, mma, &Halves::new(product, mma))
+    let staging = Halves::new(product, mma);
+    mma::tiles(emission, shared, product, (mma, tile), &staging)
+}
+
+/// That a product is not made in tiles that are asked for.
+pub fn no_such_tile(
+    operation: &Operation,
+    [rows, columns]: [i64; 2],
+    expected: &str,
+) -> Unsupported {
+    let reason = format!("is not made in tiles of {rows}x{columns}: expected {expected}");
+    Unsupported::new(operation, reason)
 }
 
 /// A product of two tensors in flat dimensions, as tiles are made of it.
 pub trait Factors {
+    /// The op.
+    fn operation(&self) -> &Operation;
+
     /// Products of a batch; rows and columns of each; contracted elements.
     fn extents(&self) -> [i64; 4];
 
@@ -248,6 +262,10 @@ pub trait Factors {
 }
 
 impl Factors for Product<'_> {
+    fn operation(&self) -> &Operation {
+        self.operation
+    }
+
     fn extents(&self) -> [i64; 4] {
         [&self.batch, &self.rows, &self.columns, &self.contracted].map(|shape| extent(shape))
     }

@@ -3,7 +3,7 @@
 //!
 //! A sum is made in the accumulator's type, in the order of the contracted dimensions.
 
-use super::dot::Factors;
+use super::dot::{Factors, no_such_tile};
 use super::grid;
 use super::part::Part;
 use crate::blocks::ceil_div;
@@ -33,7 +33,11 @@ pub fn tiles(
     emission: &mut Emission<'_, '_>,
     shared: &mut Shared,
     product: &impl Factors,
+    tile: Option<[i64; 2]>,
 ) -> Result<Grid, Unsupported> {
+    if let Some(tile) = tile.filter(|&tile| tile != [TILE; 2]) {
+        return Err(no_such_tile(product.operation(), tile, "64x64"));
+    }
     let [batches, m, n, k] = product.extents();
     if batches * m * n == 0 {
         return Ok(Grid::EMPTY);

@@ -240,6 +240,10 @@ impl<'g> GroupedProduct<'g> {
 }
 
 impl Factors for GroupedProduct<'_> {
+    fn operation(&self) -> &Operation {
+        self.operation
+    }
+
     fn extents(&self) -> [i64; 4] {
         let [lhs, rhs] = &self.operands;
         // Products that are parts of one result are no batch.

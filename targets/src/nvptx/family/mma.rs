@@ -17,7 +17,7 @@ pub use halves::Halves;
 pub use packed::Packed;
 
 use self::division::Division;
-use super::dot::Factors;
+use super::dot::{Factors, no_such_tile};
 use super::grid;
 use super::part::Part;
 use crate::blocks::ceil_div;
@@ -115,7 +115,7 @@ pub fn tiles(
     emission: &mut Emission<'_, '_>,
     shared: &mut Shared,
     product: &impl Factors,
-    mma: Mma,
+    (mma, tile): (Mma, Option<[i64; 2]>),
     staging: &impl Staging,
 ) -> Result<Grid, Unsupported> {
     let [batches, m, n, k] = product.extents();
@@ -123,7 +123,11 @@ pub fn tiles(
         return Ok(Grid::EMPTY);
     }
     let row_bytes = ROW_STRIDE + scale_stride(mma);
-    let division = Division::cheapest(batches, m, n);
+    let division = match tile {
+        None => Division::cheapest(batches, m, n),
+        Some(tile) => Division::in_tiles(tile)
+            .ok_or_else(|| no_such_tile(product.operation(), tile, &Division::tiles()))?,
+    };
     let stages = division.stages(row_bytes);
     let tile = division.tile();
     let b = emission.elemental.builder();

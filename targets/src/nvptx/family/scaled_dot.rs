@@ -114,6 +114,10 @@ impl Operand<'_> {
 }
 
 impl Factors for ScaledProduct<'_> {
+    fn operation(&self) -> &Operation {
+        self.operation
+    }
+
     fn extents(&self) -> [i64; 4] {
         let [lhs, rhs] = &self.operands;
         [

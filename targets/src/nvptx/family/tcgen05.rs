@@ -24,7 +24,7 @@ mod stage;
 mod tile;
 mod write;
 
-use super::dot::Factors;
+use super::dot::{Factors, no_such_tile};
 use super::grid;
 use super::scaled_dot::ScaledProduct;
 use crate::mlir::elemental::Unsupported;
@@ -53,13 +53,14 @@ const THREADS: i64 = LOADING_THREADS + WRITING_THREADS + thread::WARP;
 pub struct Product<'a, 'g> {
     product: &'a ScaledProduct<'g>,
     kind: Kind,
+    capability: &'a Capability,
     tile: Tile,
     places: Places,
 }
 
 impl<'a, 'g> Product<'a, 'g> {
     /// That product, where the chip has a matrix unit for it.
-    pub fn of(product: &'a ScaledProduct<'g>, capability: &Capability) -> Option<Self> {
+    pub fn of(product: &'a ScaledProduct<'g>, capability: &'a Capability) -> Option<Self> {
         if !capability.features.contains(&Feature::Tcgen05) {
             return None;
         }
@@ -73,8 +74,32 @@ impl<'a, 'g> Product<'a, 'g> {
         Some(Self {
             product,
             kind,
+            capability,
             tile,
             places,
+        })
+    }
+
+    /// The same in tiles of so many rows and columns, where these are given.
+    ///
+    /// # Errors
+    /// There are no such tiles.
+    pub fn in_tiles(self, tile: Option<[i64; 2]>) -> Result<Self, Unsupported> {
+        let Some(wanted) = tile else {
+            return Ok(self);
+        };
+        let [batches, m, n, _] = self.product.extents();
+        let bytes = stage::row_bytes(self.kind, self.product.types()[0]);
+        let tile = self.tile.in_tiles([batches, m, n], bytes, wanted);
+        let placed = tile.and_then(|tile| tile.places(self.kind, self.capability));
+        let (tile, places) = placed.ok_or_else(|| {
+            let expected = "128 rows or columns by a multiple of 16 up to 256";
+            no_such_tile(self.product.operation(), wanted, expected)
+        })?;
+        Ok(Self {
+            tile,
+            places,
+            ..self
         })
     }
 
@@ -107,27 +132,16 @@ impl<'a, 'g> Product<'a, 'g> {
         let grid = grid(emission, self.tile.rounds.ctas, THREADS)?;
         Ok(Grid {
             shared_bytes: self.places.shared_bytes,
-            tile: self.tile_of_result(),
+            tile: self.manifest_tile(),
             tensor_maps: maps.into_iter().flatten().collect(),
             ..grid
         })
     }
 
-    /// The tile in rows and columns of the result.
-    fn tile_of_result(&self) -> Option<bundle::Tile> {
-        let Tile {
-            a,
-            instructions,
-            stages,
-            ..
-        } = self.tile;
-        let [rows, columns] = self.tile.rows();
-        let of_result = if a == 0 {
-            [rows, columns]
-        } else {
-            [columns, rows]
-        };
-        super::tile(of_result, instructions * self.kind.depth(), stages)
+    /// The tile as the manifest says it.
+    fn manifest_tile(&self) -> Option<bundle::Tile> {
+        let depth = self.tile.instructions * self.kind.depth();
+        super::tile(self.tile.of_result(), depth, self.tile.stages)
     }
 
     /// The tensor maps of A's and B's codes, where these are copied by one.

@@ -21,7 +21,7 @@ mod tile;
 
 pub use instructions::Half;
 
-use super::dot::Factors;
+use super::dot::{Factors, no_such_tile};
 use super::grid;
 use super::rounds::Round;
 use super::scaled_dot::ScaledProduct;
@@ -47,6 +47,7 @@ pub struct Product<'a, 'g, P> {
     product: &'a P,
     half: Half,
     operands: Operands<'a, 'g>,
+    capability: &'a Capability,
     tile: Tile,
     places: Places,
 }
@@ -66,7 +67,7 @@ impl<'a, 'g> Product<'a, 'g, dot::Product<'g>> {
         graph: &Graph,
         product: &'a dot::Product<'g>,
         half: Half,
-        capability: &Capability,
+        capability: &'a Capability,
     ) -> Option<Self> {
         if product.extents().contains(&0) {
             return None;
@@ -80,7 +81,7 @@ impl<'a, 'g> Product<'a, 'g, dot::Product<'g>> {
 impl<'a, 'g> Product<'a, 'g, ScaledProduct<'g>> {
     /// That product of formats whose numbers bf16 represents, where the chip has the matrix unit and rows of codes lie in
     /// whole words.
-    pub fn of_codes(product: &'a ScaledProduct<'g>, capability: &Capability) -> Option<Self> {
+    pub fn of_codes(product: &'a ScaledProduct<'g>, capability: &'a Capability) -> Option<Self> {
         let operands = Operands::Codes(product);
         (product.types().into_iter().all(codes::has_runs))
             .then(|| Self::of(product, Half::Bf16, operands, capability))?
@@ -92,20 +93,42 @@ impl<'a, 'g, P: Factors> Product<'a, 'g, P> {
         product: &'a P,
         half: Half,
         operands: Operands<'a, 'g>,
-        capability: &Capability,
+        capability: &'a Capability,
     ) -> Option<Self> {
         let extents = product.extents();
         if !capability.features.contains(&Feature::Wgmma) || extents.contains(&0) {
             return None;
         }
-        let is_whole = [0, 1].map(|operand| operands.major(operand) == Major::Rows);
-        let (tile, places) = Tile::of(extents, is_whole).places(capability)?;
+        let (tile, places) = Tile::of(extents, operands.are_whole()).places(capability)?;
         Some(Self {
             product,
             half,
             operands,
+            capability,
             tile,
             places,
+        })
+    }
+
+    /// The same in tiles of so many rows and columns, where these are given.
+    ///
+    /// # Errors
+    /// There are no such tiles.
+    pub fn in_tiles(self, tile: Option<[i64; 2]>) -> Result<Self, Unsupported> {
+        let Some(wanted) = tile else {
+            return Ok(self);
+        };
+        let tile = Tile::in_tiles(self.product.extents(), self.operands.are_whole(), wanted);
+        let placed = tile.and_then(|tile| tile.places(self.capability));
+        let (tile, places) = placed.ok_or_else(|| {
+            let expected = "64 or 128 rows or columns by 8, 16, 32, 64, 96, 128, 192 or 256, of operands that lie \
+                            across by a multiple of 64";
+            no_such_tile(self.product.operation(), wanted, expected)
+        })?;
+        Ok(Self {
+            tile,
+            places,
+            ..self
         })
     }
 
@@ -142,7 +165,7 @@ impl<'a, 'g, P: Factors> Product<'a, 'g, P> {
         let grid = grid(emission, self.tile.rounds.ctas, threads)?;
         Ok(Grid {
             shared_bytes: self.places.shared_bytes,
-            tile: self.tile_of_result(),
+            tile: self.manifest_tile(),
             tensor_maps: maps,
             ..grid
         })
@@ -156,21 +179,10 @@ impl<'a, 'g, P: Factors> Product<'a, 'g, P> {
         }
     }
 
-    /// The tile in rows and columns of the result.
-    fn tile_of_result(&self) -> Option<bundle::Tile> {
-        let Tile {
-            a,
-            instructions,
-            stages,
-            ..
-        } = self.tile;
-        let [rows, columns] = self.tile.rows();
-        let of_result = if a == 0 {
-            [rows, columns]
-        } else {
-            [columns, rows]
-        };
-        super::tile(of_result, instructions * DEPTH, stages)
+    /// The tile as the manifest says it.
+    fn manifest_tile(&self) -> Option<bundle::Tile> {
+        let depth = self.tile.instructions * DEPTH;
+        super::tile(self.tile.of_result(), depth, self.tile.stages)
     }
 
     /// How A and B lie in shared memory.
@@ -186,6 +198,11 @@ impl<'a, 'g, P: Factors> Product<'a, 'g, P> {
 }
 
 impl Operands<'_, '_> {
+    /// Whether tiles of lhs and of rhs have whole lines of 64 rows.
+    fn are_whole(&self) -> [bool; 2] {
+        [0, 1].map(|operand| self.major(operand) == Major::Rows)
+    }
+
     fn major(&self, operand: usize) -> Major {
         match self {
             Self::Boxes(boxes, _) => boxes[operand].major,

@@ -57,6 +57,19 @@ impl Division {
         cheapest.expect("there are some")
     }
 
+    /// The one of those tiles.
+    pub fn in_tiles(tile: [i64; 2]) -> Option<Self> {
+        ALL.into_iter().find(|division| division.tile() == tile)
+    }
+
+    /// The tiles of all.
+    pub fn tiles() -> String {
+        let tiles = ALL.map(|division| division.tile());
+        tiles
+            .map(|[rows, columns]| format!("{rows}x{columns}"))
+            .join(", ")
+    }
+
     /// The rows and columns of a warp.
     pub fn warp(self) -> [i64; 2] {
         [

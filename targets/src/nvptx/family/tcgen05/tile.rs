@@ -86,16 +86,35 @@ impl Tile {
         let a = usize::from(padded(n, m) <= padded(m, n));
         let (rows, wide) = if a == 1 { (n, m) } else { (m, n) };
         let even = |parts: i64| multiple(ceil_div(wide, parts), COLUMNS_STEP);
+        let rows = ceil_div(rows, ROWS);
         let mut parts = ceil_div(wide, MOST_COLUMNS);
         // A chip that has too few tiles is better off with narrower ones.
-        while batches * ceil_div(rows, ROWS) * parts < PROCESSORS && even(2 * parts) >= FEW_COLUMNS
-        {
+        while batches * rows * parts < PROCESSORS && even(2 * parts) >= FEW_COLUMNS {
             parts *= 2;
         }
+        Self::with([batches, m, n], bytes, (a, even(parts)))
+    }
+
+    /// The same in tiles of so many rows and columns of the result, if there are such.
+    pub fn in_tiles(&self, extents: [i64; 3], bytes: i64, tile: [i64; 2]) -> Option<Self> {
+        let a = match tile.map(|side| side == ROWS) {
+            [true, true] => self.a,
+            [true, false] => 0,
+            [false, true] => 1,
+            [false, false] => return None,
+        };
+        let columns = tile[1 - a];
+        let is_taken =
+            columns % COLUMNS_STEP == 0 && (COLUMNS_STEP..=MOST_COLUMNS).contains(&columns);
+        is_taken.then(|| Self::with(extents, bytes, (a, columns)))
+    }
+
+    /// With that operand as A, and as many rows of B.
+    fn with([batches, m, n]: [i64; 3], bytes: i64, (a, columns): (usize, i64)) -> Self {
+        let (rows, wide) = if a == 1 { (n, m) } else { (m, n) };
         let steps = ceil_div(bytes, SwizzledTile::ROW);
         let last = bytes - (steps - 1) * SwizzledTile::ROW;
         let last_instructions = ceil_div(last, SwizzledTile::ROW / INSTRUCTIONS);
-        let columns = even(parts);
         let tiles = [batches, ceil_div(rows, ROWS), ceil_div(wide, columns)];
         let rounds = Rounds::new(tiles, PROCESSORS);
         let most = rounds.most();
@@ -112,6 +131,16 @@ impl Tile {
             stages: (most * steps).min(MOST_STAGES),
             rounds,
             buffers: most.min(2),
+        }
+    }
+
+    /// Rows and columns of the result.
+    pub fn of_result(&self) -> [i64; 2] {
+        let [rows, columns] = self.rows();
+        if self.a == 0 {
+            [rows, columns]
+        } else {
+            [columns, rows]
         }
     }
 

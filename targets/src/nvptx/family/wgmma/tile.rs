@@ -65,13 +65,27 @@ pub struct Places {
 impl Tile {
     /// The cheapest for products of `m` by `n` numbers over `k`, where `is_whole` says of which operands (0: lhs, 1: rhs) a
     /// tile has whole lines of 64 rows.
-    pub fn of([batches, m, n, k]: [i64; 4], is_whole: [bool; 2]) -> Self {
+    pub fn of(extents: [i64; 4], is_whole: [bool; 2]) -> Self {
+        let cheapest = Self::all(extents, is_whole).min_by_key(Self::cost);
+        cheapest.expect("there are some")
+    }
+
+    /// The cheapest in tiles of so many rows and columns of the result, if there are such.
+    pub fn in_tiles(extents: [i64; 4], is_whole: [bool; 2], wanted: [i64; 2]) -> Option<Self> {
+        let tiles = Self::all(extents, is_whole);
+        tiles
+            .filter(|tile| tile.of_result() == wanted)
+            .min_by_key(Self::cost)
+    }
+
+    /// All that there are.
+    fn all([batches, m, n, k]: [i64; 4], is_whole: [bool; 2]) -> impl Iterator<Item = Self> {
         let all = [0, 1].into_iter().flat_map(|a| {
             (1..=MOST_CONSUMERS)
                 .flat_map(move |consumers| COLUMNS.map(|columns| (a, consumers, columns)))
         });
-        let allowed = all.filter(|&(a, _, columns)| !is_whole[1 - a] || columns % ROWS == 0);
-        let tiles = allowed.map(|(a, consumers, columns)| {
+        let allowed = all.filter(move |&(a, _, columns)| !is_whole[1 - a] || columns % ROWS == 0);
+        allowed.map(move |(a, consumers, columns)| {
             let [rows, wide] = if a == 0 { [m, n] } else { [n, m] };
             let steps = ceil_div(k, STEP);
             let tiles = [
@@ -89,9 +103,7 @@ impl Tile {
                 rounds,
                 stages: (rounds.most() * steps).min(MOST_STAGES),
             }
-        });
-        let cheapest = tiles.min_by_key(Self::cost);
-        cheapest.expect("there are some")
+        })
     }
 
     /// Cycles of a processor for all its tiles, one after the other. A step takes the longer of its products, of 2048
@@ -112,6 +124,16 @@ impl Tile {
     /// Rows of A and of B.
     pub fn rows(&self) -> [i64; 2] {
         [self.consumers * ROWS, self.columns]
+    }
+
+    /// Rows and columns of the result.
+    pub fn of_result(&self) -> [i64; 2] {
+        let [rows, columns] = self.rows();
+        if self.a == 0 {
+            [rows, columns]
+        } else {
+            [columns, rows]
+        }
     }
 
     /// Where its parts are, with as many stages as shared memory has room for. `None` where it has none for one.
