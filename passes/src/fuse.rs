@@ -112,7 +112,7 @@ impl Pass for Fuse {
             },
             OptionValue {
                 name: "epilogues",
-                summary: "which products' kernels compute of them what follows: none, all",
+                summary: "which products' kernels compute of them what follows: none, all, which is for GPUs",
                 value: match self.epilogues {
                     Epilogues::None => "none",
                     Epilogues::All => "all",

@@ -204,9 +204,9 @@ pub enum Step {
     ///
     /// A result buffer may be an operand's memory, from its first byte on, in two cases.
     ///
-    /// - The body reads that operand only at the element (loop, a dot's epilogue), or at the reduced element after the reduction (column),
-    ///   at which it computes its results: a kernel reads all operands there before it writes any result. In a row kernel
-    ///   nothing but the one result is computed from the operand, elementwise.
+    /// - The body reads that operand only at the element (loop, a dot's epilogue), or at the reduced element after the
+    ///   reduction (column), at which it computes its results: a kernel reads all operands there before it writes any
+    ///   result, once. In a row kernel nothing but the one result is computed from the operand, elementwise.
     /// - The body is a dynamic_update_slice or scatter of that operand and reads it nowhere else. It is updated in place;
     ///   such a kernel copies the operand only where the two addresses differ.
     Launch {

@@ -19,7 +19,8 @@ pub(super) struct Overwrite {
 /// - The result of a dynamic_update_slice or scatter over what it updates, if the kernel reads that nowhere else.
 /// - In a loop kernel, a result over an operand of which each element is read only where the same element of the results
 ///   is computed: all is read there before anything is written. So too in a column kernel, after the reduction.
-/// - In a dot kernel likewise, over an operand that only its epilogue reads.
+/// - In a dot kernel likewise, over an operand that only its epilogue reads: each element of the results is computed once,
+///   where it is written.
 /// - In a row kernel likewise, if nothing but that one result is computed from the operand: a row is walked over more
 ///   than once.
 pub(super) fn overwrites(body: &Graph, family: Family) -> Vec<Overwrite> {
@@ -107,4 +108,46 @@ fn reached_results(body: &Graph, value: ValueId) -> Option<BTreeSet<usize>> {
     let results = body.results().iter().enumerate();
     let reached = results.filter(|(_, result)| reached.contains(&result.value));
     Some(reached.map(|(number, _)| number).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tessera_ir::text;
+
+    /// Which operands of a square product with that epilogue its result may lie over: `%x` and `%w` are multiplied.
+    fn overwritten(epilogue: &str) -> Vec<usize> {
+        let body = format!(
+            "func.func @dot(%x: tensor<8x8xf32>, %w: tensor<8x8xf32>, %r: tensor<8x8xf32>) -> tensor<8x8xf32> {{
+               %p = tsr.dot_general %x, %w {{lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [0], accumulator = f32}} : (tensor<8x8xf32>, tensor<8x8xf32>) -> tensor<8x8xf32>
+               {epilogue}
+               return %y : tensor<8x8xf32>
+             }}"
+        );
+        let body = text::parse_graph(&body, None)
+            .unwrap_or_else(|error| panic!("{}", error.render("body", &body)));
+        let found = overwrites(&body, Family::Dot);
+        found.iter().map(|overwrite| overwrite.operand).collect()
+    }
+
+    #[test]
+    fn what_only_an_epilogue_reads_where_it_writes_may_be_overwritten() {
+        assert_eq!(overwritten("%y = tsr.add %p, %r : tensor<8x8xf32>"), [2]);
+    }
+
+    #[test]
+    fn what_is_multiplied_too_may_not() {
+        let both = "%a = tsr.add %p, %x : tensor<8x8xf32>
+                    %y = tsr.add %a, %r : tensor<8x8xf32>";
+        assert_eq!(overwritten(both), [2]);
+    }
+
+    #[test]
+    fn what_is_read_elsewhere_too_may_not() {
+        let twice =
+            "%t = tsr.transpose %r {permutation = [1, 0]} : (tensor<8x8xf32>) -> tensor<8x8xf32>
+                     %a = tsr.add %p, %t : tensor<8x8xf32>
+                     %y = tsr.add %a, %r : tensor<8x8xf32>";
+        assert_eq!(overwritten(twice), []);
+    }
 }

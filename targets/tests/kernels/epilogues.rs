@@ -162,3 +162,49 @@ fn an_epilogue_is_what_its_ops_are_of_the_product() {
         }
     }
 }
+
+/// Three hundred tiles, of which a CTA of a persistent kernel has two or three.
+#[test]
+fn a_residual_is_added_once_where_it_lies_whatever_tiles_a_cta_has() {
+    let operands =
+        "%0: !tsr.scaled<300x1x16, nvfp4, axis = 2>, %1: !tsr.scaled<300x1x16, nvfp4, axis = 2>";
+    let product = "%p = tsr.scaled_dot %0, %1 {lhs_batching_dimensions = [0], rhs_batching_dimensions = [0]} : (!tsr.scaled<300x1x16, nvfp4, axis = 2>, !tsr.scaled<300x1x16, nvfp4, axis = 2>) -> tensor<300x1x1xf32>";
+    let with = format!(
+        "func.func @residual({operands}, %residual: tensor<300x1x1xf32>) -> tensor<300x1x1xf32> {{
+           {product}
+           %sum = tsr.add %p, %residual : tensor<300x1x1xf32>
+           return %sum : tensor<300x1x1xf32>
+         }}"
+    );
+    let without = format!(
+        "func.func @product({operands}) -> tensor<300x1x1xf32> {{
+           {product}
+           return %p : tensor<300x1x1xf32>
+         }}"
+    );
+    let mut random = Random(32);
+    let [mut with, mut without] =
+        [with, without].map(|body| Case::new(Family::Dot, &body, Vec::new()));
+    let scaled = with.kernel.body.inputs()[..2].iter();
+    let mut inputs: Vec<Tensor> = scaled
+        .map(|input| {
+            let scaled = input.value_type.as_scaled().unwrap();
+            quantized(scaled, &random.tensor(ElementType::F32, scaled.shape()))
+        })
+        .collect();
+    without.inputs = inputs.clone();
+    let residual = random.tensor(ElementType::F32, &[300, 1, 1]);
+    inputs.push(residual.clone());
+    with.inputs = inputs;
+    let cases = [with.in_place(0, 2), without];
+    for target in ["sm_90a", "sm_100a", "sm_120a"] {
+        let [found, product] = &run_on(&cases, target)[..] else {
+            unreachable!("two kernels of one result");
+        };
+        let [found, product, residual] =
+            [found, product, &residual].map(|tensor| tensor.values::<f32>().unwrap());
+        let pairs = product.iter().zip(&residual);
+        let expected: Vec<f32> = pairs.map(|(x, y)| x + y).collect();
+        assert_eq!(found, expected, "{target}");
+    }
+}

@@ -249,7 +249,8 @@ pub trait Factors {
         Ok(sums.to_vec())
     }
 
-    /// Writes an element of the result at places in the batch, rows and columns.
+    /// Writes an element of the result at places in the batch, rows and columns. That is done once for each element, by one
+    /// thread: an epilogue reads there what it may write over.
     ///
     /// # Errors
     /// It cannot be computed here.

@@ -3,7 +3,8 @@
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::{self, Expression};
 use crate::mlir::{Emission, Value};
-use tessera_ir::{Graph, OpKind, Operation, ValueId};
+use std::collections::BTreeSet;
+use tessera_ir::{Graph, OpKind, Operation};
 
 /// The op of a dot kernel's body that multiplies.
 pub fn product(graph: &Graph) -> Option<&Operation> {
@@ -32,10 +33,13 @@ pub fn write<'c>(
     };
     (emission.elemental).provide(product.result(), indices.to_vec(), element);
     // Elements of reshapes are those at the same place, which their indices alone need not tell.
+    let mut of_product = BTreeSet::from([product.result()]);
     for operation in body.operations() {
-        if matches!(operation.op.kind, OpKind::Reshape { .. })
-            && is_of(body, operation.op.operands[0], product)
-        {
+        if !(operation.op.operands.iter()).any(|operand| of_product.contains(operand)) {
+            continue;
+        }
+        of_product.extend(operation.results());
+        if matches!(operation.op.kind, OpKind::Reshape { .. }) {
             let from = operation.op.operands[0];
             let element = (emission.elemental).element(from, &at(&body.tensor_type(from).shape))?;
             let to = &body.tensor_type(operation.result()).shape;
@@ -54,13 +58,4 @@ pub fn write<'c>(
         emission.store_result(number, &indices, element);
     }
     Ok(())
-}
-
-/// Whether a value is a product, or is made of it.
-fn is_of(body: &Graph, value: ValueId, product: &Operation) -> bool {
-    let Some(operation) = body.defining_operation(value) else {
-        return false;
-    };
-    std::ptr::eq(operation, product)
-        || (operation.op.operands.iter()).any(|&operand| is_of(body, operand, product))
 }

@@ -1,4 +1,5 @@
-//! Tiles that CTAs take in turn: as many CTAs as the chip has processors, each of which makes every so-manieth tile.
+//! The scheduler of persistent kernels: as many CTAs as the chip has processors take tiles in turn, in an order that the
+//! shape fixes.
 
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;

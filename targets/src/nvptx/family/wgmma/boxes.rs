@@ -57,15 +57,20 @@ impl Boxed {
             &index::delinearize(&contracted, &product.contracted),
         );
         let mut value = product.operation.op.operands[operand];
-        // Conversions keep places; the unit reads what is converted.
-        while let Some(operation) = graph.defining_operation(value)
-            && matches!(operation.op.kind, OpKind::Convert { .. })
+        // A conversion keeps places; the unit reads what is converted.
+        if let Some(operation) = graph.defining_operation(value)
+            && matches!(
+                operation.op.kind,
+                OpKind::Convert {
+                    element: ElementType::F32
+                }
+            )
         {
             value = operation.op.operands[0];
         }
         let (buffer, position) = input_position(graph, value, &indices)?;
         let stored = graph.inputs()[buffer].value_type.as_tensor()?.element;
-        if !matches!(stored, ElementType::Bf16 | ElementType::F16) || position.offset() != 0 {
+        if product.half(operand) != Some(stored) || position.offset() != 0 {
             return None;
         }
         // Of a single place there is no distance; any will do.
