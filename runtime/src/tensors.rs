@@ -323,7 +323,8 @@ fn dtype(element: ElementType) -> Dtype {
     }
 }
 
-fn element_type(found: Dtype) -> Option<ElementType> {
+/// The element type that a file calls so; `None` where it is none of these.
+pub fn element_type(found: Dtype) -> Option<ElementType> {
     ElementType::ALL
         .into_iter()
         .find(|&element| dtype(element) == found)

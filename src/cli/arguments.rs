@@ -400,7 +400,8 @@ fn tolerance(text: &str) -> Result<f64, String> {
 
 const EMULATE_CHECKS: &str = "\
 Arguments, in the kernel's order:
-  TYPE:VALUE                 a number: i8 … i64, u8 … u64, f16, bf16, f32, f64; 0x… is hexadecimal
+  TYPE:VALUE                 a number: i8 … i64, u8 … u64, f16, bf16, f32, f64; integers may be
+                             hexadecimal, 0x…
   in:FILE#TENSOR             the address of a tensor of a safetensors file, whatever its elements are
   out:NAME:TYPE:SHAPE        the address of memory that nobody has written, e.g. out:c:f32:256x256
   inout:NAME:FILE#TENSOR     the address of a tensor that the kernel reads and writes
@@ -444,7 +445,8 @@ pub struct EmulateArguments {
     /// What the order of warps is drawn from.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Launches under so many seeds, one after the other, each on memory of its own; outputs are the first one's.
+    /// Launches under so many seeds, one after the other, each on memory of its own; outputs are those of the
+    /// first that comes to its end.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub schedules: u64,
     /// Threads that execute CTAs, which change nothing that comes of it [default: those of the host].

@@ -31,7 +31,8 @@ pub(super) fn emulate(arguments: &EmulateArguments) -> Result<(), Failure> {
 
     let mut run = Run::new(&program, arguments, &entry);
     let mut first: Option<Reference> = None;
-    for seed in arguments.seed..arguments.seed.saturating_add(arguments.schedules) {
+    for number in 0..arguments.schedules {
+        let seed = arguments.seed.wrapping_add(number);
         let (report, outputs) = execute(&program, arguments, &entry, &given, seed)?;
         let is_complete = report.completed;
         run.add(seed, report, &outputs, first.as_ref());
@@ -42,12 +43,19 @@ pub(super) fn emulate(arguments: &EmulateArguments) -> Result<(), Failure> {
             });
         }
     }
-    if let (Some(path), Some(first)) = (&arguments.outputs, &first) {
-        let each = first
-            .tensors
-            .iter()
-            .map(|(name, tensor)| (&name[..], tensor));
-        tensors::write(path, each).map_err(Failure::error)?;
+    match (&arguments.outputs, &first) {
+        (Some(path), Some(first)) => {
+            let tensors = first.tensors.iter();
+            let each = tensors.map(|(name, tensor)| (&name[..], tensor));
+            tensors::write(path, each).map_err(Failure::error)?;
+        }
+        (Some(path), None) => {
+            notice!(
+                "warning: no launch came to its end: {} is not written",
+                path.display()
+            );
+        }
+        (None, _) => {}
     }
     if let Some(path) = &arguments.report {
         let json = serde_json::to_string_pretty(&run).map_err(Failure::error)?;

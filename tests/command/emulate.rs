@@ -100,6 +100,108 @@ fn an_output_that_is_not_all_written_is_found() {
     );
 }
 
+/// Seeds go on at 0 behind the largest.
+#[test]
+fn every_schedule_runs_whatever_the_first_seed() {
+    let folder = tempfile::tempdir().unwrap();
+    let seed = u64::MAX.to_string();
+    let flags = ["--seed", &seed, "--schedules", "3"];
+    let outcome = sums(folder.path(), "100", &flags);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    // What is wrong under each of them is found.
+    let outcome = sums(folder.path(), "101", &flags);
+    assert_eq!(outcome.code, Some(3), "{}", outcome.stdout);
+}
+
+#[test]
+fn a_tensor_is_changed_beside_others_that_are_not_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let ones = Tensor::from_values([128], &[1f32; 128]).unwrap();
+    let file = folder.path().join("step.safetensors");
+    let codes = vec![0u8; 8];
+    let views = [
+        (
+            "codes",
+            safetensors::tensor::TensorView::new(safetensors::Dtype::F8_E4M3, vec![8], &codes)
+                .unwrap(),
+        ),
+        (
+            "z",
+            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![128], ones.bytes())
+                .unwrap(),
+        ),
+    ];
+    safetensors::serialize_to_file(views, None, &file).unwrap();
+    let outputs = folder.path().join("z.safetensors");
+    let place = format!("{}#z", file.display());
+    let [x, z] = [format!("in:{place}"), format!("inout:z:{place}")];
+    let flags = [
+        "--entry",
+        "add",
+        "--grid",
+        "4",
+        "--block",
+        "32",
+        "--arg",
+        &x,
+        "--arg",
+        &x,
+        "--arg",
+        &z,
+        "--arg",
+        "i32:2",
+        "--outputs",
+        outputs.to_str().unwrap(),
+    ];
+    let outcome = emulate(&basics(), &flags);
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    let found = tensors::read(&outputs).unwrap();
+    // z[i] = 1 + 1 · (i mod 4 + 1) for the first two.
+    assert_eq!(
+        found[0].1.values::<f32>().unwrap()[..4],
+        [2.0, 3.0, 1.0, 1.0]
+    );
+}
+
+#[test]
+fn memory_that_there_is_not_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--entry", "add", "--arg", "out:z:f32:99999999999999"];
+    let outcome = emulate(&basics(), &flags);
+    assert_eq!(outcome.code, Some(1));
+    let expected = "--arg 'out:z:f32:99999999999999': expected a tensor that fits into memory, found f32:99999999999999";
+    assert!(outcome.stderr.contains(expected), "{}", outcome.stderr);
+    let outcome = sums(folder.path(), "100", &["--shared", "999999999"]);
+    assert_eq!(outcome.code, Some(1));
+    let expected = "bytes of a CTA's shared memory: expected at most ";
+    assert!(outcome.stderr.contains(expected), "{}", outcome.stderr);
+}
+
+#[test]
+fn outputs_of_a_launch_that_does_not_end_are_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let kernel = folder.path().join("stuck.ptx");
+    let text = ".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 z) { vadd.u32.u32.u32 %r1, %r2, %r3; ret; }\n";
+    std::fs::write(&kernel, text.replace("{ vadd", "{ .reg .b32 %r<4>; vadd")).unwrap();
+    let outputs = folder.path().join("z.safetensors");
+    let flags = [
+        "--arg",
+        "out:z:f32:1",
+        "--outputs",
+        outputs.to_str().unwrap(),
+    ];
+    let outcome = emulate(&kernel, &flags);
+    assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
+    assert!(
+        outcome
+            .stderr
+            .contains("warning: no launch came to its end: "),
+        "{}",
+        outcome.stderr
+    );
+    assert!(!outputs.exists());
+}
+
 #[test]
 fn arguments_are_read_before_anything_runs() {
     let refused = |flags: &[&str], message: &str| {

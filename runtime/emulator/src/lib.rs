@@ -16,7 +16,7 @@ mod tensor_map;
 pub use counts::{Class, Counts, Traffic};
 pub use finding::{Finding, FindingKind};
 pub use launch::{Launch, LaunchError, Report};
-pub use machine::launch;
+pub use machine::{launch, shared_memory_limit};
 pub use memory::{Bytes, Global, GlobalError};
 pub use program::{DecodeError, Program};
 pub use tensor_map::{Fill, Swizzle, TENSOR_MAP_BYTES, TensorElement, TensorMap, TensorMapError};

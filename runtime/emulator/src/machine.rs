@@ -27,4 +27,5 @@ pub(crate) use execute::ring_sum;
 pub(crate) use frame::{Frame, Lanes, lanes_of};
 pub use grid::launch;
 pub(crate) use order::FencedMemory;
+pub use setup::shared_memory_limit;
 pub(crate) use warp::{State, Strand, Warp};

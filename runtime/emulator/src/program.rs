@@ -51,6 +51,8 @@ pub(crate) struct Function {
     pub parameter_bytes: u64,
     /// Bytes of its variables in local memory.
     pub local_bytes: u64,
+    /// Bytes of the shared variables that it mentions.
+    pub static_shared: u64,
     /// Where shared memory that is given at launch begins.
     pub dynamic_shared: u64,
     /// `.reqntid` and the like.

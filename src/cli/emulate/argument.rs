@@ -200,11 +200,16 @@ fn tensor_of(place: &str) -> Result<Tensor, String> {
     let (file, name) = place
         .rsplit_once('#')
         .ok_or_else(|| "expected FILE#TENSOR".to_owned())?;
-    let all = tensors::read(file).map_err(|error| error.to_string())?;
-    let found = all.into_iter().find(|(own, _)| own == name);
-    found
-        .map(|(_, tensor)| tensor)
-        .ok_or_else(|| format!("{file} has no tensor '{name}'"))
+    let checkpoint = Checkpoint::open(Path::new(file)).map_err(|failure| failure.to_string())?;
+    let entry = checkpoint.entry(name);
+    let entry = entry.ok_or_else(|| format!("{file} has no tensor '{name}'"))?;
+    let element = tensors::element_type(entry.dtype).ok_or_else(|| {
+        format!(
+            "{name} has elements of type {}, which are not read back",
+            entry.dtype
+        )
+    })?;
+    Tensor::new(element, entry.shape, entry.bytes).map_err(|error| error.to_string())
 }
 
 /// Zeros of `TYPE:SHAPE`, or of `TYPE` for a scalar.
@@ -215,7 +220,19 @@ fn zeros(what: &str) -> Result<Tensor, String> {
         .map(|size| size.parse())
         .collect::<Result<_, _>>()
         .map_err(|_| format!("expected a shape such as 256x128, found '{shape}'"))?;
-    Tensor::zeros(element(kind)?, shape).map_err(|error| error.to_string())
+    let element = element(kind)?;
+    let elements = shape
+        .iter()
+        .try_fold(1, |all: usize, &size| all.checked_mul(size));
+    let bytes = elements.and_then(|elements| elements.checked_mul(element.size()));
+    // Memory that there is not is asked for here, where it is an error, and not where it ends the process.
+    let has_room = |bytes: usize| Vec::<u8>::new().try_reserve_exact(2 * bytes).is_ok();
+    match bytes.filter(|&bytes| bytes <= isize::MAX as usize / 2 && has_room(bytes)) {
+        Some(_) => Tensor::zeros(element, shape).map_err(|error| error.to_string()),
+        None => Err(format!(
+            "expected a tensor that fits into memory, found {what}"
+        )),
+    }
 }
 
 /// An element type in MLIR's spelling (`i32`, `ui8`) or PTX's (`s32`, `u8`).

@@ -10,6 +10,22 @@ const THREADS: u32 = 1024;
 /// CTAs of a cluster, at most, where a kernel asks for more than every device has.
 const CLUSTER: u32 = 16;
 
+/// Bytes of shared memory that a kernel's own variables have, at most; what is more has to be dynamic. (CUDA C++ Programming
+/// Guide, "Technical Specifications per Compute Capability", as the next.)
+const STATIC_SHARED: u64 = 48 << 10;
+
+/// Bytes of shared memory of a CTA, at most, on the architecture of a number; of one that is not known, as many as any has.
+pub fn shared_memory_limit(architecture: u32) -> u64 {
+    let kibibytes = match architecture {
+        75 => 64,
+        70 | 72 => 96,
+        86 | 89 | 120 | 121 => 99,
+        80 | 87 => 163,
+        _ => 227,
+    };
+    kibibytes << 10
+}
+
 /// The first CTA of every cluster.
 pub(super) fn clusters(launch: &Launch) -> Vec<[u32; 3]> {
     let [x, y, z] = launch.grid;
@@ -22,6 +38,29 @@ pub(super) fn clusters(launch: &Launch) -> Vec<[u32; 3]> {
                 .flat_map(move |b| (0..x).step_by(i).map(move |a| [a, b, c]))
         })
         .collect()
+}
+
+/// A CTA's shared memory is the kernel's variables, and behind them what the launch asks for.
+fn check_shared(program: &Program, kernel: usize, launch: &Launch) -> Result<(), LaunchError> {
+    let variables = program.functions[kernel].static_shared;
+    let all = variables.saturating_add(launch.dynamic_shared);
+    let limit = shared_memory_limit(program.architecture());
+    let (what, most, found) = if variables > STATIC_SHARED {
+        (
+            "bytes of a kernel's shared variables",
+            STATIC_SHARED,
+            variables,
+        )
+    } else if all > limit {
+        ("bytes of a CTA's shared memory", limit, all)
+    } else {
+        return Ok(());
+    };
+    Err(LaunchError::Shape {
+        what,
+        expected: format!("at most {most}"),
+        found: found.to_string(),
+    })
 }
 
 pub(super) fn check_shape(
@@ -74,6 +113,7 @@ pub(super) fn check_shape(
             format!("{:?}", launch.cluster),
         );
     }
+    check_shared(program, kernel, launch)?;
     let directives = &program.functions[kernel].directives;
     let three = |numbers: &[u64]| -> [u64; 3] {
         std::array::from_fn(|i| numbers.get(i).copied().unwrap_or(1))

@@ -101,6 +101,7 @@ pub(super) fn program(module: &Module, is_ring: bool) -> Result<Program, DecodeE
         .zip(declared)
         .map(|(function, (mut declared, own, shared))| {
             let mut shared = if is_flat { shared } else { last };
+            let static_shared = shared.end;
             let dynamic = shared.place_dynamic(dynamic_alignment);
             let given = Symbol::Shared { offset: dynamic };
             for name in &declared.open {
@@ -140,6 +141,7 @@ pub(super) fn program(module: &Module, is_ring: bool) -> Result<Program, DecodeE
                 results: declared.results,
                 parameter_bytes: declared.parameter_layout.end,
                 local_bytes: declared.local.end,
+                static_shared,
                 dynamic_shared: dynamic,
                 directives: function.directives.clone(),
             }

@@ -257,3 +257,34 @@ fn an_access_that_ends_behind_the_last_address() {
         assert!(found.iter().any(is_out), "{body}: {found:?}");
     }
 }
+
+/// On sm_120 a CTA has 99 KiB, on sm_90 227; variables of a kernel's own have 48 anywhere.
+#[test]
+fn shared_memory_beyond_the_architectures_is_refused() {
+    let launched = |target: &str, variable: u32, dynamic: u64| {
+        let text = format!(
+            ".version 8.7\n.target {target}\n.address_size 64\n.visible .entry main() {{
+               .reg .b32 %r<2>;
+               .shared .align 16 .b8 s[{variable}];
+               mov.u32 %r1, s;
+               st.shared.u32 [%r1], %r1;
+               ret;
+             }}"
+        );
+        let program = Program::new(&tessera_emulator::ptx::Module::parse(&text).unwrap()).unwrap();
+        let mut what = Launch::new("main");
+        what.dynamic_shared = dynamic;
+        launch(&program, &mut Global::new(), &what).map_err(|error| error.to_string())
+    };
+    let refused = |target, variable, dynamic| launched(target, variable, dynamic).unwrap_err();
+    launched("sm_120a", 1024, 98 << 10).unwrap();
+    assert_eq!(
+        refused("sm_120a", 1024, 99 << 10),
+        "bytes of a CTA's shared memory: expected at most 101376, found 102400"
+    );
+    launched("sm_90", 48 << 10, 179 << 10).unwrap();
+    assert_eq!(
+        refused("sm_90", 49 << 10, 0),
+        "bytes of a kernel's shared variables: expected at most 49152, found 50176"
+    );
+}

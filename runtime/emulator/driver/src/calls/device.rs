@@ -3,6 +3,7 @@
 use crate::driver::{Handle, call, put};
 use crate::status::{ERROR_INVALID_DEVICE, ERROR_INVALID_VALUE, Status, words};
 use std::ffi::{CStr, c_char, c_int, c_uint};
+use tessera_emulator::shared_memory_limit;
 
 /// The version of the interface: CUDA 12.8's.
 const VERSION: c_int = 12_080;
@@ -75,13 +76,6 @@ pub unsafe extern "C" fn cuDeviceGetAttribute(
     call(|driver| {
         check(device)?;
         let [major, minor] = driver.gpu.capability();
-        // CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
-        let optional_shared = match driver.gpu.number {
-            75 => 64,
-            86 | 89 | 120.. => 99,
-            80 | 87 => 163,
-            _ => 227,
-        } << 10;
         let found = match attribute {
             1..=3 => 1024,
             4 => 64,
@@ -93,7 +87,7 @@ pub unsafe extern "C" fn cuDeviceGetAttribute(
             16 => 1,
             75 => major as c_int,
             76 => minor as c_int,
-            97 => optional_shared,
+            97 => shared_memory_limit(driver.gpu.number) as c_int,
             _ => return Err(ERROR_INVALID_VALUE),
         };
         // SAFETY: this module's.
