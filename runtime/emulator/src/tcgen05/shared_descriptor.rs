@@ -66,6 +66,14 @@ impl SharedDescriptor {
     /// Takes a descriptor apart, or says which field is none.
     pub fn new(bits: u64) -> Result<Self, String> {
         let field = |low: u32, count: u32| bits >> low & ((1 << count) - 1);
+        // Between the start, the leading and the stride dimension's distances, bits 0, 16 and 32 on.
+        const UNUSED: u64 = 3 << 14 | 3 << 30;
+        if bits & UNUSED != 0 {
+            return Err(format!(
+                "a shared-memory descriptor has 0 in bits 14, 15, 30 and 31, and not {:#x}, as an address beyond 256 KiB makes them",
+                bits & UNUSED
+            ));
+        }
         if field(46, 3) != 1 {
             return Err(format!(
                 "a shared-memory descriptor has 0b001 in bits 46 to 48, and not {:#05b}",
@@ -157,6 +165,11 @@ mod tests {
     fn fields_that_cannot_be_are_named() {
         let right = 0x4000_4000_0000_0000u64;
         let error = |bits| SharedDescriptor::new(bits).unwrap_err();
+        // The start of 256 KiB, and distances as long.
+        assert!(error(right | (256 << 10) >> 4).contains("and not 0x4000,"));
+        for bit in [14, 15, 30, 31] {
+            assert!(error(right | 1 << bit).contains("bits 14, 15, 30 and 31"));
+        }
         assert!(error(right ^ 1 << 46).contains("bits 46 to 48"));
         assert!(error(right | 1 << 47).contains("bits 46 to 48"));
         assert!(error(right | 1 << 52).contains("bit 52"));
