@@ -14,15 +14,8 @@ pub fn work(unit: &Unit<'_>, matrix_unit: Option<MatrixUnit>) -> Work {
     let [mut operations, mut matrix_operations] = [0; 2];
     for operation in body.operations() {
         let count = operations_of(body, operation);
-        let is_product = matches!(
-            operation.op.kind,
-            OpKind::DotGeneral { .. }
-                | OpKind::ScaledDot { .. }
-                | OpKind::GroupedDot { .. }
-                | OpKind::GroupedScaledDot { .. }
-        );
         match matrix_unit {
-            Some(_) if is_product => matrix_operations += count,
+            Some(_) if operation.op.kind.is_product() => matrix_operations += count,
             _ => operations += count,
         }
     }

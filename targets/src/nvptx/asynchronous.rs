@@ -32,6 +32,12 @@ pub fn expect_bytes<'c>(b: B<'_, 'c>, barrier: Value<'c>, bytes: i64) {
     Ptx::new(&text).memory().run(b, &[barrier]);
 }
 
+/// One more parameter of the kernel, a tensor map: the address by which instructions, not loads, find it.
+pub fn map_parameter<'c>(b: B<'_, 'c>) -> Value<'c> {
+    let parameter = b.argument(b.pointer());
+    b.cast("llvm.ptrtoint", parameter, b.i64())
+}
+
 /// Copies the box at a place of a tensor map, the innermost dimension first, to shared memory; the mbarrier learns of the
 /// bytes.
 pub fn copy_box<'c>(

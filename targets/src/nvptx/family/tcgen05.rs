@@ -31,7 +31,7 @@ use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Builder, Emission, IntegerPredicate, Value};
 use crate::nvptx::shared::Shared;
-use crate::nvptx::{Capability, Feature, Grid, thread};
+use crate::nvptx::{Capability, Feature, Grid, asynchronous, thread};
 use boxes::Boxed;
 use kind::Kind;
 use memory::SharedMemory;
@@ -116,11 +116,7 @@ impl<'a, 'g> Product<'a, 'g> {
         let extents = if self.tile.a == 0 { [m, n] } else { [n, m] };
         let maps = self.tensor_maps(emission, batches, extents);
         let b = emission.elemental.builder();
-        // An address by which instructions, not loads, find the map.
-        let parameter = |_: &TensorMap| {
-            let parameter = b.argument(b.pointer());
-            b.cast("llvm.ptrtoint", parameter, b.i64())
-        };
+        let parameter = |_: &TensorMap| asynchronous::map_parameter(&b);
         let kernel = Kernel {
             own: self,
             maps: maps.each_ref().map(|map| map.as_ref().map(parameter)),

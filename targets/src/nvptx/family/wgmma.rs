@@ -149,11 +149,7 @@ impl<'a, 'g, P: Factors> Product<'a, 'g, P> {
             Operands::Codes(_) => Vec::new(),
         };
         let b = emission.elemental.builder();
-        // An address by which instructions, not loads, find the map.
-        let parameter = |_: &TensorMap| {
-            let parameter = b.argument(b.pointer());
-            b.cast("llvm.ptrtoint", parameter, b.i64())
-        };
+        let parameter = |_: &TensorMap| asynchronous::map_parameter(&b);
         let kernel = Kernel {
             own: self,
             maps: maps.iter().map(parameter).collect(),
