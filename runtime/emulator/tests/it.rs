@@ -46,10 +46,18 @@ mod ring;
 mod scopes;
 #[path = "it/tcgen05.rs"]
 mod tcgen05;
+#[path = "it/tcgen05_commits.rs"]
+mod tcgen05_commits;
+#[path = "it/tcgen05_copies.rs"]
+mod tcgen05_copies;
 #[path = "it/tcgen05_forms.rs"]
 mod tcgen05_forms;
 #[path = "it/tcgen05_kernels.rs"]
 mod tcgen05_kernels;
+#[path = "it/tcgen05_products.rs"]
+mod tcgen05_products;
+#[path = "it/tcgen05_registers.rs"]
+mod tcgen05_registers;
 #[path = "it/tcgen05_triton.rs"]
 mod tcgen05_triton;
 #[path = "it/tensor.rs"]

@@ -3,6 +3,7 @@
 use super::words::Words;
 use super::{Action, Location, Refusal, Source};
 use crate::program::Register;
+use crate::ptx::Operand;
 use crate::tcgen05::copy::CopyShape;
 use crate::tcgen05::fragment::{Fragment, Shape};
 use crate::tcgen05::instruction_descriptor::{Form, Kind};
@@ -299,9 +300,7 @@ fn multiply(words: &mut Words<'_>) -> Result<Tcgen05, Refusal> {
     }
     // They say what may be kept in a cache, which this machine has none of.
     words.choice(|word| word.starts_with("collector::a").then_some(()));
-    let operands = words.operands().len();
-    let in_brackets = |words: &Words<'_>, place| words.location(place).is_ok();
-    let a_in_tensor_memory = in_brackets(words, 1);
+    let a_in_tensor_memory = words.location(1).is_ok();
     let a = if a_in_tensor_memory {
         OperandA::Tensor(words.location(1)?)
     } else {
@@ -318,27 +317,13 @@ fn multiply(words: &mut Words<'_>) -> Result<Tcgen05, Refusal> {
         let scales = (words.location(4)?, words.location(5)?);
         (Some(scales), Vec::new(), words.source(6)?, 0)
     } else {
-        words.counted(&[5, 6, 7])?;
         // Lanes of D that are not written stand before the predicate, what D is divided by behind it.
-        let masks = words.sources(4).unwrap_or_default();
-        let expected = if pair { 8 } else { 4 };
-        let disabled = if masks.len() == expected {
-            masks
-        } else {
-            Vec::new()
-        };
+        let disabled = masks(words, pair)?;
         let at = 4 + usize::from(!disabled.is_empty());
-        let shift = if operands > at + 1 {
-            words.immediate(at + 1)? as u32
-        } else {
-            0
+        let shift = match words.counted(&[at + 1, at + 2])? {
+            operands if operands > at + 1 => divisor(words, kind, at + 1)?,
+            _ => 0,
         };
-        if shift != 0 && words.scope.is_ring() {
-            return Err(words.refuse("divides D, which the ring mode does not model"));
-        }
-        if shift > 15 || (shift != 0 && !matches!(kind, Kind::F16 | Kind::Tf32)) {
-            return Err(words.refuse(format!("cannot divide D by 2^{shift}")));
-        }
         (None, disabled, words.source(at)?, shift)
     };
     Ok(Tcgen05::Multiply(Box::new(MultiplyTensor {
@@ -352,6 +337,33 @@ fn multiply(words: &mut Words<'_>) -> Result<Tcgen05, Refusal> {
         adds,
         shift,
     })))
+}
+
+/// The lanes of D that are not written, 32 in each number of a list: none where there is no list.
+fn masks(words: &Words<'_>, pair: bool) -> Result<Vec<Source>, Refusal> {
+    let masks = words.sources(4)?;
+    let is_list = masks.len() > 1 || matches!(words.operands()[4], Operand::Vector(_));
+    let expected = if pair { 8 } else { 4 };
+    match masks.len() {
+        _ if !is_list => Ok(Vec::new()),
+        found if found == expected => Ok(masks),
+        found => Err(words.refuse(format!(
+            "of {} has {expected} masks of lanes of D, not {found}",
+            if pair { "a pair of CTAs" } else { "one CTA" }
+        ))),
+    }
+}
+
+/// What D is divided by, as an exponent.
+fn divisor(words: &Words<'_>, kind: Kind, place: usize) -> Result<u32, Refusal> {
+    let shift = words.immediate(place)?;
+    if shift > 15 || !matches!(kind, Kind::F16 | Kind::Tf32) {
+        return Err(words.refuse(format!("cannot divide D by 2^{shift}")));
+    }
+    if shift != 0 && words.scope.is_ring() {
+        return Err(words.refuse("divides D, which the ring mode does not model"));
+    }
+    Ok(shift as u32)
 }
 
 fn commit(words: &mut Words<'_>) -> Result<Tcgen05, Refusal> {

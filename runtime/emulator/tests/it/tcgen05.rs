@@ -106,6 +106,39 @@ fn what_is_not_modelled_is_named() {
     );
     let smallest = "tcgen05.ld.red.sync.aligned.32x32b.x2.min.f32 {%r1, %r2}, %r3, [%r0];";
     assert!(refusal(smallest).contains("tcgen05.ld.red.sync.aligned"));
+    let product = "tcgen05.mma.cta_group::1.kind";
+    for (instruction, expected) in [
+        (
+            "f16 [%r0], %rd0, %rd1, %r1, {%r2, %r2, %r2}, %p0;",
+            "of one CTA has 4 masks of lanes of D, not 3",
+        ),
+        (
+            "f16 [%r0], %rd0, %rd1, %r1, {%r2}, %p0;",
+            "has 4 masks of lanes of D, not 1",
+        ),
+        (
+            "f16 [%r0], %rd0, %rd1, %r1, %p0, 1, 1;",
+            "takes 5 or 6 operands, not 7",
+        ),
+        (
+            "f16 [%r0], %rd0, %rd1, %r1, {%r2, %r2, %r2, %r2};",
+            "takes 6 or 7 operands, not 5",
+        ),
+        (
+            "f16 [%r0], %rd0, %rd1, %r1, %p0, 16;",
+            "cannot divide D by 2^16",
+        ),
+        (
+            "i8 [%r0], %rd0, %rd1, %r1, %p0, 1;",
+            "cannot divide D by 2^1",
+        ),
+    ] {
+        let found = refusal(&format!("{product}::{instruction}"));
+        assert!(found.contains(expected), "{found}");
+    }
+    let of_a_pair =
+        "tcgen05.mma.cta_group::2.kind::f16 [%r0], %rd0, %rd1, %r1, {%r2, %r2, %r2, %r2}, %p0;";
+    assert!(refusal(of_a_pair).contains("of a pair of CTAs has 8 masks of lanes of D, not 4"));
     let copy = "tcgen05.cp.cta_group::1.32x128b [%r0], %rd0;";
     assert!(refusal(copy).contains("a multicast that do not go together"));
 }

@@ -14,6 +14,10 @@ const EXECUTED: &[&str] = &[
     include_str!("../../../tests/it/fences.rs"),
     include_str!("../../../tests/it/fragments.rs"),
     include_str!("../../../tests/it/lanes.rs"),
+    include_str!("../../../tests/it/tcgen05_commits.rs"),
+    include_str!("../../../tests/it/tcgen05_copies.rs"),
+    include_str!("../../../tests/it/tcgen05_products.rs"),
+    include_str!("../../../tests/it/tcgen05_registers.rs"),
     include_str!("../../../tests/it/warpgroup.rs"),
     include_str!("../../../tests/it/quad_pairs.rs"),
 ];
@@ -32,6 +36,7 @@ const OPCODES: &[&str] = &[
     "elect",
     "cp",
     "wgmma",
+    "tcgen05",
     "fence",
     "membar",
     "mov",
@@ -59,9 +64,6 @@ const TESTS: &[(&str, &str)] = tests![
     "instructions",
     "lanes",
     "ordinary",
-    "tcgen05",
-    "tcgen05_forms",
-    "tcgen05_kernels",
     "tensor",
     "warpgroup"
 ];
@@ -81,20 +83,6 @@ const SHOWN: &[(&[&str], &str, &[&str])] = &[
         &["barrier"],
         "asynchronous",
         &["arrivals_of_a_cluster_that_tell_nothing"],
-    ),
-    (
-        &["tcgen05"],
-        "tcgen05_forms",
-        &[
-            "products_of_every_two_formats",
-            "copies_of_every_shape",
-            "loads_and_stores_of_every_shape",
-        ],
-    ),
-    (
-        &["tcgen05"],
-        "tcgen05_kernels",
-        &["a_product_of_a_pair_of_ctas"],
     ),
     (
         &[

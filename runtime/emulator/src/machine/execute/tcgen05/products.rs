@@ -58,6 +58,9 @@ impl Context<'_> {
             .iter()
             .map(|source| self.values(frame, source))
             .collect();
+        for masks in &disabled {
+            self.need_written(masks, active, "a mask of lanes of D");
+        }
         for lane in lanes_of(active) {
             let i = lane as usize;
             let failed = |reason| impossible(reason, lane);
