@@ -56,6 +56,8 @@ pub struct Fuse {
 pub enum Epilogues {
     /// None.
     None,
+    /// Those of scaled tensors, but grouped ones: a CPU makes the others by calls of a library.
+    Scaled,
     /// All.
     All,
 }
@@ -115,6 +117,7 @@ impl Pass for Fuse {
                 summary: "which products' kernels compute of them what follows: none, all, which is for GPUs",
                 value: match self.epilogues {
                     Epilogues::None => "none",
+                    Epilogues::Scaled => "scaled",
                     Epilogues::All => "all",
                 }
                 .to_owned(),
@@ -141,10 +144,11 @@ impl Pass for Fuse {
             "epilogues" => {
                 self.epilogues = match value {
                     "none" => Epilogues::None,
+                    "scaled" => Epilogues::Scaled,
                     "all" => Epilogues::All,
                     _ => {
                         return Err(OptionError::Value {
-                            expected: "none or all",
+                            expected: "none, scaled or all",
                             found: value.to_owned(),
                         });
                     }

@@ -41,8 +41,7 @@ use recipes::expand::ExpandRecipe;
 use rewrites::Saturate;
 
 /// What is done to every module before it is planned.
-pub const DEFAULT_PIPELINE: &str =
-    "inline,canonicalise,decompose,fold-unit-dimensions,canonicalise,drop-barriers,fuse";
+pub const DEFAULT_PIPELINE: &str = "inline,canonicalise,decompose,fold-unit-dimensions,canonicalise,drop-barriers,fuse{epilogues=scaled}";
 
 /// The same for machines with matrix units, whose kernels multiply f16 and bf16 as they are, compute what follows a
 /// product before they write it, and transform blocks by themselves.

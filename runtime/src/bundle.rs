@@ -29,7 +29,7 @@ mod work;
 mod writer;
 
 pub use builtins::{
-    GroupedGemm, Hadamard, HadamardMagnitudes, Quantize, QuantizeOutput, ScaledDot,
+    Epilogue, GroupedGemm, Hadamard, HadamardMagnitudes, Quantize, QuantizeOutput, ScaledDot,
 };
 pub use error::BundleError;
 pub use host::{host_features, known_features};

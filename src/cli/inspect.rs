@@ -164,8 +164,12 @@ fn code(kernel: &Kernel) -> String {
             let (k, format) = operand.map_or((0, String::new()), |operand| {
                 (operand.columns(), operand.format().to_string())
             });
+            let epilogue = match &product.epilogue {
+                Some(_) => ", epilogue",
+                None => "",
+            };
             format!(
-                "scaled_dot {} × {}x{}x{k} {format}",
+                "scaled_dot {} × {}x{}x{k} {format}{epilogue}",
                 products(&product.batch),
                 product.m,
                 product.n

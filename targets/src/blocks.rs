@@ -5,6 +5,7 @@
 
 mod column;
 pub(crate) mod dot;
+pub(crate) mod epilogue;
 mod index;
 mod r#loop;
 mod nest;
@@ -19,6 +20,7 @@ pub(crate) use row::{Results, passes};
 
 use crate::mlir::Emission;
 use crate::mlir::elemental::Unsupported;
+use tessera_ir::OpKind;
 use tessera_ir::plan::Family;
 
 /// How a kernel's work is divided into blocks.
@@ -62,7 +64,12 @@ pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Division, Unsupported> {
         Family::Loop => r#loop::emit(emission),
         Family::Row => row::emit(emission),
         Family::Column => column::emit(emission),
-        Family::Dot => dot::emit(emission),
+        Family::Dot => match epilogue::product(&emission.kernel.body) {
+            Some(product) if matches!(product.op.kind, OpKind::ScaledDot { .. }) => {
+                epilogue::emit(emission, product)
+            }
+            _ => dot::emit(emission),
+        },
         Family::Index => index::emit(emission),
         Family::Sort => sort::emit(emission),
         Family::Quantize | Family::Solve => Err(Unsupported::new(

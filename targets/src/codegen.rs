@@ -25,7 +25,7 @@ pub struct Code {
     pub bytes: Vec<u8>,
 }
 
-/// The code of all units, `None` for those that are calls of the runtime.
+/// The code of all units, `None` for those that the runtime computes without a function.
 pub fn compile(
     units: &Units<'_>,
     target: &Target,
@@ -46,9 +46,9 @@ pub fn compile(
                     let Some(unit) = units.units.get(number) else {
                         break;
                     };
-                    let code = match unit.builtin {
-                        Some(_) => Ok(None),
-                        None => compiler.compile(unit, target.stage()).map(Some),
+                    let code = match unit.has_function() {
+                        false => Ok(None),
+                        true => compiler.compile(unit, target.stage()).map(Some),
                     };
                     let mut results = results.lock().unwrap_or_else(|e| e.into_inner());
                     results.push((number, code));
@@ -97,7 +97,7 @@ pub fn emit(
     options: &Options,
 ) -> Result<Vec<(String, Vec<u8>)>, CodegenError> {
     let mut compiler = UnitCompiler::new(target, options);
-    let functions = units.units.iter().filter(|unit| unit.builtin.is_none());
+    let functions = units.units.iter().filter(|unit| unit.has_function());
     let code = functions.map(|unit| {
         let code = compiler.compile(unit, stage)?;
         Ok((unit.symbol.clone(), code.bytes))

@@ -22,6 +22,7 @@ use crate::llvm::{self, Diagnostics};
 use crate::manifest;
 use crate::units::{Unit, Units};
 use crate::{CodeStage, CodegenError, Options, mlir};
+use function::Buffers;
 use inkwell::context::Context as LlvmContext;
 use melior::ir::{Location, Module};
 use tessera_ir::plan::Plan;
@@ -60,6 +61,7 @@ pub(crate) fn bundle(
 
 fn kernel(unit: &Unit<'_>, code: Option<&Code>) -> bundle::Kernel {
     if let Some(builtin) = &unit.builtin {
+        // What it calls has the unit's name, and the runtime divides its work.
         return manifest::kernel(unit, builtin.code.clone(), Some(&builtin.operands), None);
     }
     let Some(Shape::Blocks(division)) = code.map(|code| &code.shape) else {
@@ -83,12 +85,19 @@ pub(crate) fn compile_unit(
     let context = mlir::context();
     let diagnostics = Diagnostics::of(&context);
     let mut module = Module::new(Location::unknown(&context));
+    let every: Vec<usize> = (0..unit.in_place.len()).collect();
+    let builtin = unit.builtin.as_ref();
+    let buffers = Buffers {
+        operands: builtin.map_or(&every, |builtin| &builtin.operands),
+        has_product: builtin.is_some(),
+    };
     let division = function::build(
         &context,
         &module,
         unit.kernel,
         &unit.in_place,
         &unit.symbol,
+        &buffers,
         |emission| blocks::emit(emission),
     )
     .map_err(|source| CodegenError::Unsupported {

@@ -91,7 +91,7 @@ fn units<'p>(
             target: target.to_string(),
         });
     }
-    Units::of(plan, |kernel| target.builtin(kernel))?.in_tiles(&options.tiles)
+    Units::of(plan, |kernel, symbol| target.builtin(kernel, symbol))?.in_tiles(&options.tiles)
 }
 
 /// The version of the LLVM that code is generated with: `22.1.8`.

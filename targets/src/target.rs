@@ -36,10 +36,11 @@ pub enum TargetError {
 }
 
 impl Target {
-    /// What the runtime computes itself in a kernel's place; `None` where code is made for it.
-    pub(crate) fn builtin(&self, kernel: &Kernel) -> Option<Builtin> {
+    /// What the runtime computes itself in a kernel's place, calling the function of that name where it calls one; `None`
+    /// where code is made for all of it.
+    pub(crate) fn builtin(&self, kernel: &Kernel, symbol: &str) -> Option<Builtin> {
         match self {
-            Self::Cpu(_) => cpu::builtin(kernel),
+            Self::Cpu(_) => cpu::builtin(kernel, symbol),
             Self::Gpu(_) => None,
         }
     }

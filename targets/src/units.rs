@@ -21,13 +21,20 @@ pub struct Unit<'p> {
     pub symbol: String,
     /// The rows and columns of the tiles that its product is to be cut into, where the target is not to choose.
     pub tile: Option<[u32; 2]>,
-    /// What the runtime computes in its place; then there is no function.
+    /// What the runtime computes in its place; then there is a function only where that calls one.
     pub builtin: Option<Builtin>,
+}
+
+impl Unit<'_> {
+    /// Whether there is something to compile.
+    pub fn has_function(&self) -> bool {
+        (self.builtin.as_ref()).is_none_or(|builtin| builtin.code.symbol().is_some())
+    }
 }
 
 /// A kernel that the runtime computes itself.
 pub struct Builtin {
-    /// What it computes.
+    /// What it computes, and the function that it calls for that, if it calls one: the unit's.
     pub code: Code,
     /// Which of the kernel's operands are its, in its order.
     pub operands: Vec<usize>,
@@ -41,10 +48,11 @@ pub struct Units<'p> {
 }
 
 impl<'p> Units<'p> {
-    /// What the launches of a plan need, where the runtime computes the kernels for which there is a `builtin`.
+    /// What the launches of a plan need, where the runtime computes the kernels for which there is a `builtin`, given the
+    /// name of the unit's function.
     pub fn of(
         plan: &'p Plan,
-        builtin: impl Fn(&Kernel) -> Option<Builtin>,
+        builtin: impl Fn(&Kernel, &str) -> Option<Builtin>,
     ) -> Result<Self, UnsoundPlan> {
         let mut wanted = BTreeSet::new();
         collect(plan, &plan.schedule, &mut wanted)?;
@@ -54,11 +62,12 @@ impl<'p> Units<'p> {
         for (id, in_place) in wanted {
             let kernel = &plan.kernels[id.0 as usize];
             numbers.insert((id, in_place.clone()), units.len());
+            let symbol = symbol(&kernel.name, &in_place, &mut symbols);
             units.push(Unit {
                 kernel,
-                symbol: symbol(&kernel.name, &in_place, &mut symbols),
                 tile: None,
-                builtin: builtin(kernel),
+                builtin: builtin(kernel, &symbol),
+                symbol,
                 in_place,
             });
         }

@@ -135,7 +135,7 @@ mod tests {
     fn a_worker_makes_the_same_code() {
         let plan = plan::parse(request::tests::PLAN, None).unwrap();
         let target: Target = "cpu:x86-64-v3".parse().unwrap();
-        let units = Units::of(&plan, |kernel| target.builtin(kernel)).unwrap();
+        let units = Units::of(&plan, |kernel, symbol| target.builtin(kernel, symbol)).unwrap();
         assert_eq!(units.units.len(), 2);
         let mut input = Vec::new();
         for unit in &units.units {

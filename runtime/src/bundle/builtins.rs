@@ -10,6 +10,10 @@ use tessera_numerics::{Rounding, ScaleRule};
 /// `result[b, i, j]` is the product of a row of the lhs' storage and one of the rhs', where rows are all dimensions but
 /// the axis, in their order. Strides of the operands count such rows, those of the result elements of f32. No two
 /// elements of the result share memory, nor does the result with an operand.
+///
+/// With an epilogue, the product itself is written nowhere. What is said of the result's strides is then said of the
+/// product's elements, row-major; its rows or its columns are neighbours. Each of the kernel's results has as many
+/// elements, and the same last dimension.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScaledDot {
@@ -25,6 +29,23 @@ pub struct ScaledDot {
     pub rhs_stride: usize,
     /// How `result[b]` lies: rows are m, columns n.
     pub result: MatrixLayout,
+    /// What is computed of the product.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epilogue: Option<Epilogue>,
+}
+
+/// What is computed of a product before it is written: a function of `kernels.so`, of the C type
+/// `void symbol(void *const *buffers, int64_t begin, int64_t end)`.
+///
+/// `buffers` holds the addresses of the kernel's operands, the two that are multiplied among them, then of the results,
+/// then of the elements `begin .. end` of the product, row-major, which are all of one row: they differ in the last
+/// index alone. The call computes these elements of all results, and touches no other. A result may lie in an operand's
+/// memory that is not multiplied.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Epilogue {
+    /// The function's name in `kernels.so`.
+    pub symbol: String,
 }
 
 /// Matrix products of groups of rows, of f32 or f64, all tensors dense and row-major.

@@ -247,6 +247,14 @@ impl Code {
         }
     }
 
+    /// The name of the function of `kernels.so` that the kernel is or calls, if there is one.
+    pub fn symbol(&self) -> Option<&str> {
+        match self {
+            Self::ScaledDot(product) => product.epilogue.as_ref().map(|one| &*one.symbol),
+            other => other.as_function().map(|function| &*function.symbol),
+        }
+    }
+
     /// The kernel of `kernels.ptx`, where it is one.
     pub fn as_ptx(&self) -> Option<&PtxKernel> {
         match self {

@@ -318,7 +318,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn function(&self, function: &Function, item: &str) -> Checked {
+    /// A function of `kernels.so`.
+    fn symbol(&self, symbol: &str, item: &str) -> Checked {
         self.ensure(
             self.manifest.files.contains_key(KERNELS_FILE),
             item,
@@ -326,11 +327,15 @@ impl Check<'_> {
             "none",
         )?;
         self.ensure(
-            is_c_identifier(&function.symbol),
+            is_c_identifier(symbol),
             format!("{item}.symbol"),
             "a C identifier",
-            format!("\"{}\"", function.symbol),
-        )?;
+            format!("\"{symbol}\""),
+        )
+    }
+
+    fn function(&self, function: &Function, item: &str) -> Checked {
+        self.symbol(&function.symbol, item)?;
         self.ensure(
             i64::try_from(function.blocks).is_ok(),
             format!("{item}.blocks"),
@@ -429,16 +434,24 @@ impl Check<'_> {
                 spans.push(self.span(buffer));
             }
         }
-        let in_place = matches!(kernel.code, Code::Function(_) | Code::Ptx(_));
+        // Operands from this one on may be written over.
+        let in_place = match &kernel.code {
+            Code::Function(_) | Code::Ptx(_) => 0,
+            Code::ScaledDot(product) if product.epilogue.is_some() => 2,
+            _ => operands.len(),
+        };
         for (position, (&span, &number)) in result_spans.iter().zip(results).enumerate() {
             let item = format!("{item}.results[{position}]");
             self.writable(number, &item)?;
             let shared = operand_spans
                 .iter()
                 .zip(operands)
-                .find(|(operand, _)| {
-                    span.overlaps(**operand) && !(in_place && span.starts_with(**operand))
+                .enumerate()
+                .find(|&(position, (&operand, _))| {
+                    let is_over = position >= in_place && span.starts_with(operand);
+                    span.overlaps(operand) && !is_over
                 })
+                .map(|(_, shared)| shared)
                 .or_else(|| {
                     let earlier = result_spans[..position].iter().zip(results);
                     earlier

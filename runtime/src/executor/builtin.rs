@@ -6,11 +6,12 @@ use super::gemm::{GemmBuffers, GemmKernel};
 use super::grouped::{GroupedBuffers, GroupedKernel};
 use super::hadamard::HadamardKernel;
 use super::hadamard_magnitudes::HadamardMagnitudesKernel;
+use super::library::KernelFunction;
 use super::orthonormalize::OrthonormalizeKernel;
 use super::quantize::QuantizeKernel;
 use super::relayout::RelayoutKernel;
 use super::scaled_dot::{
-    GroupedScaledDot, GroupedScaledDotBuffers, ScaledDot, ScaledDotBuffers, ScaledProduct,
+    Epilogue, GroupedScaledDot, GroupedScaledDotBuffers, ScaledDot, ScaledDotBuffers, ScaledProduct,
 };
 use super::team::Member;
 use crate::bundle::{self, Code, Kernel, TensorType, ValueType};
@@ -32,11 +33,15 @@ pub(super) enum Builtin {
 }
 
 impl Builtin {
-    /// Prepares a kernel of a validated manifest; `None` where it is a function.
+    /// Prepares a kernel of a validated manifest, with the function that it calls, if it calls one; `None` where it is a
+    /// function.
     ///
     /// # Errors
     /// What the kernel needs beside its buffers is larger than memory.
-    pub(super) fn new(kernel: &Kernel) -> Result<Option<Self>, String> {
+    pub(super) fn new(
+        kernel: &Kernel,
+        function: Option<KernelFunction>,
+    ) -> Result<Option<Self>, String> {
         Ok(Some(match &kernel.code {
             Code::Function(_) | Code::Ptx(_) => return Ok(None),
             Code::Gemm(gemm) => Self::Gemm(GemmKernel::new(gemm)),
@@ -47,7 +52,12 @@ impl Builtin {
             Code::ScaledDot(product) => {
                 let [lhs, rhs] = [0, 1].map(|operand| scaled(&kernel.operands[operand]).clone());
                 let product = ScaledDot::new(scaled_product(product, lhs, rhs));
-                Self::ScaledDot(Box::new(product.map_err(|error| error.to_string())?))
+                let product = product.map_err(|error| error.to_string())?;
+                let epilogue = function.map(|function| Epilogue {
+                    function,
+                    row: shape(&kernel.results[0]).last().copied().unwrap_or(1),
+                });
+                Self::ScaledDot(Box::new(product.with_epilogue(epilogue)))
             }
             Code::GroupedScaledDot => {
                 let [lhs, rhs] = [0, 1].map(|operand| scaled(&kernel.operands[operand]).clone());
@@ -112,7 +122,8 @@ impl Builtin {
     /// The operands' numbers are none that the kernel is defined for.
     ///
     /// # Safety
-    /// The buffers are those of a launch that validation has accepted, aligned for their elements and initialised;
+    /// The buffers are those of a launch that validation has accepted, aligned for their elements and initialised, and the
+    /// function is the kernel's;
     /// the workspace has [`workspace_bytes`](Self::workspace_bytes) of the team's threads, initialised, from a multiple
     /// of [`ALIGNMENT`](bundle::ALIGNMENT) on. Nobody else writes any of them, or reads workspace and results,
     /// meanwhile.
@@ -151,6 +162,7 @@ impl Builtin {
                         rhs: buffers[1],
                         result: buffers[2].cast(),
                         workspace,
+                        epilogue: buffers,
                     },
                 ),
                 Self::GroupedScaledDot(product) => {

@@ -50,12 +50,13 @@ impl CpuCode {
         let kernels = manifest.kernels.iter().enumerate().zip(functions);
         let kernels = kernels
             .map(|((number, kernel), function)| {
-                let builtin = Builtin::new(kernel).map_err(|found| BundleError::Inconsistent {
-                    path: bundle.manifest_path(),
-                    item: format!("kernels[{number}]"),
-                    expected: "a kernel that fits into memory".to_owned(),
-                    found,
-                })?;
+                let builtin =
+                    Builtin::new(kernel, function).map_err(|found| BundleError::Inconsistent {
+                        path: bundle.manifest_path(),
+                        item: format!("kernels[{number}]"),
+                        expected: "a kernel that fits into memory".to_owned(),
+                        found,
+                    })?;
                 Ok(match (builtin, function) {
                     (Some(builtin), _) => LoadedKernel::Builtin(Arc::new(builtin)),
                     (None, Some(function)) => LoadedKernel::Function(function),

@@ -9,13 +9,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A function of `kernels.so`; see [`Function`](crate::bundle::Function).
+/// A function of `kernels.so`; see [`Function`](crate::bundle::Function) and [`Epilogue`](crate::bundle::Epilogue).
 pub(super) type KernelFunction =
     unsafe extern "C" fn(buffers: *const *mut c_void, begin: i64, end: i64);
 
-/// The code of each kernel that is a function, and the library that holds it.
+/// The functions of kernels, and the library that holds them.
 pub(super) struct Library {
-    /// By kernel number; `None` for kernels that are no functions.
+    /// By kernel number; `None` for kernels without one.
     pub(super) functions: Vec<Option<KernelFunction>>,
     /// Keeps the functions in memory.
     _library: libloading::Library,
@@ -39,17 +39,17 @@ impl Library {
             .kernels
             .iter()
             .map(|kernel| {
-                let Some(function) = kernel.code.as_function() else {
+                let Some(symbol) = kernel.code.symbol() else {
                     return Ok(None);
                 };
                 // SAFETY: the bundle states that its functions are of this type.
-                let symbol = unsafe { library.get::<KernelFunction>(&*function.symbol) };
-                let symbol = symbol.map_err(|_| BundleError::MissingSymbol {
+                let function = unsafe { library.get::<KernelFunction>(symbol) };
+                let function = function.map_err(|_| BundleError::MissingSymbol {
                     path: path.to_path_buf(),
                     kernel: kernel.name.clone(),
-                    symbol: function.symbol.clone(),
+                    symbol: symbol.to_owned(),
                 })?;
-                Ok(Some(*symbol))
+                Ok(Some(*function))
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {

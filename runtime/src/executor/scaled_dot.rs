@@ -35,6 +35,7 @@
 //! rows in the next.
 
 mod cut;
+mod epilogue;
 mod error;
 mod grouped;
 mod kernel;
@@ -55,6 +56,7 @@ mod avx512;
 #[cfg(test)]
 mod tests;
 
+pub(super) use epilogue::Epilogue;
 pub(super) use grouped::{GroupedScaledDot, GroupedScaledDotBuffers};
 
 pub use error::ScaledDotError;
@@ -116,6 +118,8 @@ pub struct ScaledDot {
     /// Blocks between two roundings through memory.
     stretch: usize,
     column_bytes: usize,
+    /// What is computed of the product and written in its place.
+    epilogue: Option<Epilogue>,
 }
 
 /// Which parts of its operands each product of a launch is of.
@@ -131,15 +135,18 @@ enum Groups {
 
 /// The addresses of a launch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ScaledDotBuffers {
+pub(super) struct ScaledDotBuffers<'a> {
     pub(super) lhs: *const u8,
     pub(super) rhs: *const u8,
+    /// Where the product goes; unused where there is an epilogue.
     pub(super) result: *mut f32,
     pub(super) workspace: *mut u8,
+    /// What an epilogue reads and writes: all operands, then all results.
+    pub(super) epilogue: &'a [*mut u8],
 }
 
 // SAFETY: addresses; `ScaledDot::run`, which uses them, is unsafe and states what must hold of them.
-unsafe impl Sync for ScaledDotBuffers {}
+unsafe impl Sync for ScaledDotBuffers<'_> {}
 
 /// Memory for packed operands. One is enough for any number of products, one after the other.
 pub struct Workspace(Memory);
@@ -239,8 +246,14 @@ impl ScaledDot {
             blocks,
             stretch: blocks.div_ceil(stretches),
             column_bytes,
+            epilogue: None,
             product,
         })
+    }
+
+    /// The same with something computed of the product before it is written.
+    pub(super) fn with_epilogue(self, epilogue: Option<Epilogue>) -> Self {
+        Self { epilogue, ..self }
     }
 
     /// The same product computed with other instructions.
@@ -283,7 +296,8 @@ impl ScaledDot {
     /// The bytes of workspace that a launch on that many threads needs.
     pub fn workspace_bytes(&self, threads: usize) -> usize {
         let cut = self.cut(threads);
-        let worker_bytes = self.geometry.worker_bytes(&cut, self.stretch);
+        let geometry = &self.geometry;
+        let worker_bytes = geometry.worker_bytes(&cut, self.stretch, self.epilogue.is_some());
         self.column_bytes
             .saturating_add(threads.saturating_mul(worker_bytes))
     }
@@ -339,6 +353,7 @@ impl ScaledDot {
             rhs: rhs.as_ptr(),
             result: result.as_mut_ptr(),
             workspace: workspace.0.pointer(),
+            epilogue: &[],
         };
         // SAFETY: the sizes are checked; the references exclude other writers and readers, and workspace memory is
         // aligned.
@@ -352,8 +367,8 @@ impl ScaledDot {
     /// The operands have the bytes of their types, the result has room for every element its strides reach, and the
     /// workspace for [`workspace_bytes`](Self::workspace_bytes), initialised, of the team's threads, from a multiple of
     /// [`ALIGNMENT`] on. Result and workspace share no memory with each other or with an operand; nobody else writes
-    /// any of the four or reads these two meanwhile.
-    pub(super) unsafe fn run(&self, member: Member, buffers: ScaledDotBuffers) {
+    /// any of the four or reads these two meanwhile. An epilogue's function may be given the buffers that are its.
+    pub(super) unsafe fn run(&self, member: Member, buffers: ScaledDotBuffers<'_>) {
         // SAFETY: the caller's promises.
         unsafe { self.run_groups(member, buffers, &Groups::None) }
     }
@@ -362,7 +377,7 @@ impl ScaledDot {
     ///
     /// # Safety
     /// As for [`run`](Self::run); the groups lie inside of what they are groups of.
-    unsafe fn run_groups(&self, member: Member, buffers: ScaledDotBuffers, groups: &Groups) {
+    unsafe fn run_groups(&self, member: Member, buffers: ScaledDotBuffers<'_>, groups: &Groups) {
         let threads = member.threads();
         // SAFETY: the caller's promises.
         unsafe {

@@ -2,12 +2,12 @@
 
 use crate::sample::*;
 use crate::validation::refusal;
-use tessera_numerics::ElementType::{F32, F64, Ui32};
+use tessera_numerics::ElementType::{Bf16, F32, F64, Ui32};
 use tessera_numerics::{BlockShape, Format, Rounding, ScaleLayout, ScaleRule, ScaledType};
 use tessera_runtime::TensorType;
 use tessera_runtime::bundle::{
-    Code, Family, Hadamard, HadamardMagnitudes, Kernel, MatrixLayout, Quantize, QuantizeOutput,
-    ScaledDot, Work,
+    ALIGNMENT, Buffer, Code, Epilogue, Family, Hadamard, HadamardMagnitudes, Kernel, Manifest,
+    MatrixLayout, Place, Quantize, QuantizeOutput, ScaledDot, Step, ValueType, Work,
 };
 
 fn nvfp4(shape: [usize; 2], axis: usize) -> ScaledType {
@@ -108,6 +108,7 @@ fn scaled_dot_kernel(change: impl FnOnce(&mut Kernel, &mut ScaledDot)) -> Kernel
             row_stride: 20,
             column_stride: 1,
         },
+        epilogue: None,
     };
     let mut kernel = Kernel {
         name: "scaled_dot".to_owned(),
@@ -155,6 +156,74 @@ fn a_product_of_scaled_tensors_that_reaches_beyond_its_buffers() {
         "kernels[6].scaled_dot.result: expected strides that give each element a place of its own, found \
          32 at stride 0, 20 at stride 1"
     );
+}
+
+/// Makes the kernel one that adds an operand to its product.
+fn add_residual(kernel: &mut Kernel, product: &mut ScaledDot) {
+    kernel.operands.push(ty(F32, [32, 20]).into());
+    product.epilogue = Some(Epilogue {
+        symbol: "scaled_dot_add".to_owned(),
+    });
+}
+
+#[test]
+fn what_is_computed_of_a_product_has_its_elements() {
+    let mut manifest = step_manifest();
+    manifest.kernels.push(scaled_dot_kernel(|k, p| {
+        add_residual(k, p);
+        k.results.push(ty(Bf16, [4, 8, 20]).into());
+    }));
+    Sample::write(manifest);
+    let refused = |change: fn(&mut Kernel, &mut ScaledDot)| {
+        scaled_dot_refusal(|k, p| {
+            add_residual(k, p);
+            change(k, p);
+        })
+    };
+    assert_eq!(
+        refused(|k, _| k.results.push(ty(F32, [20, 32]).into())),
+        "kernels[6].scaled_dot.results[1]: expected a tensor with the elements and the last dimension of the first \
+         result, found tensor<20x32xf32>"
+    );
+    assert_eq!(
+        refused(|_, p| (p.n, p.result.column_stride) = (10, 2)),
+        "kernels[6].scaled_dot.result: expected rows or columns of neighbours, for an epilogue, found strides of 20 \
+         and 2"
+    );
+    assert_eq!(
+        refused(|_, p| p.epilogue.as_mut().unwrap().symbol = "a b".to_owned()),
+        "kernels[6].scaled_dot.epilogue.symbol: expected a C identifier, found \"a b\""
+    );
+}
+
+/// Launches the kernel with its result in the memory of one of its operands.
+fn launch_over(manifest: &mut Manifest, operand: usize) {
+    const ROOM: usize = 4096;
+    let kernel = scaled_dot_kernel(add_residual);
+    let places = [0, 1, 2, operand];
+    let types = kernel.operands.iter().chain(&kernel.results);
+    let (buffers, arena) = (manifest.buffers.len(), manifest.arena_bytes);
+    let arena = arena.next_multiple_of(ALIGNMENT);
+    manifest.arena_bytes = arena + 3 * ROOM;
+    let of = |(value_type, place): (&ValueType, usize)| Buffer {
+        value_type: value_type.clone(),
+        place: Place::Arena(arena + place * ROOM),
+    };
+    manifest.buffers.extend(types.zip(places).map(of));
+    manifest.schedule.push(Step::Launch {
+        kernel: manifest.kernels.len(),
+        operands: (buffers..buffers + 3).collect(),
+        results: vec![buffers + 3],
+    });
+    manifest.kernels.push(kernel);
+}
+
+#[test]
+fn a_result_may_lie_over_what_an_epilogue_alone_reads() {
+    let mut manifest = step_manifest();
+    launch_over(&mut manifest, 2);
+    Sample::write(manifest);
+    assert!(refusal(|m| launch_over(m, 0)).contains("which overlaps buffer"));
 }
 
 #[test]

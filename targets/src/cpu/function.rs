@@ -15,6 +15,14 @@ use melior::{
 };
 use tessera_ir::plan::Kernel;
 
+/// The buffers that a function is given.
+pub struct Buffers<'a> {
+    /// For each of the first of them, the operand that it is; then come the results.
+    pub operands: &'a [usize],
+    /// Whether the last is the elements of a product, and not scratch memory.
+    pub has_product: bool,
+}
+
 /// Builds the functions of a kernel: `symbol`, which has the bundle's signature, and a private one that `body` fills,
 /// whose parameters are the buffers, promised not to overlap.
 ///
@@ -26,6 +34,7 @@ pub fn build<'c>(
     kernel: &Kernel,
     in_place: &[Option<usize>],
     symbol: &str,
+    buffers: &Buffers<'_>,
     body: impl FnOnce(&mut Emission<'c, '_>) -> Result<Division, Unsupported>,
 ) -> Result<Division, Unsupported> {
     let inputs = kernel.body.inputs().len();
@@ -40,7 +49,11 @@ pub fn build<'c>(
         })
         .collect();
     roles.extend((0..outputs).map(|_| Role::Written));
-    roles.extend([Role::Scratch, Role::Number, Role::Number]);
+    let own = match buffers.has_product {
+        true => Role::Read,
+        false => Role::Scratch,
+    };
+    roles.extend([own, Role::Number, Role::Number]);
     let region = Region::new();
     let (b, values) = Builder::append_block(context, &region, &types(context, &roles));
     let frame = Frame {
@@ -60,12 +73,21 @@ pub fn build<'c>(
     let region = Region::new();
     let parameters = [Role::Buffers, Role::Number, Role::Number];
     let (b, values) = Builder::append_block(context, &region, &types(context, &parameters));
-    let mut arguments: Vec<Value<'c>> = (0..inputs + outputs)
+    let place = |input: usize| {
+        let place = buffers
+            .operands
+            .iter()
+            .position(|&operand| operand == input);
+        place.expect("every operand is among the buffers")
+    };
+    let given = buffers.operands.len();
+    let mut arguments: Vec<Value<'c>> = ((0..inputs).map(place))
+        .chain(given..given + outputs)
         .map(|number| load_pointer(&b, values[0], number))
         .collect();
     arguments.push(match division.scratch_bytes {
-        0 => b.value("llvm.mlir.zero", &[], b.pointer(), &[]),
-        _ => load_pointer(&b, values[0], inputs + outputs),
+        0 if !buffers.has_product => b.value("llvm.mlir.zero", &[], b.pointer(), &[]),
+        _ => load_pointer(&b, values[0], given + outputs),
     });
     arguments.extend([values[1], values[2]]);
     let segments = DenseI32ArrayAttribute::new(context, &[arguments.len() as i32, 0]);

@@ -4,7 +4,6 @@ mod blocks;
 mod column;
 mod dot;
 mod edges;
-mod epilogue;
 mod fma;
 mod grouped;
 mod hadamard;

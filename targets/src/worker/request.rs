@@ -76,7 +76,10 @@ impl Request {
 
     /// The unit that the plan launches.
     pub fn unit(&self) -> Result<Unit<'_>, CodegenError> {
-        let mut units = Units::of(&self.plan, |kernel| self.target.builtin(kernel))?.units;
+        let mut units = Units::of(&self.plan, |kernel, symbol| {
+            self.target.builtin(kernel, symbol)
+        })?
+        .units;
         match units.pop() {
             Some(unit) if units.is_empty() => Ok(Unit {
                 symbol: self.plan.name.clone(),
@@ -161,7 +164,7 @@ pub mod tests {
         let plan = plan::parse(PLAN, None).unwrap();
         let target: Target = "cpu:x86-64-v4".parse().unwrap();
         let tiles = [("loop_add".to_owned(), [64, 16])].into();
-        for (unit, symbol) in Units::of(&plan, |kernel| target.builtin(kernel))
+        for (unit, symbol) in Units::of(&plan, |kernel, symbol| target.builtin(kernel, symbol))
             .unwrap()
             .in_tiles(&tiles)
             .unwrap()

@@ -66,7 +66,7 @@ impl Grouping<'_> {
             }
         }
         let analysis = analyse(self.graph, &members, &exports).ok()?;
-        if self.limits.epilogues == Epilogues::None && self.has_epilogue(&analysis) {
+        if self.has_epilogue(&analysis) && !self.may_have_epilogue(&analysis) {
             return None;
         }
         if members.len() + analysis.missing > self.limits.max_ops {
@@ -88,6 +88,16 @@ impl Grouping<'_> {
     fn has_epilogue(&self, analysis: &Analysis) -> bool {
         let mut kinds = (analysis.members.keys()).map(|&member| &self.operation(member).op.kind);
         analysis.family == Family::Dot && kinds.any(OpKind::is_elementwise)
+    }
+
+    /// Whether kernels of that product are wanted with an epilogue.
+    fn may_have_epilogue(&self, analysis: &Analysis) -> bool {
+        let mut kinds = (analysis.members.keys()).map(|&member| &self.operation(member).op.kind);
+        match self.limits.epilogues {
+            Epilogues::None => false,
+            Epilogues::Scaled => kinds.any(|kind| matches!(kind, OpKind::ScaledDot { .. })),
+            Epilogues::All => true,
+        }
     }
 
     /// What those ops read and do not compute.

@@ -1,4 +1,4 @@
-//! `fuse{epilogues=all}`: what is computed of a product in its kernel, and what is not.
+//! `fuse{epilogues=…}`: what is computed of a product in its kernel, and what is not.
 
 use super::{DOT, fused, fused_by};
 
@@ -35,6 +35,33 @@ fn elementwise_ops_on_a_product_are_its_epilogue() {
     assert_eq!(
         fused(&source),
         ["Dot: dot_general", "Loop: add reshape add"]
+    );
+}
+
+#[test]
+fn of_scaled_products_alone_where_that_is_asked_for() {
+    let plain = after("%2 : t<4x8x64xf32>", BIAS_AND_RESIDUAL);
+    let scaled = format!(
+        "(%x: t<32x32xf32>, %w: t<64x32xf32>, %bias: t<64xf32>, %residual: t<4x8x64xf32>) -> t<4x8x64xf32> {{
+           %a = tsr.quantize %x {{rule = rceil, rounding = nearest_even, seed = 0, site = 0}} : (t<32x32xf32>) -> !tsr.scaled<32x32, mxfp4, axis = 1>
+           %b = tsr.quantize %w {{rule = rceil, rounding = nearest_even, seed = 0, site = 0}} : (t<64x32xf32>) -> !tsr.scaled<64x32, mxfp4, axis = 1>
+           %p = tsr.scaled_dot %a, %b {{lhs_batching_dimensions = [], rhs_batching_dimensions = []}} : (!tsr.scaled<32x32, mxfp4, axis = 1>, !tsr.scaled<64x32, mxfp4, axis = 1>) -> t<32x64xf32>
+           {BIAS_AND_RESIDUAL}
+           return %2 : t<4x8x64xf32>
+         }}"
+    );
+    let by = "canonicalise,fuse{epilogues=scaled}";
+    assert_eq!(
+        fused_by(by, &plain),
+        ["Dot: dot_general", "Loop: add reshape add"]
+    );
+    assert_eq!(
+        fused_by(by, &scaled),
+        [
+            "Quantize: quantize",
+            "Quantize: quantize",
+            "Dot: scaled_dot add reshape add"
+        ]
     );
 }
 

@@ -4,7 +4,7 @@ use super::{Check, Checked};
 use crate::bundle::manifest::{Gemm, Kernel};
 use crate::bundle::strides::{Axis, describe, is_injective, span};
 use crate::bundle::{
-    GroupedGemm, Hadamard, HadamardMagnitudes, Quantize, ScaledDot, TensorType, ValueType,
+    Epilogue, GroupedGemm, Hadamard, HadamardMagnitudes, Quantize, ScaledDot, TensorType, ValueType,
 };
 use tessera_numerics::{
     ElementType, Format, HADAMARD_SIZES, Quantization, ScaleLayout, ScaledType,
@@ -111,7 +111,10 @@ impl Check<'_> {
     }
 
     pub(super) fn scaled_dot(&self, product: &ScaledDot, kernel: &Kernel, item: &str) -> Checked {
-        let ([lhs, rhs], result) = self.buffers_of(kernel, "two operands", item)?;
+        let ([lhs, rhs], result) = match &product.epilogue {
+            None => self.buffers_of(kernel, "two operands", item)?,
+            Some(epilogue) => self.epilogue(epilogue, product, kernel, item)?,
+        };
         let [lhs_item, rhs_item, result_item] =
             ["lhs", "rhs", "result"].map(|name| format!("{item}.{name}"));
         let lhs = self.integer_scaled(lhs, &lhs_item)?;
@@ -128,7 +131,10 @@ impl Check<'_> {
             format!("{} with an axis of {}", lhs.format(), lhs.columns()),
             rhs,
         )?;
-        let result = self.tensor_of(result, ElementType::F32, &result_item)?;
+        let result = match (&product.epilogue, result.as_tensor()) {
+            (Some(_), Some(result)) => result,
+            _ => self.tensor_of(result, ElementType::F32, &result_item)?,
+        };
         let (axes, elements) = (product.result_axes(), result.elements().unwrap_or(0));
         self.inside(
             &axes,
@@ -137,6 +143,46 @@ impl Check<'_> {
             &result_item,
         )?;
         self.injective(&axes, &result_item)
+    }
+
+    /// The operands of a product that something is computed of, and the first of the results, which are all alike.
+    fn epilogue<'k>(
+        &self,
+        epilogue: &Epilogue,
+        product: &ScaledDot,
+        kernel: &'k Kernel,
+        item: &str,
+    ) -> Checked<(&'k [ValueType; 2], &'k ValueType)> {
+        self.symbol(&epilogue.symbol, &format!("{item}.epilogue"))?;
+        let (Some(factors), Some(first)) = (kernel.operands.first_chunk(), kernel.results.first())
+        else {
+            let found = format!("{} and {}", list(&kernel.operands), list(&kernel.results));
+            return Err(self.error(item, "two operands or more, and results", found));
+        };
+        let layout = product.result;
+        let has_neighbours = layout.row_stride == 1 || layout.column_stride == 1;
+        self.ensure(
+            has_neighbours || product.m == 1 || product.n == 1,
+            format!("{item}.result"),
+            "rows or columns of neighbours, for an epilogue",
+            format!(
+                "strides of {} and {}",
+                layout.row_stride, layout.column_stride
+            ),
+        )?;
+        let extent = |value: &ValueType| {
+            let tensor = value.as_tensor()?;
+            Some((tensor.elements()?, tensor.shape.last().copied()))
+        };
+        for (number, result) in kernel.results.iter().enumerate() {
+            self.ensure(
+                extent(result).is_some() && extent(result) == extent(first),
+                format!("{item}.results[{number}]"),
+                "a tensor with the elements and the last dimension of the first result",
+                result,
+            )?;
+        }
+        Ok((factors, first))
     }
 
     pub(super) fn quantize(&self, quantize: &Quantize, kernel: &Kernel, item: &str) -> Checked {

@@ -125,6 +125,7 @@ impl GroupedScaledDot {
             rhs: buffers.rhs,
             result: buffers.result,
             workspace: buffers.workspace,
+            epilogue: &[],
         };
         // SAFETY: the caller's promises; groups were found to lie inside.
         unsafe { self.dot.run_groups(member, buffers, &groups) };

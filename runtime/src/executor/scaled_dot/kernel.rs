@@ -33,10 +33,22 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    /// The bytes of one thread's own part of the workspace.
-    pub(super) fn worker_bytes(&self, cut: &Cut, stretch: usize) -> usize {
+    /// The bytes of one thread's own part of the workspace: tiles, packed rows and, where an epilogue is computed of it, a
+    /// task's part of the product.
+    pub(super) fn worker_bytes(&self, cut: &Cut, stretch: usize, has_epilogue: bool) -> usize {
+        let product = match has_epilogue {
+            true => cut.rows * cut.columns * size_of::<f32>(),
+            false => 0,
+        };
+        cut.tiles() * self.tile_bytes
+            + self.row_bytes(cut, stretch)
+            + product.next_multiple_of(self.alignment)
+    }
+
+    /// The bytes of a task's packed rows.
+    pub(super) fn row_bytes(&self, cut: &Cut, stretch: usize) -> usize {
         let rows = cut.row_panels() * stretch * self.row_block_bytes;
-        cut.tiles() * self.tile_bytes + rows.next_multiple_of(self.alignment)
+        rows.next_multiple_of(self.alignment)
     }
 }
 

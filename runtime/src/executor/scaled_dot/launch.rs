@@ -1,6 +1,7 @@
 //! One launch of a product: packs the columns, shares the tasks out, writes the result.
 
 use super::cut::Cut;
+use super::epilogue::{Lines as EpilogueLines, is_along_columns};
 use super::kernel::Kernel;
 use super::pack::Lines;
 use super::{Groups, ScaledDot, ScaledDotBuffers};
@@ -28,6 +29,8 @@ pub(super) struct Launch<'a, K: Kernel> {
     /// The threads' own parts of the workspace.
     workers: *mut u8,
     result: *mut f32,
+    /// What an epilogue is given.
+    epilogue_buffers: &'a [*mut u8],
     tensor_scale: f32,
     groups: &'a Groups,
     /// Of a grouped product, how many tasks the groups before each have.
@@ -50,10 +53,22 @@ struct Part {
 // SAFETY: the addresses are used by unsafe functions, which state what must hold of them.
 unsafe impl<K: Kernel> Sync for Launch<'_, K> {}
 
-/// The part of a result that is one tile's.
+/// The part of a product that is one task's.
+struct Area {
+    row: usize,
+    column: usize,
+    rows: usize,
+    columns: usize,
+    /// Where its first element goes.
+    first: *mut f32,
+    /// How it lies there.
+    layout: MatrixLayout,
+}
+
+/// The part of a product that is one tile's.
 struct Place {
-    /// Of the first element.
-    offset: usize,
+    first: *mut f32,
+    layout: MatrixLayout,
     rows: usize,
     columns: usize,
 }
@@ -62,6 +77,8 @@ struct Place {
 struct Own<'a, K: Kernel> {
     tiles: &'a mut [K::Tile],
     rows: &'a mut [K::RowBlock],
+    /// A task's part of the product; without room where there is no epilogue.
+    product: *mut f32,
 }
 
 impl<'a, K: Kernel> Launch<'a, K> {
@@ -72,7 +89,7 @@ impl<'a, K: Kernel> Launch<'a, K> {
         kernel: K,
         dot: &'a ScaledDot,
         threads: usize,
-        buffers: &ScaledDotBuffers,
+        buffers: &ScaledDotBuffers<'a>,
         groups: &'a Groups,
     ) -> Self {
         let (lhs_type, rhs_type) = (&dot.product.lhs, &dot.product.rhs);
@@ -116,6 +133,7 @@ impl<'a, K: Kernel> Launch<'a, K> {
             panels: dot.columns.count.div_ceil(K::GEOMETRY.columns),
             workers,
             result: buffers.result,
+            epilogue_buffers: buffers.epilogue,
             tensor_scale: tensor_scale(lhs_type, lhs) * tensor_scale(rhs_type, rhs),
         }
     }
@@ -191,16 +209,18 @@ impl<'a, K: Kernel> Launch<'a, K> {
     /// # Safety
     /// There is no other one of that worker.
     unsafe fn own(&self, worker: usize) -> Own<'_, K> {
-        let stretch = self.dot.stretch;
-        let offset = worker * K::GEOMETRY.worker_bytes(&self.cut, stretch);
+        let (stretch, has_epilogue) = (self.dot.stretch, self.dot.epilogue.is_some());
+        let offset = worker * K::GEOMETRY.worker_bytes(&self.cut, stretch, has_epilogue);
         // SAFETY: the workspace has room for every worker's part; all parts are aligned as tiles are, and zeros or
         // whatever else is there are numbers.
         unsafe {
             let tiles = self.workers.add(offset).cast::<K::Tile>();
-            let rows = tiles.add(self.cut.tiles()).cast();
+            let rows = tiles.add(self.cut.tiles()).cast::<u8>();
+            let product = rows.add(K::GEOMETRY.row_bytes(&self.cut, stretch));
             Own {
                 tiles: slice::from_raw_parts_mut(tiles, self.cut.tiles()),
-                rows: slice::from_raw_parts_mut(rows, self.cut.row_panels() * stretch),
+                rows: slice::from_raw_parts_mut(rows.cast(), self.cut.row_panels() * stretch),
+                product: product.cast(),
             }
         }
     }
@@ -223,19 +243,14 @@ impl<'a, K: Kernel> Launch<'a, K> {
             }
         };
         let part = self.part(number);
-        let first_row = task / cut.column_tasks * cut.rows;
-        let first_column = task % cut.column_tasks * cut.columns;
-        let row_panels = cut
-            .rows
-            .min(part.rows - first_row)
-            .div_ceil(K::GEOMETRY.rows);
-        let columns = cut.columns.min(dot.columns.count - first_column);
+        let area = self.area(&part, task, own.product);
+        let row_panels = area.rows.div_ceil(K::GEOMETRY.rows);
         let mut begin = part.blocks.start;
         loop {
             let end = part.blocks.end.min(begin + dot.stretch);
             let length = end - begin;
             for panel in 0..row_panels {
-                let first = first_row + panel * K::GEOMETRY.rows;
+                let first = area.row + panel * K::GEOMETRY.rows;
                 let lines = Lines {
                     storage: &dot.rows.storage,
                     bytes: self.row_bytes,
@@ -248,13 +263,12 @@ impl<'a, K: Kernel> Launch<'a, K> {
                     .pack_rows(&dot.decoder, &lines, begin..end, packed);
                 self.mask(&part, begin, packed);
             }
-            for column_panel in 0..columns.div_ceil(K::GEOMETRY.columns) {
-                let column = first_column + column_panel * K::GEOMETRY.columns;
+            for column_panel in 0..area.columns.div_ceil(K::GEOMETRY.columns) {
+                let column = area.column + column_panel * K::GEOMETRY.columns;
                 // SAFETY: the caller's promise.
                 let panel =
                     unsafe { self.packed_columns(part.columns, column / K::GEOMETRY.columns) };
                 for row_panel in 0..row_panels {
-                    let row = first_row + row_panel * K::GEOMETRY.rows;
                     // What is done in one stretch needs no place of its own.
                     let place = match length == part.blocks.len() {
                         true => 0,
@@ -263,9 +277,9 @@ impl<'a, K: Kernel> Launch<'a, K> {
                     let tile = &mut own.tiles[place];
                     let rows = &own.rows[row_panel * length..][..length];
                     let columns = &panel[begin..end];
-                    let result = self.place(&part, row, column);
-                    if end == part.blocks.end {
-                        self.prefetch(&result);
+                    let result = area.place::<K>(row_panel, column_panel);
+                    if end == part.blocks.end && dot.epilogue.is_none() {
+                        Self::prefetch(&result);
                     }
                     let fresh = begin == part.blocks.start;
                     self.kernel.accumulate(fresh, rows, columns, tile);
@@ -277,9 +291,43 @@ impl<'a, K: Kernel> Launch<'a, K> {
             }
             begin = end;
             if begin == part.blocks.end {
-                return;
+                break;
             }
         }
+        if dot.epilogue.is_some() {
+            // SAFETY: the area is computed, and the caller's alone.
+            unsafe { self.finish(&part, &area) };
+        }
+    }
+
+    /// Computes the results at an area of the product.
+    ///
+    /// # Safety
+    /// The product's area is where it says; nobody else reads or writes the results there.
+    unsafe fn finish(&self, part: &Part, area: &Area) {
+        let (dot, local) = (self.dot, area.layout);
+        let Some(epilogue) = &dot.epilogue else {
+            return;
+        };
+        let MatrixLayout {
+            row_stride,
+            column_stride,
+        } = dot.result;
+        let (lines, length, stride, place_stride) =
+            match is_along_columns(dot.result, dot.columns.count) {
+                true => (area.rows, area.columns, row_stride, local.row_stride),
+                false => (area.columns, area.rows, column_stride, local.column_stride),
+            };
+        let lines = EpilogueLines {
+            first: part.result_offset + area.row * row_stride + area.column * column_stride,
+            lines,
+            length,
+            stride,
+            place_stride,
+        };
+        // SAFETY: validation found the function to be the product's epilogue; the launch's buffers are its, and the
+        // caller's promise.
+        unsafe { epilogue.run(self.epilogue_buffers, &lines, area.first) };
     }
 
     /// Writes a tile, without what reaches over the product's edges.
@@ -288,20 +336,21 @@ impl<'a, K: Kernel> Launch<'a, K> {
     /// Nobody else reads or writes the tile's part of the result.
     unsafe fn store(&self, place: &Place, tile: &K::Tile) {
         let Place {
-            offset,
+            first: place,
+            layout,
             rows,
             columns,
         } = *place;
         let MatrixLayout {
             row_stride,
             column_stride,
-        } = self.dot.result;
+        } = layout;
         let lines = tile.as_ref().chunks_exact(K::GEOMETRY.columns);
         for (row, accumulators) in lines.enumerate().take(rows) {
             let sums = &accumulators[..columns];
             // SAFETY: the result has room for what its strides reach, and these elements are the caller's alone.
             unsafe {
-                let first = self.result.add(offset + row * row_stride);
+                let first = place.add(row * row_stride);
                 if column_stride == 1 {
                     self.kernel.write(sums, self.tensor_scale, first);
                 } else {
@@ -315,29 +364,53 @@ impl<'a, K: Kernel> Launch<'a, K> {
     }
 
     /// Fetches what [`store`](Self::store) will write to, so that it need not wait.
-    fn prefetch(&self, place: &Place) {
+    fn prefetch(place: &Place) {
         /// Elements of a cache line.
         const LINE: usize = 64 / size_of::<f32>();
-        let layout = self.dot.result;
-        if layout.column_stride == 1 {
+        if place.layout.column_stride == 1 {
             for row in 0..place.rows {
                 for column in (0..place.columns).step_by(LINE) {
-                    let offset = place.offset + row * layout.row_stride + column;
-                    prefetch::to_write(self.result.wrapping_add(offset));
+                    let offset = row * place.layout.row_stride + column;
+                    prefetch::to_write(place.first.wrapping_add(offset));
                 }
             }
         }
     }
 
-    /// Where the tile from there on lies in the result.
-    fn place(&self, part: &Part, row: usize, column: usize) -> Place {
-        let dot = self.dot;
-        Place {
-            offset: part.result_offset
-                + row * dot.result.row_stride
-                + column * dot.result.column_stride,
-            rows: K::GEOMETRY.rows.min(part.rows - row),
-            columns: K::GEOMETRY.columns.min(dot.columns.count - column),
+    /// The area of a product's task: in the result, or at `own` where an epilogue is computed of it.
+    fn area(&self, part: &Part, task: usize, own: *mut f32) -> Area {
+        let (dot, cut) = (self.dot, &self.cut);
+        let row = task / cut.column_tasks * cut.rows;
+        let column = task % cut.column_tasks * cut.columns;
+        let layout = dot.result;
+        let (first, layout) = match dot.epilogue {
+            None => {
+                let offset = row * layout.row_stride + column * layout.column_stride;
+                let first = self.result.wrapping_add(part.result_offset + offset);
+                (first, layout)
+            }
+            Some(_) if is_along_columns(layout, dot.columns.count) => {
+                let layout = MatrixLayout {
+                    row_stride: cut.columns,
+                    column_stride: 1,
+                };
+                (own, layout)
+            }
+            Some(_) => {
+                let layout = MatrixLayout {
+                    row_stride: 1,
+                    column_stride: cut.rows,
+                };
+                (own, layout)
+            }
+        };
+        Area {
+            row,
+            column,
+            rows: cut.rows.min(part.rows - row),
+            columns: cut.columns.min(dot.columns.count - column),
+            first,
+            layout,
         }
     }
 
@@ -420,6 +493,21 @@ impl<'a, K: Kernel> Launch<'a, K> {
             index * stride
         });
         offsets.sum()
+    }
+}
+
+impl Area {
+    /// Where a tile of the area goes.
+    fn place<K: Kernel>(&self, row_panel: usize, column_panel: usize) -> Place {
+        let row = row_panel * K::GEOMETRY.rows;
+        let column = column_panel * K::GEOMETRY.columns;
+        let offset = row * self.layout.row_stride + column * self.layout.column_stride;
+        Place {
+            first: self.first.wrapping_add(offset),
+            layout: self.layout,
+            rows: K::GEOMETRY.rows.min(self.rows - row),
+            columns: K::GEOMETRY.columns.min(self.columns - column),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Every level against the definition in the module's documentation, bit for bit, and against exact arithmetic.
 
+mod epilogues;
+
 use super::*;
 use crate::bundle::BatchDimension;
 use std::num::NonZeroUsize;

@@ -1,17 +1,22 @@
 //! Kernels on scaled tensors, those that prepare for them, and grouped products, as the runtime computes them.
 
 use super::gemm::{Strided, joined};
+use crate::blocks::epilogue;
 use crate::units::Builtin;
 use tessera_ir::plan::Kernel;
 use tessera_ir::{Binary, Definition, Graph, OpKind, ScaledType, ValueId};
 use tessera_runtime::bundle::{
-    Code, GroupedGemm, Hadamard, HadamardMagnitudes, MatrixLayout, Quantize, QuantizeOutput,
-    ScaledDot,
+    Code, Epilogue, GroupedGemm, Hadamard, HadamardMagnitudes, MatrixLayout, Quantize,
+    QuantizeOutput, ScaledDot,
 };
 
-/// The kernel as one that the runtime computes; `None` where it is more or something else.
-pub fn builtin(kernel: &Kernel) -> Option<Builtin> {
+/// The kernel as one that the runtime computes, calling the function of that name where it calls one; `None` where it is
+/// more or something else.
+pub fn builtin(kernel: &Kernel, symbol: &str) -> Option<Builtin> {
     let body = &kernel.body;
+    if let Some(product) = scaled_dot(body, symbol) {
+        return Some(product);
+    }
     if let Some(quantize) = quantize(body) {
         return Some(quantize);
     }
@@ -38,18 +43,6 @@ pub fn builtin(kernel: &Kernel) -> Option<Builtin> {
             rhs_contracting: *rhs_contracting_dimension,
         }),
         OpKind::GroupedScaledDot { .. } => Code::GroupedScaledDot,
-        OpKind::ScaledDot {
-            lhs_batching_dimensions,
-            rhs_batching_dimensions,
-            ..
-        } => {
-            let [lhs, rhs] = [0, 1].map(|operand| scaled(body, operation.op.operands[operand]));
-            let product = product(
-                (lhs?, lhs_batching_dimensions),
-                (rhs?, rhs_batching_dimensions),
-            );
-            Code::ScaledDot(product)
-        }
         _ => return None,
     };
     let operands = operation.op.operands.iter();
@@ -57,6 +50,40 @@ pub fn builtin(kernel: &Kernel) -> Option<Builtin> {
     Some(Builtin {
         code,
         operands: operands.collect::<Option<_>>()?,
+    })
+}
+
+/// A body of a scaled_dot, and of an epilogue in the function of that name; `None` where it is another.
+fn scaled_dot(body: &Graph, symbol: &str) -> Option<Builtin> {
+    let operation = epilogue::product(body)?;
+    let OpKind::ScaledDot {
+        lhs_batching_dimensions,
+        rhs_batching_dimensions,
+        ..
+    } = &operation.op.kind
+    else {
+        return None;
+    };
+    let [lhs, rhs] = [0, 1].map(|operand| operation.op.operands[operand]);
+    let product = product(
+        (scaled(body, lhs)?, lhs_batching_dimensions),
+        (scaled(body, rhs)?, rhs_batching_dimensions),
+    );
+    let mut operands = vec![input(body, lhs)?, input(body, rhs)?];
+    let has_epilogue = body.operations().len() > 1;
+    if has_epilogue {
+        let others = (0..body.inputs().len()).filter(|input| !operands.contains(input));
+        operands.extend(Vec::from_iter(others));
+    }
+    let epilogue = has_epilogue.then(|| Epilogue {
+        symbol: symbol.to_owned(),
+    });
+    Some(Builtin {
+        code: Code::ScaledDot(ScaledDot {
+            epilogue,
+            ..product
+        }),
+        operands,
     })
 }
 
@@ -253,6 +280,7 @@ fn product(
             row_stride: rows.strides[2],
             column_stride: columns.strides[2],
         },
+        epilogue: None,
     }
 }
 

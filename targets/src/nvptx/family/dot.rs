@@ -4,13 +4,13 @@
 //! represents with their scales. What neither holds of is left to the warps' units: lines that are no multiples of 16 bytes,
 //! strided on both sides, or computed in the kernel, rows of codes that are no multiples of sixteen codes, and groups.
 
-use super::epilogue;
 use super::grouped::GroupedProduct;
 use super::mma::{Halves, Packed};
 use super::part::Part;
 use super::scaled_dot::ScaledProduct;
 use super::{fma, mma, tcgen05, wgmma};
 use crate::blocks::dot::Product;
+use crate::blocks::epilogue;
 use crate::blocks::extent;
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;

@@ -5,10 +5,10 @@
 //! it has rows of one group alone. Sizes that do not fit the rows end the kernel before anything is written.
 
 use super::dot::Factors;
-use super::epilogue;
 use super::part::{self, Part};
 use super::scaled_dot::times_tensor_scales;
 use crate::blocks::ceil_div;
+use crate::blocks::epilogue;
 use crate::mlir::elemental::{Unsupported, stored_place};
 use crate::mlir::index::Expression;
 use crate::mlir::{Builder, Emission, IntegerPredicate, Value, scalar};

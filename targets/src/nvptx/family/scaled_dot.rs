@@ -3,7 +3,7 @@
 //! A code times its block scale is exact in f32, and so is the product of two such numbers of 4 bits.
 
 use super::dot::Factors;
-use super::epilogue;
+use crate::blocks::epilogue;
 use crate::blocks::extent;
 use crate::mlir::elemental::{Unsupported, stored_place};
 use crate::mlir::index::{self, Expression};
