@@ -46,6 +46,13 @@ pub enum FindingKind {
         /// What it decides.
         what: &'static str,
     },
+    /// A value that nobody has written is stored to global memory, and is there at the grid's end.
+    UninitialisedResult {
+        /// Where.
+        address: u64,
+        /// The bytes.
+        bytes: u32,
+    },
     /// An instruction that needs all lanes of a warp, or of a mask, was reached by some.
     Divergence {
         /// Those that came.
@@ -146,6 +153,7 @@ impl FindingKind {
         match *self {
             Self::OutOfBounds { address, .. }
             | Self::Misaligned { address, .. }
+            | Self::UninitialisedResult { address, .. }
             | Self::Race { address, .. }
             | Self::Lanes { address, .. }
             | Self::Paths { address, .. }
@@ -197,6 +205,10 @@ impl fmt::Display for FindingKind {
                 )
             }
             Self::Uninitialised { what } => write!(f, "a value that was never written is {what}"),
+            Self::UninitialisedResult { address, bytes } => write!(
+                f,
+                "a value that was never written is left in {bytes} bytes of global memory at {address:#x}"
+            ),
             Self::Divergence { found, expected } => {
                 write!(
                     f,

@@ -1,7 +1,8 @@
 //! What a grid is launched with, and what is known of it afterwards.
 
 use crate::counts::Counts;
-use crate::finding::Finding;
+use crate::finding::{Finding, FindingKind};
+use crate::memory::Global;
 
 /// A grid of CTAs.
 #[derive(Clone, Debug)]
@@ -141,12 +142,17 @@ pub struct Report {
     pub lane_instructions: u64,
     /// What warps did.
     pub counts: Counts,
+    /// Stores of values that nobody has written to global memory, which later ones may write over.
+    pub(crate) undefined: Vec<Finding>,
 }
+
+/// Stores of values that nobody has written that are remembered: of more, those that came first are enough to tell of.
+const UNDEFINED: usize = 1 << 16;
 
 impl Report {
     /// Adds what a later part of the grid did.
     pub(crate) fn append(&mut self, later: Self) {
-        for found in later.findings {
+        for found in later.findings.into_iter().chain(later.undefined) {
             self.add(found);
         }
         self.completed &= later.completed;
@@ -155,8 +161,37 @@ impl Report {
         self.counts.add(&later.counts);
     }
 
-    /// Keeps a finding, of a kind that was not found at the same line before.
+    /// Keeps a finding. A store of a value that nobody has written is one only if it is what stays.
     pub(crate) fn add(&mut self, found: Finding) {
+        match found.kind {
+            FindingKind::UninitialisedResult { .. } => {
+                if self.undefined.len() < UNDEFINED {
+                    self.undefined.push(found);
+                }
+            }
+            _ => self.keep(found),
+        }
+    }
+
+    /// Makes findings of the values that nobody has written and that are in memory at the grid's end.
+    pub(crate) fn end(&mut self, memory: &Global) {
+        let undefined = std::mem::take(&mut self.undefined);
+        if !self.completed {
+            return;
+        }
+        for found in undefined {
+            if let FindingKind::UninitialisedResult { address, bytes } = found.kind
+                && memory
+                    .stretch(address, bytes.into())
+                    .is_some_and(|(_, written)| written.contains(&false))
+            {
+                self.keep(found);
+            }
+        }
+    }
+
+    /// Keeps a finding, of a kind that was not found at the same line before.
+    fn keep(&mut self, found: Finding) {
         let same = |own: &Finding| {
             own.place == found.place
                 && std::mem::discriminant(&own.kind) == std::mem::discriminant(&found.kind)

@@ -414,6 +414,33 @@ impl Memories<'_> {
         if self.replace(to, bytes).is_none() {
             self.beyond("writes", to, bytes.len() as u64, by);
         }
+        self.leaves_undefined(to, bytes, by);
+    }
+
+    /// Notes bytes that nobody has written and that are copied to global memory.
+    pub(super) fn leaves_undefined(&mut self, to: Spot, bytes: &Bytes, by: &Doer<'_>) {
+        let Spot::Global(begin) = to else {
+            return;
+        };
+        let Some((_, mut written)) = bytes.stretch(0, bytes.len()) else {
+            return;
+        };
+        let mut address = begin;
+        while let Some(first) = written.iter().position(|&written| !written) {
+            let rest = &written[first..];
+            let count = rest
+                .iter()
+                .position(|&written| written)
+                .unwrap_or(rest.len());
+            address += first as u64;
+            let kind = FindingKind::UninitialisedResult {
+                address,
+                bytes: count as u32,
+            };
+            self.found.push((by.origin, kind));
+            address += count as u64;
+            written = &rest[count..];
+        }
     }
 
     /// Counts bytes that are copied.

@@ -63,6 +63,7 @@ pub fn launch(
     };
     grid.run(&clusters);
     *memory = Arc::unwrap_or_clone(grid.memory);
+    grid.report.end(memory);
     Ok(grid.report)
 }
 

@@ -77,8 +77,46 @@ fn a_branch_on_shared_memory_that_nobody_wrote() {
 
 #[test]
 fn a_value_that_nobody_wrote_may_be_moved_about() {
-    let body = "ld.param.u64 %rd1, [p];\nadd.u32 %r2, %r1, 1;\nst.global.u32 [%rd1], %r2;\nret;";
+    let body = "ld.param.u64 %rd1, [p];\nadd.u32 %r2, %r1, 1;\nst.global.u32 [%rd1], %r2;\nld.global.u32 %r3, [%rd1];\n\
+                st.shared.u32 [own], %r3;\nmov.u32 %r4, 5;\nst.global.u32 [%rd1], %r4;\nret;";
     assert_eq!(run(body, 32).findings, []);
+}
+
+/// The only finding, which is of memory that a value nobody wrote is left in: of how many bytes, how far from the parameter's, at
+/// which line of the body.
+fn left(body: &str) -> (u32, u64, u32) {
+    match finding(body, 1) {
+        (FindingKind::UninitialisedResult { address, bytes }, line) => (bytes, address % 256, line),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_value_that_nobody_wrote_is_left_in_global_memory() {
+    // A register; shared memory by way of one; the second number of two, of which the first is written.
+    let register =
+        "ld.param.u64 %rd1, [p];\nadd.u32 %r2, %r1, 1;\nst.global.u32 [%rd1+4], %r2;\nret;";
+    assert_eq!(left(register), (4, 4, 3));
+    let shared =
+        "ld.param.u64 %rd1, [p];\nld.shared.u8 %r1, [own];\nst.global.u8 [%rd1], %r1;\nret;";
+    assert_eq!(left(shared), (1, 0, 3));
+    let second =
+        "ld.param.u64 %rd1, [p];\nmov.u32 %r1, 7;\nst.global.v2.u32 [%rd1+8], {%r1, %r2};\nret;";
+    assert_eq!(left(second), (4, 12, 3));
+    // What an atomic makes of it; what is written over it reaches not all of it.
+    let atomic = "ld.param.u64 %rd1, [p];\nmov.u32 %r1, 7;\nst.global.u32 [%rd1], %r1;\nred.global.add.u32 [%rd1], %r2;\nret;";
+    assert_eq!(left(atomic), (4, 0, 4));
+    let half = "ld.param.u64 %rd1, [p];\nst.global.u32 [%rd1], %r2;\nmov.u32 %r1, 7;\nst.global.u16 [%rd1], %r1;\nret;";
+    assert_eq!(left(half), (4, 0, 2));
+}
+
+#[test]
+fn a_copy_leaves_what_nobody_wrote_in_global_memory() {
+    let body = "ld.param.u64 %rd1, [p];\nmov.u32 %r1, 7;\nst.shared.v2.u32 [own], {%r1, %r1};\n\
+                fence.proxy.async.shared::cta;\n\
+                cp.async.bulk.global.shared::cta.bulk_group [%rd1], [own], 16;\n\
+                cp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;\nret;";
+    assert_eq!(left(body), (8, 8, 5));
 }
 
 #[test]

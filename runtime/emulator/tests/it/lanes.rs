@@ -2,7 +2,7 @@
 //! (PTX ISA 9.7.9.6, 9.7.13.9 to 9.7.13.16).
 
 use super::modifiers::row::{Form, forms};
-use tessera_emulator::{Global, Launch, Program, launch, ptx::Module};
+use tessera_emulator::{FindingKind, Global, Launch, Program, launch, ptx::Module};
 
 /// Values of other lanes.
 pub const SHUFFLES: &[&str] = &["shfl.sync[.up|.down|.bfly|.idx].b32"];
@@ -54,7 +54,10 @@ fn run(instruction: &str, width: u32, lanes: &Lanes, mask: u32) -> Vec<Found> {
         .u64(input)
         .u64(output)
         .u32(mask);
-    let report = launch(&program, &mut memory, &grid).unwrap();
+    let mut report = launch(&program, &mut memory, &grid).unwrap();
+    // What is undefined is stored to be told of.
+    let is_result = |kind: &FindingKind| matches!(kind, FindingKind::UninitialisedResult { .. });
+    report.findings.retain(|found| !is_result(&found.kind));
     assert_eq!(report.findings, [], "{instruction}");
     let word = |at: u64| {
         let bytes = memory.read_bytes(output + at, 8).ok()?;

@@ -3,7 +3,7 @@
 //! Every word of tensor memory has a number of its own before, and so has every register that is stored.
 
 use super::modifiers::row::forms;
-use tessera_emulator::{Global, Launch, Program, launch, ptx::Module};
+use tessera_emulator::{FindingKind, Global, Launch, Program, launch, ptx::Module};
 
 /// Loads, with the stores of the same shapes.
 pub const LOADS: &[&str] = &[
@@ -152,7 +152,10 @@ fn run(body: &str, registers: usize) -> (Vec<Vec<u32>>, Vec<Vec<Option<u32>>>) {
     let mut memory = Global::new();
     let output = memory.allocate(32 * 4 * words);
     let grid = Launch::new("main").block([64, 1, 1]).u64(output);
-    let report = launch(&program, &mut memory, &grid).unwrap();
+    let mut report = launch(&program, &mut memory, &grid).unwrap();
+    // Halves that are not said to be anything are stored to be told of.
+    let is_result = |kind: &FindingKind| matches!(kind, FindingKind::UninitialisedResult { .. });
+    report.findings.retain(|found| !is_result(&found.kind));
     assert_eq!(report.findings, [], "{body}");
     let word = |i: usize| {
         let bytes = memory.read_bytes(output + 4 * i as u64, 4).ok();

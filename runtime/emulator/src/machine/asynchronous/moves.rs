@@ -102,5 +102,6 @@ impl Memories<'_> {
             old.write(place, size, new, is_known && is_written);
         }
         self.replace(to, &old);
+        self.leaves_undefined(to, &old, by);
     }
 }

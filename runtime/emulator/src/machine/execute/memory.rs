@@ -195,6 +195,10 @@ impl Context<'_> {
             let values = self.values(frame, source);
             self.check_lanes(&at_one_place, &places, bytes, &values);
             let offset = element as u64 * u64::from(bytes);
+            for lane in lanes_of(active & !values.written) {
+                let (window, place) = places.of(lane);
+                self.leaves_undefined(lane, window, place + offset, bytes);
+            }
             if self.store_together(active, &places, (offset, bytes), &values) {
                 continue;
             }
@@ -219,6 +223,14 @@ impl Context<'_> {
             }
         }
         Ok(Outcome::Done)
+    }
+
+    /// Notes a store of a value that nobody has written.
+    fn leaves_undefined(&mut self, lane: u32, window: Window, address: u64, bytes: u32) {
+        if window == Window::Global {
+            let kind = FindingKind::UninitialisedResult { address, bytes };
+            self.found.push(Fault { kind, lane });
+        }
     }
 
     /// Finds lanes, of pairs at one place, that write different numbers: which of them stays is not said. Those that write the
@@ -363,6 +375,9 @@ impl Context<'_> {
                         .all(|values| values.written >> lane & 1 == 1);
                 self.write(frame, lane, window, place, bytes as usize, (new, written))
                     .ok_or_else(out_of_bounds)?;
+                if !written {
+                    self.leaves_undefined(lane, window, place, bytes);
+                }
                 before.values[own] = old;
                 before.written &= !(u32::from(!written) << lane);
             }
