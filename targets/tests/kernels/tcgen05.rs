@@ -115,7 +115,7 @@ fn check(products: &[Product]) {
 }
 
 pub const NVFP4: [Format; 2] = [Format::Nvfp4; 2];
-const MXFP4: [Format; 2] = [Format::Mxfp4; 2];
+pub const MXFP4: [Format; 2] = [Format::Mxfp4; 2];
 
 #[test]
 fn products_of_four_bits() {

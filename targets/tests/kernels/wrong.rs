@@ -1,8 +1,10 @@
 //! A kernel's text with something in it that is wrong: that the emulator's checker finds it, or that the numbers show it.
 
 use crate::harness::{Case, plan_of};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tessera_emulator::{
-    Fill, Global, Launch, Program, Swizzle, TensorElement, TensorMap, launch, ptx::Module,
+    Fill, Finding, Global, Launch, Program, Swizzle, TensorElement, TensorMap, launch, ptx::Module,
 };
 use tessera_runtime::Bundle;
 use tessera_runtime::bundle::{PTX_FILE, PtxKernel};
@@ -38,7 +40,7 @@ impl Kernel {
     }
 
     /// What the checker finds in a text, and the result, if all of it is written.
-    pub fn run(&self, text: &str, seed: u64) -> (Vec<String>, Option<Vec<u8>>) {
+    pub fn run(&self, text: &str, seed: u64) -> (Vec<Finding>, Option<Vec<u8>>) {
         let program = Program::new(&Module::parse(text).unwrap()).unwrap();
         let mut memory = Global::new();
         let operands = self.operands.iter();
@@ -69,38 +71,84 @@ impl Kernel {
         let grid = addresses.into_iter().fold(grid, Launch::u64);
         let grid = maps.into_iter().fold(grid, Launch::bytes);
         let report = launch(&program, &mut memory, &grid).unwrap();
-        let findings = report.findings.iter().map(ToString::to_string);
-        (
-            findings.collect(),
-            memory.read_bytes(result, self.result_bytes).ok(),
-        )
+        let found = memory.read_bytes(result, self.result_bytes).ok();
+        (report.findings, found)
     }
 
     /// That the text as it is has no finding and one result in so many orders of warps.
     pub fn check_silence(&self, orders: u64) {
         let (_, expected) = self.run(&self.text, 0);
         assert!(expected.is_some());
-        for seed in 0..orders {
-            let (findings, found) = self.run(&self.text, seed);
-            assert_eq!(findings, [""; 0], "seed {seed}");
-            assert!(found == expected, "seed {seed}");
-        }
+        let next = AtomicU64::new(0);
+        let check = || {
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= orders {
+                    return;
+                }
+                let (findings, found) = self.run(&self.text, seed);
+                assert_eq!(findings, [], "seed {seed}");
+                assert!(found == expected, "seed {seed}");
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..std::thread::available_parallelism().map_or(1, usize::from) {
+                scope.spawn(check);
+            }
+            check();
+        });
     }
 
-    /// That each text with something replaced, wherever it stands, is found out. Gives how many are by the checker.
-    pub fn check(&self, replacements: &[(&str, &str)]) -> usize {
+    /// That each text with something replaced, wherever it stands, is found out by what is said to show it, in one of four
+    /// orders of warps.
+    pub fn check(&self, defects: &[Defect<'_>]) {
         let (findings, expected) = self.run(&self.text, 0);
-        assert_eq!(findings, [""; 0]);
-        let mut by_checker = 0;
-        for (from, to) in replacements {
+        assert_eq!(findings, []);
+        let mut missed = Vec::new();
+        for (from, to, shown) in defects {
             assert!(self.text.contains(from), "{from}:\n{}", self.text);
             let text = self.text.replace(from, to);
+            let lines: Vec<&str> = text.lines().collect();
             let runs: Vec<_> = (0..4).map(|seed| self.run(&text, seed)).collect();
-            let is_found = runs.iter().any(|(findings, _)| !findings.is_empty());
-            let is_wrong = runs.iter().any(|(_, found)| *found != expected);
-            assert!(is_found || is_wrong, "'{to}' for '{from}'");
-            by_checker += usize::from(is_found);
+            let findings = runs.iter().flat_map(|(findings, _)| findings);
+            let found: BTreeSet<(&str, String)> = findings
+                .map(|found| {
+                    let line = lines[found.place.line as usize - 1];
+                    (line, found.kind.to_string())
+                })
+                .collect();
+            let is_shown = match shown {
+                Shown::Found(what, line) => found
+                    .iter()
+                    .any(|(at, own)| own.contains(what) && at.contains(line)),
+                Shown::Numbers => {
+                    found.is_empty() && runs.iter().any(|(_, found)| *found != expected)
+                }
+            };
+            if !is_shown {
+                missed.push(format!(
+                    "'{to}' for '{from}': expected {shown:?}, found {found:#?}"
+                ));
+            }
         }
-        by_checker
+        assert!(missed.is_empty(), "{}", missed.join("\n"));
     }
+}
+
+/// Findings of races, of proxies, of waits, of values.
+pub const RACE: &str = "nothing orders it behind line";
+pub const PROXY: &str = "a fence.proxy.async is missing between it and line";
+pub const NEVER: &str = "waits for ever for an mbarrier's phase";
+pub const UNDEFINED: &str = "a value that was never written is left in";
+
+/// What is replaced, by what, and what shows it.
+pub type Defect<'d> = (&'d str, &'d str, Shown<'d>);
+
+/// What shows a defect.
+#[derive(Clone, Copy, Debug)]
+pub enum Shown<'d> {
+    /// A finding that says this, at a line with this in it.
+    Found(&'d str, &'d str),
+    /// Nothing but the result, which is another one.
+    Numbers,
 }
