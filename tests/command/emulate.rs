@@ -89,6 +89,59 @@ fn what_the_checker_finds_has_a_line_and_an_exit_code() {
 }
 
 #[test]
+fn a_report_has_what_was_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("r.json");
+    let outcome = sums(folder.path(), "101", &["--report", path.to_str().unwrap()]);
+    assert_eq!(outcome.code, Some(3));
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(report["completed"], false);
+    let found = &report["findings"][0];
+    assert_eq!(found["kind"], "out of bounds");
+    assert_eq!(
+        (&found["kernel"], &found["function"]),
+        (&"add".into(), &"add".into())
+    );
+    assert_eq!(found["cta"], serde_json::json!([3, 0, 0]));
+    assert_eq!((&found["warp"], &found["lane"]), (&0.into(), &4.into()));
+    // Behind a hundred floats of a vector, which begins at a multiple of 256.
+    assert_eq!(
+        found["address"].as_u64().map(|at| at % 256),
+        Some(400 % 256)
+    );
+    assert!(found["line"].as_u64() > Some(0));
+}
+
+/// Two findings of one line, of one kind each, are both told.
+#[test]
+fn findings_of_one_line_are_told_by_their_kinds() {
+    let folder = tempfile::tempdir().unwrap();
+    let kernel = folder.path().join("kernel.ptx");
+    // Lanes of a warp store different numbers to one place, and two warps do without an order.
+    let text = ".version 8.7\n.target sm_90\n.address_size 64\n.visible .entry main(.param .u64 p) {\n\
+                .reg .b64 %p;\n.reg .b32 %t;\nld.param.u64 %p, [p];\nmov.u32 %t, %tid.x;\nst.global.u32 [%p], %t;\n\
+                ret;\n}\n";
+    std::fs::write(&kernel, text).unwrap();
+    let path = folder.path().join("r.json");
+    let flags = ["--block", "64", "--arg", "out:x:u32:1", "--report"];
+    let outcome = emulate(
+        &kernel,
+        &[&flags[..], &[path.to_str().unwrap(), "--schedules", "8"]].concat(),
+    );
+    assert_eq!(outcome.code, Some(3), "{}", outcome.stderr);
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    let of_line = findings.iter().filter(|found| found["line"] == 9);
+    let kinds: Vec<&str> = of_line
+        .map(|found| found["kind"].as_str().unwrap())
+        .collect();
+    assert!(
+        kinds.contains(&"lanes") && kinds.contains(&"race"),
+        "{kinds:?}"
+    );
+}
+
+#[test]
 fn an_output_that_is_not_all_written_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let outcome = sums(folder.path(), "99", &[]);

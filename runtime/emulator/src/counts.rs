@@ -1,5 +1,7 @@
 //! What a grid did, in the figures that a roofline needs.
 
+use std::collections::BTreeMap;
+
 /// Figures of a grid.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -18,11 +20,40 @@ pub struct Counts {
     pub bank_conflicts: u64,
     /// Bytes of local memory.
     pub local: Traffic,
-    /// Multiply-adds of matrix instructions.
-    pub multiply_adds: u64,
+    /// Bytes of constant memory.
+    pub constant: Traffic,
+    /// Bytes of parameters.
+    pub parameter: Traffic,
+    /// Bytes of tensor memory: whole columns of lanes, scales in each of the four copies that are read.
+    pub tensor: Traffic,
+    /// Multiply-adds of matrix instructions, by what they multiply.
+    pub multiply_adds: BTreeMap<MatrixKind, u64>,
     /// Numbers of block-scaled FP4 products that the published models of hardware do not agree on: whoever compares bits with
     /// hardware cannot expect these.
     pub model_dependent: u64,
+}
+
+/// Matrix instructions that the hardware has one rate for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MatrixKind {
+    /// `mma`, `wgmma` or `tcgen05.mma`.
+    pub instruction: &'static str,
+    /// `.kind`, of instructions that have one.
+    pub kind: Option<&'static str>,
+    /// The types of A and B.
+    pub types: [&'static str; 2],
+}
+
+impl std::fmt::Display for MatrixKind {
+    /// As PTX writes it: `mma.kind::mxf4.e2m1.e2m1`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.instruction)?;
+        if let Some(kind) = self.kind {
+            write!(f, ".kind::{kind}")?;
+        }
+        let [a, b] = self.types;
+        write!(f, ".{a}.{b}")
+    }
 }
 
 /// Bytes that lanes and asynchronous copies asked for.
@@ -96,6 +127,9 @@ impl Counts {
             (&mut self.global, other.global),
             (&mut self.shared, other.shared),
             (&mut self.local, other.local),
+            (&mut self.constant, other.constant),
+            (&mut self.parameter, other.parameter),
+            (&mut self.tensor, other.tensor),
         ];
         for (own, other) in traffics {
             own.read += other.read;
@@ -104,8 +138,20 @@ impl Counts {
         self.global_sectors += other.global_sectors;
         self.shared_wavefronts += other.shared_wavefronts;
         self.bank_conflicts += other.bank_conflicts;
-        self.multiply_adds += other.multiply_adds;
+        for (&kind, &count) in &other.multiply_adds {
+            self.multiply(kind, count);
+        }
         self.model_dependent += other.model_dependent;
+    }
+
+    /// Counts multiply-adds.
+    pub(crate) fn multiply(&mut self, kind: MatrixKind, count: u64) {
+        *self.multiply_adds.entry(kind).or_default() += count;
+    }
+
+    /// Multiply-adds of all matrix instructions.
+    pub fn all_multiply_adds(&self) -> u64 {
+        self.multiply_adds.values().sum()
     }
 
     /// Counts an access of global memory by lanes, `bytes` each.

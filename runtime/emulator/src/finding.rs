@@ -8,6 +8,8 @@ use std::fmt;
 pub struct Finding {
     /// What.
     pub kind: FindingKind,
+    /// The kernel.
+    pub kernel: String,
     /// The kernel, or the function that it called.
     pub function: String,
     /// In the module's text.
@@ -147,7 +149,42 @@ pub enum FindingKind {
     },
 }
 
+impl Finding {
+    /// Whose line it is: `add`, or `scaled, called by add`.
+    pub fn code(&self) -> String {
+        if self.function == self.kernel {
+            self.kernel.clone()
+        } else {
+            format!("{}, called by {}", self.function, self.kernel)
+        }
+    }
+}
+
 impl FindingKind {
+    /// The kind's word.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::OutOfBounds { .. } => "out of bounds",
+            Self::Misaligned { .. } => "misaligned",
+            Self::Uninitialised { .. } => "uninitialised",
+            Self::UninitialisedResult { .. } => "uninitialised result",
+            Self::Divergence { .. } => "divergence",
+            Self::Deadlock { .. } => "deadlock",
+            Self::Race { .. } => "race",
+            Self::Lanes { .. } => "lanes",
+            Self::Paths { .. } => "paths",
+            Self::Mbarrier { .. } => "mbarrier",
+            Self::TensorMemory { .. } => "tensor memory",
+            Self::Descriptor { .. } => "descriptor",
+            Self::Ended { .. } => "ended",
+            Self::Registers { .. } => "registers",
+            Self::Unfinished => "unfinished",
+            Self::Trap => "trap",
+            Self::StepLimit => "step limit",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
     /// The address in global or shared memory that it is about.
     pub fn address(&self) -> Option<u64> {
         match *self {
@@ -287,7 +324,11 @@ impl fmt::Display for Finding {
         write!(
             f,
             "{}:{}: {} (CTA {x},{y},{z}, warp {}, lane {})",
-            self.function, self.place, self.kind, self.warp, self.lane
+            self.code(),
+            self.place,
+            self.kind,
+            self.warp,
+            self.lane
         )
     }
 }

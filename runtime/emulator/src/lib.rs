@@ -13,7 +13,7 @@ pub mod ptx;
 mod tcgen05;
 mod tensor_map;
 
-pub use counts::{Class, Counts, Traffic};
+pub use counts::{Class, Counts, MatrixKind, Traffic};
 pub use finding::{Finding, FindingKind};
 pub use launch::{Launch, LaunchError, Report};
 pub use machine::{launch, shared_memory_limit};

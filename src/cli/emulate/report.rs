@@ -55,7 +55,13 @@ struct Counted {
     bank_conflicts: u64,
     local_read: u64,
     local_written: u64,
-    multiply_adds: u64,
+    constant_read: u64,
+    parameter_read: u64,
+    parameter_written: u64,
+    tensor_read: u64,
+    tensor_written: u64,
+    /// Of matrices, by instruction, its kind and the operands' types: `mma.kind::mxf4.e2m1.e2m1`.
+    multiply_adds: BTreeMap<String, u64>,
     model_dependent: u64,
 }
 
@@ -75,7 +81,14 @@ impl Counted {
             bank_conflicts: counts.bank_conflicts,
             local_read: counts.local.read,
             local_written: counts.local.written,
-            multiply_adds: counts.multiply_adds,
+            constant_read: counts.constant.read,
+            parameter_read: counts.parameter.read,
+            parameter_written: counts.parameter.written,
+            tensor_read: counts.tensor.read,
+            tensor_written: counts.tensor.written,
+            multiply_adds: (counts.multiply_adds.iter())
+                .map(|(kind, &count)| (kind.to_string(), count))
+                .collect(),
             model_dependent: counts.model_dependent,
         }
     }
@@ -86,7 +99,11 @@ impl Counted {
 struct Found {
     /// The seed of the launch.
     seed: u64,
+    /// A word for what kind of finding it is.
+    kind: &'static str,
     what: String,
+    /// Where in memory, of what has an address.
+    address: Option<u64>,
     /// Where in the text, for what an instruction does.
     #[serde(flatten)]
     place: Option<FoundPlace>,
@@ -94,6 +111,8 @@ struct Found {
 
 #[derive(Serialize, PartialEq)]
 struct FoundPlace {
+    kernel: String,
+    /// The kernel, or the function that it called.
     function: String,
     line: u32,
     column: u32,
@@ -152,17 +171,19 @@ impl Run {
             };
             self.find(Found {
                 seed,
+                kind: "output",
                 what,
+                address: None,
                 place: None,
             });
         }
     }
 
-    /// Keeps what was not found at the same line before.
+    /// Keeps what was not found at the same line before, of each kind.
     fn find(&mut self, found: Found) {
         let key = |found: &Found| {
             let place = found.place.as_ref();
-            place.map(|place| (place.line, place.column))
+            place.map(|place| (place.line, place.column, found.kind))
         };
         let is_known = |own: &Found| match (key(own), key(&found)) {
             (Some(own), Some(found)) => own == found,
@@ -189,15 +210,21 @@ impl Run {
             ("lane instructions", self.lane_instructions),
             ("bytes read of global memory", self.counts.global_read),
             ("bytes written to global memory", self.counts.global_written),
+            ("bytes read of shared memory", self.counts.shared_read),
+            ("bytes written to shared memory", self.counts.shared_written),
+            ("bytes read of tensor memory", self.counts.tensor_read),
+            ("bytes written to tensor memory", self.counts.tensor_written),
             ("sectors of global memory", self.counts.global_sectors),
             ("wavefronts of shared memory", self.counts.shared_wavefronts),
             ("bank conflicts", self.counts.bank_conflicts),
-            ("multiply-adds of matrices", self.counts.multiply_adds),
             ("model-dependent numbers", self.counts.model_dependent),
-            ("findings", self.findings.len() as u64),
         ] {
             rows.push(vec![name.to_owned(), count.to_string()]);
         }
+        for (kind, count) in &self.counts.multiply_adds {
+            rows.push(vec![format!("multiply-adds of {kind}"), count.to_string()]);
+        }
+        rows.push(vec!["findings".to_owned(), self.findings.len().to_string()]);
         columns(&["kernel", &self.kernel], &rows, 2)
     }
 
@@ -207,9 +234,13 @@ impl Run {
             None => format!("{file}: found: {} (seed {})", found.what, found.seed),
             Some(place) => {
                 let [x, y, z] = place.cta;
+                let function = match &place.function {
+                    function if *function == place.kernel => String::new(),
+                    function => format!(", function {function}"),
+                };
                 format!(
-                    "{file}:{}:{}: found: {} (kernel {}, CTA {x},{y},{z}, warp {}, lane {}, seed {})",
-                    place.line, place.column, found.what, place.function, place.warp, place.lane, found.seed
+                    "{file}:{}:{}: found: {} (kernel {}{function}, CTA {x},{y},{z}, warp {}, lane {}, seed {})",
+                    place.line, place.column, found.what, place.kernel, place.warp, place.lane, found.seed
                 )
             }
         });
@@ -222,8 +253,11 @@ impl Found {
     fn new(seed: u64, finding: &Finding) -> Self {
         Self {
             seed,
+            kind: finding.kind.name(),
             what: finding.kind.to_string(),
+            address: finding.kind.address(),
             place: Some(FoundPlace {
+                kernel: finding.kernel.clone(),
                 function: finding.function.clone(),
                 line: finding.place.line,
                 column: finding.place.column,

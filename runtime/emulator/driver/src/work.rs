@@ -54,10 +54,10 @@ fn said(finding: &Finding) -> String {
     let Finding {
         place,
         kind,
-        function,
         warp,
         lane,
         ..
     } = finding;
-    format!("{place}: {kind} ({function}, CTA {x},{y},{z}, warp {warp}, lane {lane})")
+    let code = finding.code();
+    format!("{place}: {kind} ({code}, CTA {x},{y},{z}, warp {warp}, lane {lane})")
 }

@@ -22,6 +22,9 @@ pub(crate) enum Matrix {
     QuadPairs(Box<QuadPairs>),
 }
 
+/// What `.kind` says.
+const KINDS: [&str; 4] = ["f8f6f4", "mxf8f6f4", "mxf4", "mxf4nvf4"];
+
 /// D = A·B + C, A of m×k, B of k×n.
 pub(crate) struct Multiply {
     pub shape: Shape,
@@ -37,6 +40,8 @@ pub(crate) struct Multiply {
     pub saturates: bool,
     /// Bits are multiplied by exclusive or.
     pub is_xor: bool,
+    /// `.kind`
+    pub kind: Option<&'static str>,
 }
 
 /// Rows of D, columns of D, and what is summed over.
@@ -79,6 +84,38 @@ pub(crate) enum Element {
 }
 
 impl Element {
+    /// PTX's name of the type.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::Tf32 => "tf32",
+            Self::F64 => "f64",
+            Self::Low { format, .. } => match format {
+                ElementFormat::E4m3 => "e4m3",
+                ElementFormat::E5m2 => "e5m2",
+                ElementFormat::E2m3 => "e2m3",
+                ElementFormat::E3m2 => "e3m2",
+                ElementFormat::E2m1 => "e2m1",
+            },
+            Self::Integer { bits: 1, .. } => "b1",
+            Self::Integer { bits: 4, signed } => {
+                if signed {
+                    "s4"
+                } else {
+                    "u4"
+                }
+            }
+            Self::Integer { signed, .. } => {
+                if signed {
+                    "s8"
+                } else {
+                    "u8"
+                }
+            }
+        }
+    }
+
     /// Bits that an element takes in a register.
     pub fn bits(self) -> usize {
         match self {
@@ -266,6 +303,7 @@ fn multiply(words: &mut Words<'_>) -> Result<Matrix, Refusal> {
         scales,
         saturates,
         is_xor: join == Some(true),
+        kind: KINDS.into_iter().find(|own| kind.as_deref() == Some(own)),
     };
     check(words, &multiply)?;
     Ok(Matrix::Multiply(Box::new(multiply)))

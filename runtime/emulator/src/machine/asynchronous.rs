@@ -531,7 +531,7 @@ pub(crate) fn race(
         address: conflict.place,
         bytes: bytes as u32,
         other_writes: conflict.wrote,
-        other_line: conflict.earlier.line,
+        other_line: conflict.earlier.line(),
         needs_proxy_fence: conflict.missing == Missing::ProxyFence,
     }
 }

@@ -156,11 +156,16 @@ impl Context<'_> {
                 Window::Global => counts.global_together(begin, all, lanes * bytes, access),
                 Window::Shared => counts.shared_together(lanes, bytes, access),
                 Window::Local => counts.local.count(lanes * bytes, access),
-                Window::Parameter => {}
+                Window::Parameter => counts.parameter.count(lanes * bytes, access),
             }
             return;
         }
-        for window in [Window::Global, Window::Shared, Window::Local] {
+        for window in [
+            Window::Global,
+            Window::Shared,
+            Window::Local,
+            Window::Parameter,
+        ] {
             let mut own = [0; 32];
             let mut lanes = 0;
             for lane in lanes_of(active) {
@@ -174,9 +179,8 @@ impl Context<'_> {
                 _ if lanes == 0 => {}
                 Window::Global => counts.global(&own[..lanes], bytes, access),
                 Window::Shared => counts.shared(&own[..lanes], bytes, access),
-                Window::Local | Window::Parameter => {
-                    counts.local.count(lanes as u64 * bytes, access);
-                }
+                Window::Local => counts.local.count(lanes as u64 * bytes, access),
+                Window::Parameter => counts.parameter.count(lanes as u64 * bytes, access),
             }
         }
     }

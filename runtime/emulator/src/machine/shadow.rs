@@ -21,12 +21,14 @@ pub(crate) struct Stamp {
     /// 0 is no access. The two highest bits are the scope of a strong one, which is an atomic, a volatile one or a relaxed
     /// one, and one more.
     clock: u32,
-    /// The line in the module's text.
-    pub line: u32,
+    /// The line in the module's text. Its highest bit is that of a write among what else must be followed.
+    line: u32,
 }
 
 /// Bits of a clock beneath those of the scope.
 const CLOCK_BITS: u32 = 30;
+/// The bit of a line that says the access wrote.
+const WROTE: u32 = 1 << 31;
 
 impl Stamp {
     /// With the scope of a strong access.
@@ -43,8 +45,29 @@ impl Stamp {
         self.clock & ((1 << CLOCK_BITS) - 1)
     }
 
+    /// 0 of a weak access; of a strong one the more, the wider its scope is.
+    fn strength(self) -> u32 {
+        self.clock >> CLOCK_BITS
+    }
+
+    pub fn line(self) -> u32 {
+        self.line & !WROTE
+    }
+
+    /// Of a write, as one of what else must be followed.
+    fn of_a_write(self) -> Self {
+        Self {
+            line: self.line | WROTE,
+            ..self
+        }
+    }
+
+    fn wrote(self) -> bool {
+        self.line & WROTE != 0
+    }
+
     fn strong(self) -> Option<ThreadScope> {
-        let scope = (self.clock >> CLOCK_BITS).checked_sub(1)?;
+        let scope = self.strength().checked_sub(1)?;
         ThreadScope::ALL.get(scope as usize).copied()
     }
 }
@@ -97,6 +120,21 @@ impl Accessor<'_> {
         }
         Ok(())
     }
+
+    /// What an earlier access that is no last write lacks to be followed.
+    fn finds(&self, earlier: Stamp) -> Option<Found> {
+        let wrote = earlier.wrote();
+        let missing = self.follows(earlier, wrote).err()?;
+        Some((earlier, wrote, missing))
+    }
+
+    /// Whether whoever follows the own read follows an earlier one too: it comes before, and no less may meet it.
+    fn stands_for(&self, earlier: Stamp) -> bool {
+        let own = self.stamp;
+        own.strength() <= earlier.strength()
+            && !earlier.wrote()
+            && (earlier.agent == own.agent || self.knows.covers(earlier.agent, earlier.clock()))
+    }
 }
 
 /// What is missing between two accesses.
@@ -122,6 +160,7 @@ type Found = (Stamp, bool, Missing);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Cell {
     write: Stamp,
+    /// A read since, or an access that a stronger write does not stand for: what may meet the write may not meet it.
     read: Stamp,
 }
 
@@ -163,42 +202,60 @@ impl Cell {
     #[inline]
     fn reads(&mut self, by: &Accessor<'_>, reads: &mut Reads) -> Option<Found> {
         let found = by.follows(self.write, true).err();
+        let mut found = found.map(|missing| (self.write, true, missing));
         let own = by.stamp;
         if self.read.agent == MANY {
+            let mut list = reads.list(self.read.clock);
+            let finds = |&earlier: &Stamp| by.finds(earlier).filter(|_| earlier.wrote());
+            found = found.or_else(|| list.find_map(finds));
+            drop(list);
             reads.add(self.read.clock, own);
-        } else if self.read.clock == 0
-            || self.read.agent == own.agent
-            || by.knows.covers(self.read.agent, self.read.clock())
-        {
+        } else if self.read.clock == 0 || by.stands_for(self.read) {
             self.read = own;
         } else {
-            let index = reads.new_list(self.read, own);
-            self.read = Stamp {
-                agent: MANY,
-                clock: index,
-                line: 0,
-            };
+            if self.read.wrote() {
+                found = found.or_else(|| by.finds(self.read));
+            }
+            self.read = reads.several(&[self.read, own]);
         }
-        found.map(|missing| (self.write, true, missing))
+        found
     }
 
     #[inline]
     fn writes(&mut self, by: &Accessor<'_>, reads: &mut Reads) -> Option<Found> {
-        let mut found = by
-            .follows(self.write, true)
-            .err()
-            .map(|missing| (self.write, true, missing));
+        let found = by.follows(self.write, true).err();
+        let mut found = found.map(|missing| (self.write, true, missing));
         if self.read.agent == MANY {
-            for &read in reads.list(self.read.clock) {
-                found = found.or_else(|| Some((read, false, by.follows(read, false).err()?)));
-            }
+            let mut earlier = reads.list(self.read.clock);
+            found = found.or_else(|| earlier.find_map(|&earlier| by.finds(earlier)));
+        } else {
+            found = found.or_else(|| by.finds(self.read));
+        }
+        let weaker = self.weaker(by.stamp, reads);
+        if self.read.agent == MANY {
             reads.free(self.read.clock);
-        } else if found.is_none() {
-            let missing = by.follows(self.read, false).err();
-            found = missing.map(|missing| (self.read, false, missing));
         }
         *self = self.behind(true, by.stamp);
+        if !weaker.is_empty() {
+            self.read = reads.several(&weaker);
+        }
         found
+    }
+
+    /// Earlier accesses that are weaker than a write: what may meet it may not meet them.
+    fn weaker(&self, write: Stamp, reads: &Reads) -> Vec<Stamp> {
+        let strength = write.strength();
+        if strength == 0 {
+            return Vec::new();
+        }
+        let is_weaker = |earlier: &Stamp| earlier.clock != 0 && earlier.strength() < strength;
+        let last = Some(self.write.of_a_write()).filter(is_weaker);
+        if self.read.agent == MANY {
+            let list = reads.list(self.read.clock).copied();
+            return last.into_iter().chain(list.filter(is_weaker)).collect();
+        }
+        let other = Some(self.read).filter(is_weaker);
+        last.into_iter().chain(other).collect()
     }
 }
 
@@ -229,9 +286,26 @@ impl Reads {
     fn add(&mut self, index: u32, stamp: Stamp) {
         let List { first, more } = &mut self.lists[index as usize];
         let mut all = first.iter_mut().chain(&mut *more);
-        match all.find(|own| own.agent == stamp.agent) {
+        let is_stood_for = |own: &&mut Stamp| {
+            own.agent == stamp.agent && !own.wrote() && stamp.strength() <= own.strength()
+        };
+        match all.find(is_stood_for) {
             Some(own) => *own = stamp,
             None => more.push(stamp),
+        }
+    }
+
+    /// What stands for some accesses.
+    fn several(&mut self, stamps: &[Stamp]) -> Stamp {
+        let [first, second, more @ ..] = stamps else {
+            return stamps.first().copied().unwrap_or_default();
+        };
+        let clock = self.new_list(*first, *second);
+        self.lists[clock as usize].more.extend(more);
+        Stamp {
+            agent: MANY,
+            clock,
+            line: 0,
         }
     }
 
@@ -338,11 +412,10 @@ impl Page {
         kept: &mut Kept,
     ) -> Option<(usize, Found)> {
         let mut first = None;
-        let mut at = bytes.start;
-        while at < bytes.end {
+        for piece in cut(bytes.start as u64..bytes.end as u64, ROW as u64) {
+            let (at, to) = (piece.start as usize, piece.end as usize);
             let row = at / ROW;
             let begin = row * ROW;
-            let to = bytes.end.min(begin + ROW);
             let is_whole = to - at == ROW;
             let own = &mut self.rows[row];
             let found = if is_whole && own.write.agent != MANY {
@@ -351,14 +424,13 @@ impl Page {
             } else {
                 let words = self.words(row, kept);
                 let found = in_row(words, at - begin..to - begin, writes, by, kept);
-                if is_whole && writes {
+                if is_whole && writes && by.stamp.strength() == 0 {
                     // All words have the same past again, which is this write.
                     self.rows[row] = Cell::default().behind(true, by.stamp);
                 }
                 found.map(|(place, found)| (begin + place, found))
             };
             first = first.or(found);
-            at = to;
         }
         first
     }
@@ -435,17 +507,13 @@ impl Shadow {
         writes: bool,
         by: &Accessor<'_>,
     ) -> Option<Conflict> {
-        let end = place.saturating_add(bytes);
         let mut first = None;
-        let mut at = place;
-        while at < end {
-            let page = self.page(at / PAGE);
-            let begin = at & !(PAGE - 1);
-            let to = (end - begin).min(PAGE);
-            let bytes = (at - begin) as usize..to as usize;
+        for piece in cut(place..place.saturating_add(bytes), PAGE) {
+            let page = self.page(piece.start / PAGE);
+            let begin = piece.start & !(PAGE - 1);
+            let bytes = (piece.start - begin) as usize..(piece.end - begin) as usize;
             let found = self.pages[page].access(bytes, writes, by, &mut self.kept);
             first = first.or(found.map(|(own, found)| (begin + own as u64, found)));
-            at = begin.saturating_add(to);
         }
         first.map(|(place, (earlier, wrote, missing))| Conflict {
             place,
@@ -454,6 +522,16 @@ impl Shadow {
             missing,
         })
     }
+}
+
+/// A stretch of memory cut where pieces of a size end.
+fn cut(bytes: Range<u64>, size: u64) -> impl Iterator<Item = Range<u64>> {
+    let mut at = bytes.start;
+    std::iter::from_fn(move || {
+        let begin = at;
+        at = bytes.end.min((begin / size * size).saturating_add(size));
+        (begin < bytes.end).then_some(begin..at)
+    })
 }
 
 /// An access of some bytes of a row whose words have cells: the first conflict, and where it is.
@@ -511,10 +589,11 @@ fn words(
             found.map(|found| (0, found))
         };
         // Words do not share what is kept of their bytes and of several reads.
-        let is_plain = |cell: &Cell| cell.write.agent != MANY && cell.read.agent != MANY;
-        if found.is_none() && is_plain(&before) && is_plain(cell) {
+        let is_plain = before.write.agent != MANY && before.read.agent != MANY;
+        let after = before.behind(writes, by.stamp);
+        if found.is_none() && is_plain && *cell == after {
             past = before;
-            present = before.behind(writes, by.stamp);
+            present = after;
         }
         first = first.or(found.map(|(byte, found)| (4 * number + byte, found)));
     }
@@ -539,10 +618,12 @@ fn part(
         let found = parts.of_mut(cell)[byte].access(writes, by, reads);
         first = first.or(found.map(|found| (byte, found)));
     }
-    if writes && is_whole {
+    let [one, others @ ..] = parts.of(cell);
+    let is_alike = one.read.agent != MANY && others.iter().all(|other| other == one);
+    if writes && is_whole && is_alike {
         // All bytes have the same past again, which is this write.
         let index = cell.write.clock;
-        *cell = parts.of(cell)[0];
+        *cell = *one;
         parts.free.push(index);
     }
     first

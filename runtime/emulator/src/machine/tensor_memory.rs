@@ -97,8 +97,12 @@ impl Operation for Batch {
 }
 
 impl Memories<'_> {
-    /// Notes an access of columns of a lane, for the race checker.
+    /// Counts an access of columns of a lane, and notes it for the race checker.
     fn touch_tensor(&mut self, rank: u32, cell: Cell, columns: u32, writes: bool, by: &Doer<'_>) {
+        let counts = &mut self.ctas[rank as usize].counts;
+        counts
+            .tensor
+            .count(4 * u64::from(columns), (!writes, writes));
         if self.shadow.is_none() {
             return;
         }
@@ -135,7 +139,7 @@ impl Tensor {
             address: (conflict.place / 2048) << 16 | (conflict.place % 2048 / 4),
             bytes,
             other_writes: conflict.wrote,
-            other_line: conflict.earlier.line,
+            other_line: conflict.earlier.line(),
             needs_proxy_fence: conflict.missing == Missing::ProxyFence,
         })
     }

@@ -29,6 +29,12 @@ pub(super) struct Setting<'g> {
     pub variables: Vec<u64>,
 }
 
+impl Setting<'_> {
+    pub fn kernel_name(&self) -> &str {
+        &self.program.functions[self.kernel].name
+    }
+}
+
 /// Clusters at work.
 pub(super) struct Wave<'w> {
     setting: &'w Setting<'w>,
@@ -178,6 +184,7 @@ impl<'w> Wave<'w> {
     fn report_late(&mut self, cluster: usize, origin: Origin, kind: FindingKind) {
         let found = Finding {
             kind,
+            kernel: self.setting.kernel_name().to_owned(),
             function: self.setting.program.functions[origin.function].name.clone(),
             place: origin.place,
             cta: self.resident[cluster].ctas[origin.rank as usize].id,
@@ -285,6 +292,7 @@ impl<'w> Wave<'w> {
                 for fault in context.found.drain(..).chain(fault) {
                     self.report.add(Finding {
                         kind: fault.kind,
+                        kernel: self.setting.kernel_name().to_owned(),
                         function: function.name.clone(),
                         place,
                         cta: id,
@@ -296,6 +304,7 @@ impl<'w> Wave<'w> {
             for (origin, kind) in context.late.drain(..) {
                 self.report.add(Finding {
                     kind,
+                    kernel: self.setting.kernel_name().to_owned(),
                     function: program.functions[origin.function].name.clone(),
                     place: origin.place,
                     cta: context.ctas[origin.rank as usize].id,

@@ -36,7 +36,7 @@ impl Kind {
         matches!(self, Self::Mxf8f6f4 | Self::Mxf4 | Self::Mxf4nvf4)
     }
 
-    const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::F16 => "f16",
             Self::Tf32 => "tf32",

@@ -326,3 +326,19 @@ fn shared_memory_beyond_the_architectures_is_refused() {
         "bytes of a kernel's shared variables: expected at most 49152, found 50176"
     );
 }
+
+#[test]
+fn a_finding_in_a_function_names_the_kernel_too() {
+    let text = ".version 8.7\n.target sm_90\n.address_size 64\n.func stops() {\ntrap;\nret;\n}\n\
+                .visible .entry main() {\ncall stops;\nret;\n}";
+    let program = Program::new(&tessera_emulator::ptx::Module::parse(text).unwrap()).unwrap();
+    let report = launch(&program, &mut Global::new(), &Launch::new("main")).unwrap();
+    let [found] = &report.findings[..] else {
+        panic!("{:?}", report.findings);
+    };
+    assert_eq!((&found.kernel[..], &found.function[..]), ("main", "stops"));
+    assert_eq!(
+        found.to_string(),
+        "stops, called by main:5:1: trap (CTA 0,0,0, warp 0, lane 0)"
+    );
+}

@@ -157,6 +157,11 @@ fn nvfp4_numbers() -> (Vec<u8>, Vec<f32>) {
     (image, (0..128 * N).map(number).collect())
 }
 
+/// What is known of the NVFP4 kernel.
+pub(super) fn of_nvfp4() -> Report {
+    run(&nvfp4(), &nvfp4_numbers().0, 1, 0).0
+}
+
 #[test]
 fn scales_that_are_copied_from_shared_memory() {
     let (image, expected) = nvfp4_numbers();

@@ -208,7 +208,7 @@ fn found(findings: &[Finding], room: &Room<'_>, seed: u64) -> GpuError {
             crate::bundle::PTX_FILE,
             finding.place,
             finding.kind,
-            finding.function,
+            finding.code(),
             finding.warp,
             finding.lane
         );

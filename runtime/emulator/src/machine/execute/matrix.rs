@@ -6,6 +6,7 @@ use crate::arithmetic::Float;
 use crate::arithmetic::block_scaled::{Dot, Pair, Scale};
 use crate::arithmetic::dot::{Accumulation, COLUMNS, Columns, Line};
 use crate::arithmetic::integer::Integer;
+use crate::counts::MatrixKind;
 use crate::finding::FindingKind;
 use crate::instruction::{Accumulator, Element, Matrix, Multiply, Scales, Source};
 use crate::machine::Lanes;
@@ -76,7 +77,12 @@ impl Context<'_> {
             };
         let counts = &mut self.ctas[self.rank].counts;
         counts.model_dependent += undecided;
-        counts.multiply_adds += (multiply.shape.m * 8 * multiply.shape.k) as u64;
+        let kind = MatrixKind {
+            instruction: "mma",
+            kind: multiply.kind,
+            types: [multiply.a_type.name(), multiply.b_type.name()],
+        };
+        counts.multiply(kind, (multiply.shape.m * 8 * multiply.shape.k) as u64);
         for (number, &destination) in multiply.d.iter().enumerate() {
             let mut lanes = Lanes {
                 values: [0; 32],

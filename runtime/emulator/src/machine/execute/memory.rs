@@ -88,6 +88,10 @@ impl Context<'_> {
         let places = self.places(frame, active, &load.access, bytes * count, what)?;
         if load.access.space != Space::Constant {
             self.accesses(active, &places, (true, false), load.ordering);
+        } else {
+            let all = u64::from(active.count_ones()) * u64::from(bytes * count);
+            let counts = &mut self.ctas[self.rank].counts;
+            counts.constant.count(all, (true, false));
         }
         for (element, &destination) in load.destinations.iter().enumerate() {
             let offset = element as u64 * u64::from(bytes);

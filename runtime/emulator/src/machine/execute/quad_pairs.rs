@@ -4,6 +4,7 @@ use super::super::context::Context;
 use crate::arithmetic::Float;
 use crate::arithmetic::dot::{Accumulation, COLUMNS, Columns, Line};
 use crate::arithmetic::ring::Ring;
+use crate::counts::MatrixKind;
 use crate::instruction::{Accumulator, QuadPairs, Source, of_d};
 use crate::machine::Lanes;
 
@@ -47,7 +48,13 @@ impl Context<'_> {
                 }
             }
         }
-        self.ctas[self.rank].counts.multiply_adds += (4 * ROWS * COLUMNS * K) as u64;
+        let kind = MatrixKind {
+            instruction: "mma",
+            kind: None,
+            types: ["f16"; 2],
+        };
+        let count = (4 * ROWS * COLUMNS * K) as u64;
+        self.ctas[self.rank].counts.multiply(kind, count);
         for (lanes, &destination) in results.iter_mut().zip(&own.d) {
             lanes.written = if is_written { u32::MAX } else { 0 };
             self.set(frame, destination, u32::MAX, lanes);

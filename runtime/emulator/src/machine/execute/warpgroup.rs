@@ -9,6 +9,7 @@ use super::Outcome;
 use super::matrix::{integer_sum, ring_sum};
 use crate::arithmetic::Float;
 use crate::arithmetic::dot::{Accumulation, COLUMNS, Columns, Line};
+use crate::counts::MatrixKind;
 use crate::finding::FindingKind;
 use crate::instruction::{
     Accumulator, Element, Family, Product, SharedOperand, Warpgroup, WarpgroupOperand,
@@ -85,7 +86,13 @@ impl Context<'_> {
         }
         // A warp's quarter of the product.
         let shape = product.shape;
-        self.ctas[self.rank].counts.multiply_adds += (shape.m / 4 * shape.n * shape.k) as u64;
+        let kind = MatrixKind {
+            instruction: "wgmma",
+            kind: None,
+            types: [product.a_type.name(), product.b_type.name()],
+        };
+        let count = (shape.m / 4 * shape.n * shape.k) as u64;
+        self.ctas[self.rank].counts.multiply(kind, count);
         let warp = self.agent();
         let number = self.warp.groups[Family::Multiply as usize][0];
         let multiplication = Multiplication {

@@ -12,9 +12,21 @@ fn access(
     bytes: u64,
     writes: bool,
 ) -> Option<Conflict> {
+    with_strength(shadow, order, warp, (place, bytes), writes, None)
+}
+
+/// The same, which is a strong one where a scope is given.
+fn with_strength(
+    shadow: &mut Shadow,
+    order: &Order,
+    warp: u32,
+    (place, bytes): (u64, u64),
+    writes: bool,
+    strong: Option<ThreadScope>,
+) -> Option<Conflict> {
     let (agent, clock) = order.warp(warp);
     let by = Accessor {
-        stamp: Stamp::new(agent, clock, 10 + warp, None),
+        stamp: Stamp::new(agent, clock, 10 + warp, strong),
         knows: order.knows(warp),
         warps: order.warps(),
         of_cta: order.warps(),
@@ -30,7 +42,7 @@ fn a_write_and_a_read_that_nothing_orders() {
     assert_eq!(access(&mut shadow, &order, 0, 8, 4, false), None);
     let found = access(&mut shadow, &order, 1, 8, 4, false).unwrap();
     assert_eq!(
-        (found.place, found.earlier.line, found.wrote),
+        (found.place, found.earlier.line(), found.wrote),
         (8, 10, true)
     );
     order.comes_to_barrier(0, 0, 0);
@@ -47,7 +59,7 @@ fn a_write_behind_reads_of_several() {
     }
     let found = access(&mut shadow, &order, 1, 4, 4, true).unwrap();
     assert_eq!(
-        (found.place, found.earlier.line, found.wrote),
+        (found.place, found.earlier.line(), found.wrote),
         (4, 10, false)
     );
 }
@@ -82,7 +94,7 @@ fn last_conflict(accesses: &[(u32, u64, u64, bool)]) -> Option<(u64, u32)> {
         .collect::<Vec<_>>();
     let last = found.pop().unwrap();
     assert!(found.iter().all(Option::is_none), "{found:?}");
-    last.map(|conflict| (conflict.place, conflict.earlier.line))
+    last.map(|conflict| (conflict.place, conflict.earlier.line()))
 }
 
 #[test]
@@ -159,7 +171,7 @@ fn a_row_is_written_as_a_whole_after_its_parts() {
     assert_eq!(access(&mut shadow, &order, 1, 1, 1, false), None);
     for byte in [0, 1, 2, 3, 64, 127] {
         let found = access(&mut shadow, &order, 0, byte, 1, false).unwrap();
-        assert_eq!((found.place, found.earlier.line), (byte, 11));
+        assert_eq!((found.place, found.earlier.line()), (byte, 11));
     }
 }
 
@@ -175,4 +187,97 @@ fn several_rows_and_pages_at_once() {
     );
     // To the last address of all.
     assert_eq!(last_conflict(&[(0, u64::MAX - 3, 4, true)]), None);
+}
+
+/// Accesses of a word by warps, of which the last, a strong one by another warp, meets the earlier one that is told.
+fn strong_at_last(accesses: &[(u32, bool, Option<ThreadScope>)]) -> Option<(u32, bool)> {
+    let (mut shadow, order) = (Shadow::default(), Order::new(0, 4, true));
+    let mut found = accesses
+        .iter()
+        .map(|&(warp, writes, strong)| {
+            with_strength(&mut shadow, &order, warp, (64, 4), writes, strong)
+        })
+        .collect::<Vec<_>>();
+    let last = found.pop().unwrap();
+    assert!(found.iter().all(Option::is_none), "{found:?}");
+    last.map(|conflict| (conflict.earlier.line(), conflict.wrote))
+}
+
+#[test]
+fn a_strong_access_does_not_hide_an_earlier_weak_one() {
+    let strong = Some(ThreadScope::Device);
+    // Strong ones meet.
+    assert_eq!(
+        strong_at_last(&[(0, true, strong), (1, true, strong)]),
+        None
+    );
+    assert_eq!(
+        strong_at_last(&[(0, true, strong), (1, false, strong)]),
+        None
+    );
+    assert_eq!(
+        strong_at_last(&[(0, false, strong), (1, true, strong)]),
+        None
+    );
+    // A write by the same warp before, whether the strong access behind it writes or reads.
+    for writes in [true, false] {
+        let weak = [(0, true, None), (0, writes, strong)];
+        assert_eq!(
+            strong_at_last(&[&weak[..], &[(1, false, strong)]].concat()),
+            Some((10, true))
+        );
+        assert_eq!(
+            strong_at_last(&[&weak[..], &[(1, true, strong)]].concat()),
+            Some((10, true))
+        );
+        // A read by the same warp before: only a write meets it.
+        let weak = [(0, false, None), (0, writes, strong)];
+        assert_eq!(
+            strong_at_last(&[&weak[..], &[(1, false, strong)]].concat()),
+            None
+        );
+        assert_eq!(
+            strong_at_last(&[&weak[..], &[(1, true, strong)]].concat()),
+            Some((10, false))
+        );
+    }
+    // Several strong ones do not either, nor do those of a wider scope one of a narrower.
+    let all = [
+        (0, true, None),
+        (0, true, strong),
+        (0, true, strong),
+        (0, false, strong),
+    ];
+    assert_eq!(
+        strong_at_last(&[&all[..], &[(1, true, strong)]].concat()),
+        Some((10, true))
+    );
+    // A weak write forgets what was before it.
+    let forgets = [
+        (0, false, None),
+        (0, true, strong),
+        (0, true, None),
+        (0, true, strong),
+    ];
+    assert_eq!(
+        strong_at_last(&[&forgets[..], &[(1, true, strong)]].concat()),
+        Some((10, true))
+    );
+}
+
+#[test]
+fn a_weak_access_that_comes_before_is_none_for_strong_ones_to_meet() {
+    let (mut shadow, mut order) = (Shadow::default(), Order::new(0, 2, true));
+    let strong = Some(ThreadScope::Device);
+    // One warp begins with a number, all come together, and each adds to it.
+    assert_eq!(access(&mut shadow, &order, 0, 64, 4, true), None);
+    order.comes_to_barrier(0, 0, 0);
+    let all = order.at_barrier(0, 0);
+    order.goes_on(1, &all);
+    for warp in [1, 0, 1, 0] {
+        let found = with_strength(&mut shadow, &order, warp, (64, 4), true, strong);
+        assert_eq!(found, None);
+    }
+    // Who reads it then has no order.
+    assert!(access(&mut shadow, &order, 1, 64, 4, false).is_some());
 }

@@ -42,11 +42,7 @@ impl Cell {
             } else if self.read.clock == 0 {
                 self.read = read;
             } else {
-                self.read = Stamp {
-                    agent: MANY,
-                    clock: reads.new_list(self.read, read),
-                    line: 0,
-                };
+                self.read = reads.several(&[self.read, read]);
             }
         };
         match other.read {

@@ -3,6 +3,7 @@
 use super::super::asynchronous::{Doer, Memories, Spot};
 use super::read;
 use crate::arithmetic::block_scaled::Scale;
+use crate::counts::MatrixKind;
 use crate::instruction::Accumulator;
 use crate::memory::tensor::{Misuse, WHOLE};
 use crate::tcgen05::Cell;
@@ -131,7 +132,12 @@ impl Multiplying {
         let k = a.first().map_or(0, |(codes, _)| codes.len() as u64);
         let counts = &mut machine.ctas[self.ranks[0] as usize].counts;
         counts.model_dependent += undecided;
-        counts.multiply_adds += a.len() as u64 * b.len() as u64 * k;
+        let kind = MatrixKind {
+            instruction: "tcgen05.mma",
+            kind: Some(self.descriptor.kind.name()),
+            types: [self.descriptor.a, self.descriptor.b].map(|own| own.element.name()),
+        };
+        counts.multiply(kind, a.len() as u64 * b.len() as u64 * k);
         Ok(())
     }
 

@@ -177,6 +177,7 @@ impl Wave<'_> {
         let step = function.steps.get(strand.step);
         let found = Finding {
             kind,
+            kernel: self.setting.kernel_name().to_owned(),
             function: function.name.clone(),
             place: step.map_or_else(Default::default, |step| step.place),
             cta: cta.id,

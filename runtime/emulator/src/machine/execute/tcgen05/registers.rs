@@ -134,8 +134,12 @@ impl Context<'_> {
         write(cell.plus(0, 1), value >> 16, HALF)
     }
 
-    /// Notes an access of the warp's own, for the race checker.
+    /// Counts an access of the warp's own, and notes it for the race checker.
     fn touch_tensor(&mut self, cell: Cell, columns: u32, writes: bool, line: u32, lane: u32) {
+        let counts = &mut self.ctas[self.rank].counts;
+        counts
+            .tensor
+            .count(4 * u64::from(columns), (!writes, writes));
         if self.shadow.is_none() {
             return;
         }
