@@ -40,7 +40,7 @@ pub(crate) use mbarrier::{Arrive, Mbarrier, Test};
 pub(crate) use memory::{
     Access, Atomic, AtomicFunction, Load, Ordering, Space, Store, ThreadScope,
 };
-pub(crate) use operands::{Location, Source, Special};
+pub(crate) use operands::{Location, Source, Special, is_special_register};
 pub(crate) use quad_pairs::{QuadPairs, of_d};
 pub(crate) use synchronise::{Fence, Synchronise};
 pub(crate) use tcgen05::{MultiplyTensor, OperandA, Tcgen05};
@@ -210,6 +210,17 @@ pub(crate) fn decode(instruction: &Instruction, scope: &Scope<'_>) -> Action {
             Ok(action)
         });
     action.unwrap_or_else(Action::Refused)
+}
+
+/// Whether an instruction's opcode is known.
+pub(crate) fn is_known(instruction: &Instruction) -> bool {
+    let opcode = &instruction.opcode[..];
+    FAMILIES.iter().any(|(own, _)| own.contains(&opcode))
+}
+
+/// That the target has an instruction.
+pub(crate) fn check_target(instruction: &Instruction, scope: &Scope<'_>) -> Result<(), Refusal> {
+    targets::check(&Words::new(instruction, scope))
 }
 
 fn unknown(words: &mut Words<'_>) -> Result<Action, Refusal> {

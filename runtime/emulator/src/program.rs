@@ -82,8 +82,18 @@ pub(crate) struct Step {
 
 impl Program {
     /// Decodes a module. An instruction that is not known is an error when it is reached, not here.
+    ///
+    /// # Errors
+    /// The module is none that an assembler would take: names are declared twice or not at all, or its target does not have
+    /// one of its instructions.
     pub fn new(module: &Module) -> Result<Self, DecodeError> {
-        decode::program(module, false)
+        decode::program(module, false, true)
+    }
+
+    /// As [`new`](Self::new), whose instructions are errors when they are reached, whatever they lack.
+    #[cfg(test)]
+    pub(crate) fn unchecked(module: &Module) -> Self {
+        decode::program(module, false, false).expect("a module")
     }
 
     /// As [`new`](Self::new), in the *ring mode*: floating-point numbers are taken as integers mod 2^k, k the bits of their format,
@@ -97,7 +107,7 @@ impl Program {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn in_ring(module: &Module) -> Result<Self, DecodeError> {
-        decode::program(module, true)
+        decode::program(module, true, true)
     }
 
     /// The names of the kernels, in their order.

@@ -101,6 +101,22 @@ impl Special {
     }
 }
 
+/// Registers that the ISA has beside those of [`Special`], by how their names begin: what reads one is refused when it is reached.
+const OTHERS: [&str; 5] = [
+    "%pm",
+    "%envreg",
+    "%reserved_smem_",
+    "%aggr_smem_size",
+    "%current_graph_exec",
+];
+
+/// Whether a name is that of a special register.
+pub(crate) fn is_special_register(name: &str) -> bool {
+    Special::from_name(name).is_some()
+        || Special::from_component(name, 0).is_some()
+        || OTHERS.iter().any(|begins| name.starts_with(begins))
+}
+
 /// A place in memory that an instruction names.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Location {

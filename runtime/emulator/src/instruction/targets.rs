@@ -288,7 +288,7 @@ mod tests {
                 row::registers(),
                 body.join("\n")
             );
-            let program = Program::new(&Module::parse(&text).unwrap()).unwrap();
+            let program = Program::unchecked(&Module::parse(&text).unwrap());
             let steps = &program.functions[0].steps;
             assert_eq!(steps.len(), lines.len());
             for (step, (statement, targets)) in steps.iter().zip(&lines) {

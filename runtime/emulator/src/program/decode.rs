@@ -1,7 +1,7 @@
 //! A module's functions decoded: declarations first, then instructions.
 
 use super::layout::Layout;
-use super::mentions::mentions;
+use super::mentions::{mentions, of_instruction};
 use super::{Formal, Function, Global, Program, Register, Scope, Step, Symbol};
 use crate::instruction;
 use crate::ptx::{self, FunctionKind, Module, Place, ScalarType, StateSpace, Statement, Variable};
@@ -28,6 +28,24 @@ pub enum DecodeError {
         /// A clause whose subject is the variable.
         reason: String,
     },
+    /// A name that an instruction has and nothing declares.
+    #[error("{place}: expected a name that is declared, found {name}")]
+    Undeclared {
+        /// The instruction's place.
+        place: Place,
+        /// The name.
+        name: String,
+    },
+    /// An instruction that the module's target does not have.
+    #[error("{place}: '{instruction}' {reason}")]
+    Target {
+        /// The instruction's place.
+        place: Place,
+        /// Opcode and modifiers.
+        instruction: String,
+        /// A clause whose subject is the instruction.
+        reason: String,
+    },
     /// A module of 32-bit addresses.
     #[error("expected addresses of 64 bits, found 32")]
     AddressSize,
@@ -44,7 +62,13 @@ struct Outside {
     open: Vec<String>,
 }
 
-pub(super) fn program(module: &Module, is_ring: bool) -> Result<Program, DecodeError> {
+/// Decodes a module; instructions that its target does not have and names that nothing declares are refused here where
+/// `is_strict`, else when they are reached.
+pub(super) fn program(
+    module: &Module,
+    is_ring: bool,
+    is_strict: bool,
+) -> Result<Program, DecodeError> {
     if module.address_size != 64 {
         return Err(DecodeError::AddressSize);
     }
@@ -125,13 +149,13 @@ pub(super) fn program(module: &Module, is_ring: bool) -> Result<Program, DecodeE
             );
             let mut steps = Vec::new();
             emit(
-                function.body.as_deref().unwrap_or_default(),
+                (function.body.as_deref().unwrap_or_default(), is_strict),
                 &declared.block,
                 &around,
                 &declared.widths,
                 &mut steps,
-            );
-            Function {
+            )?;
+            Ok(Function {
                 name: function.name.clone(),
                 is_kernel: function.kind == FunctionKind::Kernel,
                 is_defined: function.body.is_some(),
@@ -144,7 +168,7 @@ pub(super) fn program(module: &Module, is_ring: bool) -> Result<Program, DecodeE
                 static_shared,
                 dynamic_shared: dynamic,
                 directives: function.directives.clone(),
-            }
+            })
         });
     let variables =
         module
@@ -155,7 +179,7 @@ pub(super) fn program(module: &Module, is_ring: bool) -> Result<Program, DecodeE
                 _ => None,
             });
     Ok(Program {
-        functions: decoded.collect(),
+        functions: decoded.collect::<Result<_, _>>()?,
         variables: variables.collect(),
         names: indices,
         globals: outside.globals,
@@ -378,28 +402,20 @@ impl Declared {
         for statement in body {
             match statement {
                 Statement::Variable(variable) => self.declare(variable, &mut names, outside)?,
-                Statement::Label(name) => {
-                    insert(
-                        &mut names,
-                        Place::default(),
-                        name,
-                        Symbol::Label { step: *step },
-                    )?;
+                Statement::Label { name, place } => {
+                    insert(&mut names, *place, name, Symbol::Label { step: *step })?;
                 }
                 Statement::Instruction(_) => *step += 1,
                 Statement::Block(inner) => {
                     blocks.push(self.block(inner, HashMap::new(), outside, step)?)
                 }
-                Statement::Targets { name, targets } => {
-                    insert(
-                        &mut names,
-                        Place::default(),
-                        name,
-                        Symbol::Targets(targets.clone()),
-                    )?;
-                }
-                Statement::Prototype { name, .. } => {
-                    insert(&mut names, Place::default(), name, Symbol::Prototype)?
+                Statement::Targets {
+                    name,
+                    place,
+                    targets,
+                } => insert(&mut names, *place, name, Symbol::Targets(targets.clone()))?,
+                Statement::Prototype { name, place, .. } => {
+                    insert(&mut names, *place, name, Symbol::Prototype)?
                 }
             }
         }
@@ -441,12 +457,12 @@ impl Declared {
 
 /// The steps of a block, its names known.
 fn emit(
-    body: &[Statement],
+    (body, is_strict): (&[Statement], bool),
     block: &Block,
     around: &Scope<'_>,
     widths: &[u8],
     steps: &mut Vec<Step>,
-) {
+) -> Result<(), DecodeError> {
     let scope = Scope::new(
         Some(around),
         block.names.clone(),
@@ -458,14 +474,55 @@ fn emit(
     let mut blocks = block.blocks.iter();
     for statement in body {
         match statement {
-            Statement::Instruction(instruction) => steps.push(step(instruction, &scope)),
+            Statement::Instruction(instruction) => {
+                if is_strict {
+                    check(instruction, &scope)?;
+                }
+                steps.push(step(instruction, &scope));
+            }
             Statement::Block(inner) => {
                 if let Some(block) = blocks.next() {
-                    emit(inner, block, &scope, widths, steps);
+                    emit((inner, is_strict), block, &scope, widths, steps)?;
                 }
+            }
+            Statement::Targets { place, targets, .. } if is_strict => {
+                declared_names(targets.iter().map(String::as_str), *place, &scope)?;
             }
             _ => {}
         }
+    }
+    Ok(())
+}
+
+/// Refuses what no assembler takes: names that nothing declares, and instructions that the target does not have. An instruction
+/// that nobody knows may be one of a later version.
+fn check(instruction: &ptx::Instruction, scope: &Scope<'_>) -> Result<(), DecodeError> {
+    let guard = instruction.predicate.iter();
+    declared_names(guard.map(|own| &own.register[..]), instruction.place, scope)?;
+    if !instruction::is_known(instruction) {
+        return Ok(());
+    }
+    let names = of_instruction(instruction).into_iter();
+    let names = names.filter(|name| !instruction::is_special_register(name));
+    declared_names(names, instruction.place, scope)?;
+    instruction::check_target(instruction, scope).map_err(|refusal| DecodeError::Target {
+        place: instruction.place,
+        instruction: refusal.instruction,
+        reason: refusal.reason,
+    })
+}
+
+fn declared_names<'n>(
+    mut names: impl Iterator<Item = &'n str>,
+    place: Place,
+    scope: &Scope<'_>,
+) -> Result<(), DecodeError> {
+    match names.find(|name| scope.find(name).is_none()) {
+        None => Ok(()),
+        Some(name) => Err(DecodeError::Undeclared {
+            place,
+            name: name.to_owned(),
+        }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The names that a function's instructions mention.
 
-use crate::ptx::{Operand, Statement};
+use crate::ptx::{Instruction, Operand, Statement};
 use std::collections::HashSet;
 
 /// All names in a body, registers and labels among them.
@@ -13,14 +13,9 @@ pub(super) fn mentions(body: &[Statement]) -> HashSet<&str> {
 fn collect<'m>(body: &'m [Statement], names: &mut HashSet<&'m str>) {
     for statement in body {
         match statement {
-            Statement::Instruction(instruction) => {
-                instruction
-                    .operands
-                    .iter()
-                    .for_each(|operand| mention(operand, names));
-            }
+            Statement::Instruction(instruction) => names.extend(of_instruction(instruction)),
             Statement::Block(inner) => collect(inner, names),
-            Statement::Label(_)
+            Statement::Label { .. }
             | Statement::Variable(_)
             | Statement::Targets { .. }
             | Statement::Prototype { .. } => {}
@@ -28,14 +23,22 @@ fn collect<'m>(body: &'m [Statement], names: &mut HashSet<&'m str>) {
     }
 }
 
-fn mention<'m>(operand: &'m Operand, names: &mut HashSet<&'m str>) {
+/// All names in an instruction's operands, in their order.
+pub(super) fn of_instruction(instruction: &Instruction) -> Vec<&str> {
+    let mut names = Vec::new();
+    let operands = instruction.operands.iter();
+    operands.for_each(|operand| mention(operand, &mut names));
+    names
+}
+
+fn mention<'m>(operand: &'m Operand, names: &mut Vec<&'m str>) {
     match operand {
         Operand::Name(name)
         | Operand::Component(name, _)
         | Operand::Offset(name, _)
         | Operand::Not(name)
         | Operand::Negative(name) => {
-            names.insert(name);
+            names.push(name);
         }
         Operand::Pair(one, other) => {
             mention(one, names);

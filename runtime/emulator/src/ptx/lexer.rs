@@ -49,8 +49,12 @@ const SIGNS: [&str; 31] = [
 pub fn tokens(text: &str) -> Result<Vec<(Token<'_>, Place)>, ParseError> {
     let mut lexer = Lexer {
         rest: text,
+        last: ' ',
         place: Place { line: 1, column: 1 },
     };
+    if text.starts_with('\u{feff}') {
+        return lexer.error("PTX", "a byte order mark");
+    }
     let mut tokens = Vec::new();
     loop {
         lexer.skip_blanks()?;
@@ -65,6 +69,8 @@ pub fn tokens(text: &str) -> Result<Vec<(Token<'_>, Place)>, ParseError> {
 
 struct Lexer<'t> {
     rest: &'t str,
+    /// The character before the rest.
+    last: char,
     place: Place,
 }
 
@@ -82,6 +88,7 @@ impl<'t> Lexer<'t> {
                 self.place.column += 1;
             }
         }
+        self.last = taken.chars().next_back().unwrap_or(self.last);
         self.rest = rest;
         taken
     }
@@ -120,7 +127,7 @@ impl<'t> Lexer<'t> {
             return Ok(Token::End);
         };
         let second = characters.next().unwrap_or(' ');
-        if first.is_ascii_digit() {
+        if first.is_ascii_digit() || self.is_fraction() {
             return self.number();
         }
         if is_word(first) || (first == '%' && is_word(second)) {
@@ -150,6 +157,12 @@ impl<'t> Lexer<'t> {
             }
             None => self.error("PTX", format!("the character '{first}'")),
         }
+    }
+
+    /// Whether a number such as `.5` comes next: behind a word it is a modifier, and so is `.2d` everywhere.
+    fn is_fraction(&self) -> bool {
+        let end = decimal_end(self.rest).filter(|_| self.rest.starts_with('.'));
+        end.is_some_and(|end| !is_word(self.last) && !self.rest[end..].starts_with(is_word))
     }
 
     /// Where a word behind a dot ends; `::` goes on where another word follows.
@@ -234,12 +247,17 @@ fn decimal_end(text: &str) -> Option<usize> {
             .take_while(|byte| byte.is_ascii_digit())
             .count()
     };
+    let is_exponent = |at: usize| matches!(bytes.get(at), Some(b'e' | b'E'));
+    let is_word_at = |at: usize| bytes.get(at).is_some_and(|&byte| is_word(byte.into()));
     let whole = digits(0);
     let mut end = whole;
-    if bytes.get(end) == Some(&b'.') && bytes.get(end + 1).is_some_and(u8::is_ascii_digit) {
-        end += 1 + digits(end + 1);
+    if bytes.get(end) == Some(&b'.') {
+        let fraction = digits(end + 1);
+        if fraction > 0 || (whole > 0 && (!is_word_at(end + 1) || is_exponent(end + 1))) {
+            end += 1 + fraction;
+        }
     }
-    if matches!(bytes.get(end), Some(b'e' | b'E')) {
+    if end > 0 && is_exponent(end) {
         let sign = usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
         let exponent = bytes
             .get(end + 1 + sign..)
@@ -308,11 +326,15 @@ mod tests {
             ]
         );
         assert_eq!(
-            of("8.7 1e3 2.5E-1"),
+            of("8.7 1e3 2.5E-1 1. .5 1.e2 .25e1"),
             [
                 Token::Double(8.7),
                 Token::Double(1000.0),
                 Token::Double(0.25),
+                Token::Double(1.0),
+                Token::Double(0.5),
+                Token::Double(100.0),
+                Token::Double(2.5),
                 Token::End
             ]
         );

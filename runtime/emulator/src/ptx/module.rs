@@ -177,7 +177,12 @@ pub type Body = Vec<Statement>;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Statement {
     /// `name:`
-    Label(String),
+    Label {
+        /// The label's name.
+        name: String,
+        /// Where it stands.
+        place: Place,
+    },
     /// Variables of a space; several in one declaration are one statement each.
     Variable(Variable),
     /// An instruction.
@@ -188,6 +193,8 @@ pub enum Statement {
     Targets {
         /// The list's name.
         name: String,
+        /// Where it stands.
+        place: Place,
         /// What is in it.
         targets: Vec<String>,
     },
@@ -195,6 +202,8 @@ pub enum Statement {
     Prototype {
         /// The prototype's name.
         name: String,
+        /// Where it stands.
+        place: Place,
         /// What the callee returns.
         results: Vec<Variable>,
         /// What it takes.

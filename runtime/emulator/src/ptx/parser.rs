@@ -175,7 +175,15 @@ impl<'t> Parser<'t> {
             }
             "address_size" => {
                 self.take();
-                module.address_size = self.number("32 or 64")?;
+                if self.peek()
+                    != (Token::Integer {
+                        value: 64,
+                        unsigned: false,
+                    })
+                {
+                    return self.error("64, since addresses of 32 bits are not modelled");
+                }
+                module.address_size = self.number("64")?;
             }
             "entry" | "func" => module.functions.push(self.function(place, linkage)?),
             "global" | "const" | "shared" => module.variables.extend(self.variables(linkage)?),

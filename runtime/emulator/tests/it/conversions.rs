@@ -1,7 +1,7 @@
 //! `cvt` between floating-point formats of low precision, of every code and of numbers around every code, against the formats'
 //! definition.
 
-use tessera_emulator::{FindingKind, Global, Launch, Program, Report, launch, ptx::Module};
+use tessera_emulator::{Global, Launch, Program, Report, launch, ptx::Module};
 use tessera_numerics::{ElementFormat, ScaleFormat};
 
 const FORMATS: [(&str, ElementFormat); 5] = [
@@ -212,10 +212,14 @@ fn with_random_bits() {
         ],
     );
     assert_eq!(found, [0x3938_3839, 0x3839_3938]);
-    let (report, _) = each(e4m3, &[[0; 5]], "sm_120a");
-    let kind = &report.findings[0].kind;
-    assert!(
-        matches!(kind, FindingKind::Refused { reason } if reason.contains("with .rs is not supported on .target sm_120a")),
-        "{kind}"
-    );
+}
+
+#[test]
+fn random_bits_are_not_of_every_target() {
+    let text = ".version 8.8\n.target sm_120a\n.address_size 64\n.visible .entry main() {\n.reg .b32 %r<6>;\n\
+                cvt.rs.satfinite.e4m3x4.f32 %r0, {%r1, %r2, %r3, %r4}, %r5;\n}";
+    let error = Program::new(&Module::parse(text).unwrap()).err().unwrap();
+    let expected =
+        "6:1: 'cvt.rs.satfinite.e4m3x4.f32' with .rs is not supported on .target sm_120a";
+    assert_eq!(error.to_string(), expected);
 }

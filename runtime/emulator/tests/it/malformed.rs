@@ -66,3 +66,65 @@ fn clusters_of_targets_that_have_none() {
     let error = launched("sm_89").unwrap_err();
     assert!(error.contains("the target has no clusters"), "{error}");
 }
+
+#[test]
+fn what_is_not_modelled_at_all() {
+    let error = |text: &str| Module::parse(text).unwrap_err().to_string();
+    let begin = ".version 8.7\n.target sm_90\n";
+    assert_eq!(
+        error(&format!("{begin}.address_size 32\n")),
+        "3:15: expected 64, since addresses of 32 bits are not modelled, found the number 32"
+    );
+    assert_eq!(
+        error(&format!("{begin}.global .texref t;\n")),
+        "3:9: expected a variable of numbers, since textures are not modelled, found '.texref'"
+    );
+    assert_eq!(
+        error(&format!("\u{feff}{begin}")),
+        "1:1: expected PTX, found a byte order mark"
+    );
+}
+
+/// Why a body of instructions is refused before anything is launched; the first one's line is the seventh.
+fn refusal(body: &str) -> String {
+    let text = format!(
+        ".version 8.7\n.target sm_90\n.address_size 64\n.visible .entry main() {{\n\
+         .reg .b32 %r<4>;\n.reg .pred %p;\n{body}\n}}"
+    );
+    let program = Program::new(&Module::parse(&text).unwrap());
+    let error = program.err().expect("a refusal");
+    error.to_string()
+}
+
+#[test]
+fn names_that_nothing_declares() {
+    let undeclared = |name: &str| format!("7:1: expected a name that is declared, found {name}");
+    assert_eq!(refusal("mov.b32 %r1, %x;"), undeclared("%x"));
+    assert_eq!(refusal("mov.b32 %r4, 1;"), undeclared("%r4"));
+    assert_eq!(refusal("@%q mov.b32 %r1, 1;"), undeclared("%q"));
+    assert_eq!(refusal("bra L;"), undeclared("L"));
+    assert_eq!(refusal("call f;"), undeclared("f"));
+    assert_eq!(refusal("ld.shared.b32 %r1, [tile+4];"), undeclared("tile"));
+    assert_eq!(refusal("list: .branchtargets L;"), undeclared("L"));
+    // A label of a block is none outside of it, and one that is there twice is refused by its place.
+    assert_eq!(refusal("bra L;\n{ L: ret; }"), undeclared("L"));
+    assert_eq!(refusal("L: ret;\nL: ret;"), "8:1: L is declared already");
+}
+
+#[test]
+fn instructions_that_the_target_does_not_have() {
+    assert_eq!(
+        refusal("fence.acq_rel.gpu;\ntcgen05.fence::before_thread_sync;"),
+        "8:1: 'tcgen05.fence::before_thread_sync' is not supported on .target sm_90"
+    );
+}
+
+#[test]
+fn instructions_that_nobody_knows_are_errors_when_they_are_reached() {
+    let text = ".version 8.7\n.target sm_90\n.address_size 64\n.visible .entry main() {\n\
+                .reg .b32 %r<4>;\n.reg .pred %p;\nsetp.eq.u32 %p, 0, 0;\n@%p bra END;\n\
+                unheard.of.b32 %r1, %unheard;\nmov.b32 %r1, %pm0;\nEND: ret;\n}";
+    let program = Program::new(&Module::parse(text).unwrap()).unwrap();
+    let report = launch(&program, &mut Global::new(), &Launch::new("main")).unwrap();
+    assert_eq!(report.findings, []);
+}

@@ -1,18 +1,30 @@
 //! `tcgen05` in kernels of a few lines: what is refused, and what the checker finds.
 
-use tessera_emulator::{FindingKind, Global, Launch, Program, Report, launch, ptx::Module};
+use tessera_emulator::{
+    DecodeError, FindingKind, Global, Launch, Program, Report, launch, ptx::Module,
+};
 
 /// Runs a kernel `main` of one warp for a target: `own` is shared memory, `%r0` the address of 64 columns where they are
 /// allocated.
 fn run(target: &str, body: &str) -> Report {
+    let program = program(target, body).unwrap();
+    let mut grid = Launch::new("main").block([32, 1, 1]);
+    grid.step_limit = 1 << 16;
+    launch(&program, &mut Global::new(), &grid).unwrap()
+}
+
+fn program(target: &str, body: &str) -> Result<Program, DecodeError> {
     let text = format!(
         ".version 8.7\n.target {target}\n.address_size 64\n.visible .entry main() {{\n\
          .reg .pred %p<4>;\n.reg .b32 %r<12>;\n.reg .b64 %rd<8>;\n.shared .align 1024 .b8 own[4096];\n{body}\n}}"
     );
-    let program = Program::new(&Module::parse(&text).unwrap()).unwrap();
-    let mut grid = Launch::new("main").block([32, 1, 1]);
-    grid.step_limit = 1 << 16;
-    launch(&program, &mut Global::new(), &grid).unwrap()
+    Program::new(&Module::parse(&text).unwrap())
+}
+
+/// Why a kernel of some instructions is none for a target.
+fn error(target: &str, body: &str) -> String {
+    let error = program(target, body).err();
+    error.map(|error| error.to_string()).unwrap_or_default()
 }
 
 const ALLOCATE: &str = "tcgen05.alloc.cta_group::1.sync.aligned.shared::cta.b32 [own], 64;\nld.shared.b32 %r0, [own];\n";
@@ -46,11 +58,10 @@ fn what_is_stored_is_loaded() {
 #[test]
 fn other_architectures_have_no_tensor_memory() {
     for target in ["sm_120a", "sm_121a", "sm_100", "sm_90a"] {
-        let report = run(target, ALLOCATE);
         let expected = format!(
-            "'tcgen05.alloc.cta_group::1.sync.aligned.shared::cta.b32' is not supported on .target {target}"
+            "9:1: 'tcgen05.alloc.cta_group::1.sync.aligned.shared::cta.b32' is not supported on .target {target}"
         );
-        assert_eq!(report.findings[0].kind.to_string(), expected);
+        assert_eq!(error(target, ALLOCATE), expected);
     }
     for target in ["sm_100f", "sm_103a", "sm_110a"] {
         assert_eq!(
@@ -64,8 +75,7 @@ fn other_architectures_have_no_tensor_memory() {
 fn scaled_fragments_are_not_of_the_family_that_has_tensor_memory() {
     let body = "mma.sync.aligned.kind::mxf4nvf4.block_scale.scale_vec::4X.m16n8k64.row.col.f32.e2m1.e2m1.f32.ue4m3 \
                 {%r0,%r1,%r2,%r3}, {%r4,%r4,%r4,%r4}, {%r4,%r4}, {%r4,%r4,%r4,%r4}, %r4, {0,0}, %r4, {0,0};\nret;";
-    let report = run("sm_100a", body);
-    let found = report.findings[0].kind.to_string();
+    let found = error("sm_100a", body);
     assert!(
         found.ends_with("with .block_scale is not supported on .target sm_100a"),
         "{found}"

@@ -508,7 +508,10 @@ fn reason(target: &str, threads: u32, body: &str) -> String {
         ".version 8.7\n.target {target}\n.address_size 64\n.entry main() {{\n.reg .b32 %d<8>;\n.reg .b64 %rd<2>;\n\
          .reg .pred %p<2>;\n.shared .align 1024 .b8 own[4096];\nsetp.eq.u32 %p1, 0, 0;\n{body}\n}}"
     );
-    let program = Program::new(&Module::parse(&text).unwrap()).unwrap();
+    let program = match Program::new(&Module::parse(&text).unwrap()) {
+        Ok(program) => program,
+        Err(error) => return error.to_string(),
+    };
     let report = launch(
         &program,
         &mut Global::new(),

@@ -74,8 +74,9 @@ impl Parser<'_> {
                     self.take();
                 }
                 Token::Word(name) if self.peek_second() == Token::Sign(":") => {
+                    let place = self.place();
                     self.next += 2;
-                    body.push(self.labelled(name.to_owned())?);
+                    body.push(self.labelled(name.to_owned(), place)?);
                 }
                 Token::Word(_) | Token::Sign("@") => {
                     body.push(Statement::Instruction(self.instruction()?));
@@ -94,11 +95,15 @@ impl Parser<'_> {
     }
 
     /// What a label stands before: a list of targets, a prototype, or any statement.
-    fn labelled(&mut self, name: String) -> Result<Statement, ParseError> {
+    fn labelled(&mut self, name: String, place: Place) -> Result<Statement, ParseError> {
         if self.takes_dotted("branchtargets") || self.takes_dotted("calltargets") {
             let targets = self.separated(|parser| Ok(parser.word("a target")?.to_owned()))?;
             self.sign(";")?;
-            return Ok(Statement::Targets { name, targets });
+            return Ok(Statement::Targets {
+                name,
+                place,
+                targets,
+            });
         }
         if self.takes_dotted("callprototype") {
             let results = self.parameters()?;
@@ -113,10 +118,11 @@ impl Parser<'_> {
             self.sign(";")?;
             return Ok(Statement::Prototype {
                 name,
+                place,
                 results,
                 parameters,
             });
         }
-        Ok(Statement::Label(name))
+        Ok(Statement::Label { name, place })
     }
 }

@@ -80,6 +80,10 @@ impl Parser<'_> {
                 "ptr" => points = true,
                 "global" | "const" | "shared" | "local" if points => {}
                 "attribute" => self.attribute()?,
+                "texref" | "samplerref" | "surfref" => {
+                    self.next -= 1;
+                    return self.error("a variable of numbers, since textures are not modelled");
+                }
                 _ => match ScalarType::from_name(word) {
                     Some(scalar) if element.is_none() => element = Some(scalar),
                     _ => {
