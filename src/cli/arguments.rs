@@ -405,13 +405,14 @@ Arguments, in the kernel's order:
   in:FILE#TENSOR             the address of a tensor of a safetensors file, whatever its elements are
   out:NAME:TYPE:SHAPE        the address of memory that nobody has written, e.g. out:c:f32:256x256
   inout:NAME:FILE#TENSOR     the address of a tensor that the kernel reads and writes
-  inout:NAME:TYPE:SHAPE      the same, of zeros
+  inout:NAME:TYPE:SHAPE      the same, of zeros; TYPE of memory may also be e4m3, e5m2, ue8m0 or e2m1, two a byte
   tensormap:SETTINGS:MEMORY  a tensor map of one of these three in place of its address: box=64x32, the slowest dimension
                              first, then as wanted swizzle=none|32|64|128|128_atom_32|128_atom_32_flip_8|128_atom_64,
                              element=bf16 (or another of CUDA's types, 16u4_align8b for two a byte), fill=zero|nan
 
 The checker stops at accesses out of bounds or misaligned, at decisions by what was never written, at barriers that cannot
-be passed, and at what this machine does not model, each with the line of the text. With --schedules, outputs whose bits are
+be passed, and at what this machine does not model, each with the line of the text. A kernel that loops for ever is stopped
+by --max-instructions. With --schedules, outputs whose bits are
 others under another schedule are found too: floating-point atomics may do that, a race does.
 
 Exit code 3 where anything was found.";
@@ -452,6 +453,9 @@ pub struct EmulateArguments {
     /// Threads that execute CTAs, which change nothing that comes of it [default: those of the host].
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,
+    /// Warp instructions of a launch after which it is held to run for ever.
+    #[arg(long, value_name = "N", default_value_t = 1 << 36, value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_instructions: u64,
     /// Takes floats as integers mod 2^k: any order of sums gives the same bits, wrong data flow others. Outputs are compared with
     /// those of another kernel under --ring, and mean nothing else.
     #[arg(long)]

@@ -1,6 +1,7 @@
 //! `tessera emulate`: runs a kernel of a PTX file in the emulator, with its checker.
 
 mod argument;
+mod memory;
 mod report;
 mod tensor_map;
 
@@ -12,7 +13,6 @@ use argument::{Argument, Output, Placed};
 use report::{Reference, Run};
 use tessera_emulator::ptx::Module;
 use tessera_emulator::{Global, Launch, Program, Report, launch};
-use tessera_runtime::tensors;
 
 pub(super) fn emulate(arguments: &EmulateArguments) -> Result<(), Failure> {
     let Source { name: file, text } = Source::read(&arguments.input)?;
@@ -45,9 +45,8 @@ pub(super) fn emulate(arguments: &EmulateArguments) -> Result<(), Failure> {
     }
     match (&arguments.outputs, &first) {
         (Some(path), Some(first)) => {
-            let tensors = first.tensors.iter();
-            let each = tensors.map(|(name, tensor)| (&name[..], tensor));
-            tensors::write(path, each).map_err(Failure::error)?;
+            let bytes = memory::file(&first.tensors).map_err(Failure::error)?;
+            output::write_file(path, &bytes)?;
         }
         (Some(path), None) => {
             notice!(
@@ -103,11 +102,13 @@ fn execute(
     what.cluster = arguments.cluster.0;
     what.dynamic_shared = arguments.shared;
     what.seed = seed;
+    what.step_limit = arguments.max_instructions;
     let threads = arguments.threads.map(usize::from);
     what.threads =
         threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     what.arguments = placed.iter().map(|placed| placed.bytes.clone()).collect();
-    let report = launch(program, &mut memory, &what).map_err(Failure::error)?;
+    let report = launch(program, &mut memory, &what)
+        .map_err(|error| Failure::in_file(&arguments.input, error))?;
     let outputs = placed.iter().filter_map(|placed| placed.output(&memory));
     Ok((report, outputs.collect()))
 }

@@ -277,6 +277,23 @@ fn arguments_are_read_before_anything_runs() {
         "expected TYPE:VALUE, in:FILE#TENSOR",
     );
     refused(
+        &["--entry", "add", "--arg", "f32:1e50"],
+        "--arg 'f32:1e50': expected a number of type f32, found '1e50'",
+    );
+    refused(
+        &["--entry", "add", "--arg", "out::f32:4"],
+        "--arg 'out::f32:4': expected a name of an output, found ''",
+    );
+    refused(
+        &["--entry", "add", "--arg", "out:z:f32:"],
+        "--arg 'out:z:f32:': expected a shape such as 256x128, found ''",
+    );
+    let map = "tensormap:box=3:out:z:f32:64";
+    refused(
+        &["--entry", "add", "--arg", map],
+        &format!("--arg '{map}': "),
+    );
+    refused(
         &["--entry", "add", "--arg", "i32:5"],
         "expected arguments of [8, 8, 8, 4] bytes, found [4]",
     );
@@ -329,4 +346,168 @@ fn a_kernel_takes_tensor_maps() {
         tensors::read(&outputs).unwrap(),
         [("y".to_owned(), expected)]
     );
+}
+
+/// A kernel of a file of its own, whose text begins behind the target.
+fn written(folder: &Path, target: &str, body: &str) -> PathBuf {
+    let file = folder.join("own.ptx");
+    let text = format!(".version 8.7\n.target {target}\n.address_size 64\n{body}");
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+#[test]
+fn a_cluster_has_ranks() {
+    let folder = tempfile::tempdir().unwrap();
+    let kernel = written(
+        folder.path(),
+        "sm_90",
+        ".visible .entry main(.param .u64 p) {\n.reg .b64 %p;\n.reg .b32 %cta, %rank;\nld.param.u64 %p, [p];\n\
+         mov.u32 %cta, %ctaid.x;\nmad.wide.u32 %p, %cta, 4, %p;\nmov.u32 %rank, %cluster_ctarank;\n\
+         st.global.u32 [%p], %rank;\nret;\n}\n",
+    );
+    let outputs = folder.path().join("out.safetensors");
+    let flags = ["--grid", "6", "--cluster", "2", "--arg", "out:ranks:u32:6"];
+    let outcome = emulate(
+        &kernel,
+        &[&flags[..], &["--outputs", outputs.to_str().unwrap()]].concat(),
+    );
+    assert_eq!((outcome.code, &outcome.stderr[..]), (Some(0), ""));
+    assert!(outcome.stdout.contains("2 x 1 x 1"), "{}", outcome.stdout);
+    let found = tensors::read(&outputs).unwrap();
+    assert_eq!(found[0].1.values::<u32>().unwrap(), [0, 1, 0, 1, 0, 1]);
+    // Three CTAs are no whole clusters of two.
+    let outcome = emulate(
+        &kernel,
+        &["--grid", "3", "--cluster", "2", "--arg", "out:ranks:u32:6"],
+    );
+    assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("cluster"), "{}", outcome.stderr);
+}
+
+/// Sums in another order: other bits of floats, the same of the ring's integers.
+#[test]
+fn the_ring_does_not_know_orders_of_sums() {
+    let folder = tempfile::tempdir().unwrap();
+    let sum = |order: [&str; 3], ring: &[&str]| -> u32 {
+        let [a, b, c] = order;
+        let kernel = written(
+            folder.path(),
+            "sm_90",
+            &format!(
+                ".visible .entry main(.param .u64 p, .param .f32 a, .param .f32 b, .param .f32 c) {{\n.reg .b64 %p;\n\
+                 .reg .f32 %a, %b, %c, %s;\nld.param.u64 %p, [p];\nld.param.f32 %a, [a];\nld.param.f32 %b, [b];\n\
+                 ld.param.f32 %c, [c];\nadd.rn.f32 %s, {a}, {b};\nadd.rn.f32 %s, %s, {c};\nst.global.f32 [%p], %s;\nret;\n}}\n"
+            ),
+        );
+        let outputs = folder.path().join("out.safetensors");
+        let flags = [
+            "--arg",
+            "out:s:u32",
+            "--arg",
+            "f32:1e8",
+            "--arg",
+            "f32:-1e8",
+        ];
+        let more = ["--arg", "f32:1", "--outputs", outputs.to_str().unwrap()];
+        let outcome = emulate(&kernel, &[&flags[..], &more, ring].concat());
+        assert_eq!((outcome.code, &outcome.stderr[..]), (Some(0), ""));
+        tensors::read(&outputs).unwrap()[0]
+            .1
+            .values::<u32>()
+            .unwrap()[0]
+    };
+    let orders = [["%a", "%b", "%c"], ["%a", "%c", "%b"]];
+    let [first, second] = orders.map(|order| f32::from_bits(sum(order, &[])));
+    assert_eq!((first, second), (1.0, 0.0));
+    let [first, second] = orders.map(|order| sum(order, &["--ring"]));
+    assert_eq!(first, second);
+    // A sum of other numbers is another one.
+    assert_ne!(first, sum(["%a", "%c", "%c"], &["--ring"]));
+}
+
+#[test]
+fn a_kernel_that_loops_for_ever_is_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let kernel = written(
+        folder.path(),
+        "sm_90",
+        ".visible .entry main() {\nAGAIN:\nbra AGAIN;\n}\n",
+    );
+    let outcome = emulate(&kernel, &["--max-instructions", "1000"]);
+    assert_eq!(outcome.code, Some(3));
+    let expected = "own.ptx:6:1: found: runs on beyond the limit of instructions (kernel main, CTA 0,0,0, warp 0, lane 0";
+    assert!(outcome.stderr.contains(expected), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_module_that_no_assembler_takes_is_refused_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |body: &str, message: &str| {
+        let kernel = written(folder.path(), "sm_90", body);
+        let outcome = emulate(&kernel, &[]);
+        assert_eq!(outcome.code, Some(1), "{body}");
+        let expected = format!("own.ptx:{message}");
+        assert!(outcome.stderr.contains(&expected), "{}", outcome.stderr);
+    };
+    refused(
+        ".visible .entry main() {\nbra NOWHERE;\n}\n",
+        "5:1: expected a name that is declared, found NOWHERE",
+    );
+    refused(
+        ".visible .entry main() {\ntcgen05.fence::before_thread_sync;\n}\n",
+        "5:1: 'tcgen05.fence::before_thread_sync' is not supported on .target sm_90",
+    );
+    refused(
+        ".address_size 32\n",
+        "4:15: expected 64, since addresses of 32 bits are not modelled, found the number 32",
+    );
+}
+
+/// Codes of eight bits and two of four in a byte, as their types have them in files.
+#[test]
+fn outputs_may_be_of_low_precision() {
+    let folder = tempfile::tempdir().unwrap();
+    let kernel = written(
+        folder.path(),
+        "sm_90",
+        ".visible .entry main(.param .u64 p, .param .u64 q) {\n.reg .b64 %p, %q;\n.reg .b32 %x;\nld.param.u64 %p, [p];\n\
+         ld.param.u64 %q, [q];\nst.global.u32 [%p], 0x04030201;\nld.global.u16 %x, [%q];\nadd.u32 %x, %x, 0x2110;\n\
+         st.global.u16 [%q], %x;\nret;\n}\n",
+    );
+    let outputs = folder.path().join("out.safetensors");
+    let flags = ["--arg", "out:a:e4m3:2x2", "--arg", "inout:b:e2m1:4"];
+    let outcome = emulate(
+        &kernel,
+        &[&flags[..], &["--outputs", outputs.to_str().unwrap()]].concat(),
+    );
+    assert_eq!((outcome.code, &outcome.stderr[..]), (Some(0), ""));
+    let bytes = std::fs::read(&outputs).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let (a, b) = (file.tensor("a").unwrap(), file.tensor("b").unwrap());
+    assert_eq!(
+        (a.dtype(), a.shape(), a.data()),
+        (safetensors::Dtype::F8_E4M3, &[2, 2][..], &[1, 2, 3, 4][..])
+    );
+    assert_eq!(
+        (b.dtype(), b.shape(), b.data()),
+        (safetensors::Dtype::F4, &[4][..], &[0x10, 0x21][..])
+    );
+    // They are read back by the next launch.
+    let place = format!("{}#b", outputs.display());
+    let flags = [
+        "--arg",
+        "out:a:e4m3:2x2",
+        "--arg",
+        &format!("inout:b:{place}"),
+    ];
+    let again = folder.path().join("again.safetensors");
+    let outcome = emulate(
+        &kernel,
+        &[&flags[..], &["--outputs", again.to_str().unwrap()]].concat(),
+    );
+    assert_eq!((outcome.code, &outcome.stderr[..]), (Some(0), ""));
+    let bytes = std::fs::read(&again).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.tensor("b").unwrap().data(), [0x20, 0x42]);
 }

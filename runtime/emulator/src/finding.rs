@@ -312,7 +312,7 @@ impl fmt::Display for FindingKind {
                 "asynchronous work that uses a CTA's shared memory is not waited for before the CTA's end",
             ),
             Self::Trap => f.write_str("trap"),
-            Self::StepLimit => f.write_str("runs on beyond the limit of steps"),
+            Self::StepLimit => f.write_str("runs on beyond the limit of instructions"),
             Self::Refused { reason } => f.write_str(reason),
         }
     }

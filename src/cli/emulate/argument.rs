@@ -1,15 +1,17 @@
 //! A kernel's arguments as the command line has them: numbers, and tensors in global memory.
 
-use super::tensor_map::{Dense, MapSettings};
+use super::memory::Memory;
+use super::tensor_map::MapSettings;
 use crate::Failure;
 use crate::checkpoint::Checkpoint;
 use std::path::Path;
 use tessera_emulator::{Global, GlobalError};
-use tessera_numerics::{ElementType, Tensor};
-use tessera_runtime::tensors;
+use tessera_numerics::ElementType;
 
 /// What `--arg` takes.
 pub(super) struct Argument {
+    /// As it is written.
+    text: String,
     value: Value,
     /// `tensormap:SETTINGS:MEMORY`: the kernel gets a map of the memory in place of its address.
     map: Option<MapSettings>,
@@ -19,26 +21,26 @@ enum Value {
     /// `TYPE:VALUE`: a number, in its bytes.
     Number(Vec<u8>),
     /// `in:FILE#TENSOR`: the address of a tensor's bytes.
-    Input(Vec<u8>, Dense),
+    Input(Memory),
     /// `out:NAME:TYPE:SHAPE`: the address of memory that nobody has written.
-    Output(String, Tensor),
+    Output(String, Memory),
     /// `inout:NAME:FILE#TENSOR`, or `inout:NAME:TYPE:SHAPE` for zeros: the address of a tensor that is read and written.
-    InOut(String, Tensor),
+    InOut(String, Memory),
 }
 
 /// An argument for one launch.
 pub(super) struct Placed<'a> {
     /// What the kernel gets.
     pub bytes: Vec<u8>,
-    /// The name, type and address of a tensor that is read back.
-    output: Option<(&'a str, &'a Tensor, u64)>,
+    /// The name, first contents and address of a tensor that is read back.
+    output: Option<(&'a str, &'a Memory, u64)>,
 }
 
 /// A tensor that is read back.
 pub(super) struct Output {
     pub name: String,
     /// The tensor, or what is missing of it.
-    pub tensor: Result<Tensor, String>,
+    pub tensor: Result<Memory, String>,
 }
 
 /// The forms, as an error tells them.
@@ -48,10 +50,15 @@ const FORMS: &str = "TYPE:VALUE, in:FILE#TENSOR, out:NAME:TYPE:SHAPE, inout:NAME
 impl Argument {
     /// Reads a form.
     pub fn read(text: &str) -> Result<Self, Failure> {
-        let refuse = |reason: String| Failure::error(format!("--arg '{text}': {reason}"));
+        let refuse = |reason: String| refused(text, &reason);
+        let argument = |value, map| Self {
+            text: text.to_owned(),
+            value,
+            map,
+        };
         let Some(rest) = text.strip_prefix("tensormap:") else {
             let value = Value::read(text).map_err(refuse)?;
-            return Ok(Self { value, map: None });
+            return Ok(argument(value, None));
         };
         let (settings, memory) = rest
             .split_once(':')
@@ -62,10 +69,7 @@ impl Argument {
             let reason = "expected in:…, out:… or inout:… behind a tensor map's settings";
             return Err(refuse(reason.to_owned()));
         }
-        Ok(Self {
-            value,
-            map: Some(map),
-        })
+        Ok(argument(value, Some(map)))
     }
 
     /// The name that it is written out by.
@@ -81,42 +85,35 @@ impl Argument {
     /// # Errors
     /// There is no such tensor map.
     pub fn place(&self, memory: &mut Global) -> Result<Placed<'_>, Failure> {
-        let dense = |tensor: &Tensor| Dense::of(tensor.shape(), tensor.element());
-        let (address, map, output) = match &self.value {
+        let (tensor, name) = match &self.value {
             Value::Number(bytes) => {
                 return Ok(Placed {
                     bytes: bytes.clone(),
                     output: None,
                 });
             }
-            Value::Input(bytes, tensor) => {
-                let address = memory.allocate_with(bytes.clone());
-                (address, self.mapped(address, tensor), None)
-            }
-            Value::Output(name, tensor) => {
-                let address = memory.allocate(tensor.bytes().len());
-                let map = self.mapped(address, &dense(tensor));
-                (address, map, Some((&name[..], tensor, address)))
-            }
-            Value::InOut(name, tensor) => {
-                let address = memory.allocate_with(tensor.bytes().to_vec());
-                let map = self.mapped(address, &dense(tensor));
-                (address, map, Some((&name[..], tensor, address)))
-            }
+            Value::Input(tensor) => (tensor, None),
+            Value::Output(name, tensor) | Value::InOut(name, tensor) => (tensor, Some(&name[..])),
         };
-        let bytes = match map {
+        let address = match &self.value {
+            Value::Output(..) => memory.allocate(tensor.bytes.len()),
+            _ => memory.allocate_with(tensor.bytes.clone()),
+        };
+        let bytes = match &self.map {
             None => address.to_le_bytes().to_vec(),
             Some(map) => {
-                map.map_err(|reason| Failure::error(format!("--arg tensormap: {reason}")))?
+                let map = map.encode(address, tensor);
+                map.map_err(|reason| refused(&self.text, &reason))?
             }
         };
+        let output = name.map(|name| (name, tensor, address));
         Ok(Placed { bytes, output })
     }
+}
 
-    fn mapped(&self, address: u64, tensor: &Dense) -> Option<Result<Vec<u8>, String>> {
-        let map = self.map.as_ref()?;
-        Some(map.encode(address, tensor))
-    }
+/// An argument that cannot be.
+fn refused(text: &str, reason: &str) -> Failure {
+    Failure::error(format!("--arg '{text}': {reason}"))
 }
 
 impl Value {
@@ -124,14 +121,18 @@ impl Value {
         let wrong = || format!("expected {FORMS}");
         let (kind, rest) = text.split_once(':').ok_or_else(wrong)?;
         match kind {
-            "in" => input(rest),
+            "in" => Ok(Self::Input(tensor_of(rest)?)),
             "out" | "inout" => {
                 let (name, what) = rest.split_once(':').ok_or_else(wrong)?;
+                // A file's header has the other name for itself.
+                if matches!(name, "" | "__metadata__") {
+                    return Err(format!("expected a name of an output, found '{name}'"));
+                }
                 let name = name.to_owned();
                 match kind {
-                    "out" => Ok(Self::Output(name, zeros(what)?)),
+                    "out" => Ok(Self::Output(name, Memory::zeros(what)?)),
                     _ if what.contains('#') => Ok(Self::InOut(name, tensor_of(what)?)),
-                    _ => Ok(Self::InOut(name, zeros(what)?)),
+                    _ => Ok(Self::InOut(name, Memory::zeros(what)?)),
                 }
             }
             _ => Ok(Self::Number(number(kind, rest)?)),
@@ -143,14 +144,15 @@ impl Placed<'_> {
     /// What it became, where it is an output.
     pub fn output(&self, memory: &Global) -> Option<Output> {
         let (name, like, address) = self.output?;
-        let read = memory.read_bytes(address, like.bytes().len());
+        let read = memory.read_bytes(address, like.bytes.len());
         let tensor = match read {
-            Ok(bytes) => {
-                Tensor::new(like.element(), like.shape(), bytes).map_err(|error| error.to_string())
-            }
+            Ok(bytes) => Ok(Memory {
+                bytes,
+                dtype: like.dtype,
+                shape: like.shape.clone(),
+            }),
             Err(GlobalError::Unwritten { address: missing }) => {
-                let element = (missing - address) as usize / like.element().size();
-                let index = index(element, like.shape());
+                let index = like.index((missing - address) as usize);
                 Err(format!("the element {index:?} was never written"))
             }
             Err(error) => Err(error.to_string()),
@@ -176,63 +178,26 @@ pub(super) fn refuse_repeated_names(arguments: &[Argument]) -> Result<(), Failur
 }
 
 /// The outputs that are whole.
-pub(super) fn written(outputs: Vec<Output>) -> Vec<(String, Tensor)> {
+pub(super) fn written(outputs: Vec<Output>) -> Vec<(String, Memory)> {
     let whole = outputs.into_iter();
     whole
         .filter_map(|output| Some((output.name, output.tensor.ok()?)))
         .collect()
 }
 
-/// The bytes of `FILE#TENSOR`, whatever its elements are.
-fn input(place: &str) -> Result<Value, String> {
-    let (file, name) = place
-        .rsplit_once('#')
-        .ok_or_else(|| "expected FILE#TENSOR".to_owned())?;
-    let checkpoint = Checkpoint::open(Path::new(file)).map_err(|failure| failure.to_string())?;
-    let entry = checkpoint.entry(name);
-    let entry = entry.ok_or_else(|| format!("{file} has no tensor '{name}'"))?;
-    let dense = Dense::of_file(entry.shape, entry.bytes.len(), entry.dtype);
-    Ok(Value::Input(entry.bytes.to_vec(), dense))
-}
-
 /// The tensor of `FILE#TENSOR`.
-fn tensor_of(place: &str) -> Result<Tensor, String> {
+fn tensor_of(place: &str) -> Result<Memory, String> {
     let (file, name) = place
         .rsplit_once('#')
         .ok_or_else(|| "expected FILE#TENSOR".to_owned())?;
     let checkpoint = Checkpoint::open(Path::new(file)).map_err(|failure| failure.to_string())?;
     let entry = checkpoint.entry(name);
     let entry = entry.ok_or_else(|| format!("{file} has no tensor '{name}'"))?;
-    let element = tensors::element_type(entry.dtype).ok_or_else(|| {
-        format!(
-            "{name} has elements of type {}, which are not read back",
-            entry.dtype
-        )
-    })?;
-    Tensor::new(element, entry.shape, entry.bytes).map_err(|error| error.to_string())
-}
-
-/// Zeros of `TYPE:SHAPE`, or of `TYPE` for a scalar.
-fn zeros(what: &str) -> Result<Tensor, String> {
-    let (kind, shape) = what.split_once(':').unwrap_or((what, ""));
-    let dimensions = shape.split('x').filter(|_| !shape.is_empty());
-    let shape: Vec<usize> = dimensions
-        .map(|size| size.parse())
-        .collect::<Result<_, _>>()
-        .map_err(|_| format!("expected a shape such as 256x128, found '{shape}'"))?;
-    let element = element(kind)?;
-    let elements = shape
-        .iter()
-        .try_fold(1, |all: usize, &size| all.checked_mul(size));
-    let bytes = elements.and_then(|elements| elements.checked_mul(element.size()));
-    // Memory that there is not is asked for here, where it is an error, and not where it ends the process.
-    let has_room = |bytes: usize| Vec::<u8>::new().try_reserve_exact(2 * bytes).is_ok();
-    match bytes.filter(|&bytes| bytes <= isize::MAX as usize / 2 && has_room(bytes)) {
-        Some(_) => Tensor::zeros(element, shape).map_err(|error| error.to_string()),
-        None => Err(format!(
-            "expected a tensor that fits into memory, found {what}"
-        )),
-    }
+    Ok(Memory {
+        dtype: entry.dtype,
+        shape: entry.shape.to_vec(),
+        bytes: entry.bytes.to_vec(),
+    })
 }
 
 /// An element type in MLIR's spelling (`i32`, `ui8`) or PTX's (`s32`, `u8`).
@@ -258,12 +223,27 @@ fn number(kind: &str, value: &str) -> Result<Vec<u8>, String> {
     let bytes = element.size();
     if element.is_float() {
         let number: f64 = value.parse().map_err(|_| wrong())?;
-        return Ok(match element {
-            ElementType::F16 => half::f16::from_f64(number).to_le_bytes().to_vec(),
-            ElementType::Bf16 => half::bf16::from_f64(number).to_le_bytes().to_vec(),
-            ElementType::F32 => (number as f32).to_le_bytes().to_vec(),
-            _ => number.to_le_bytes().to_vec(),
-        });
+        let (rounded, bytes) = match element {
+            ElementType::F16 => {
+                let own = half::f16::from_f64(number);
+                (own.into(), own.to_le_bytes().to_vec())
+            }
+            ElementType::Bf16 => {
+                let own = half::bf16::from_f64(number);
+                (own.into(), own.to_le_bytes().to_vec())
+            }
+            ElementType::F32 => {
+                let own = number as f32;
+                (own.into(), own.to_le_bytes().to_vec())
+            }
+            _ => (number, number.to_le_bytes().to_vec()),
+        };
+        // Infinity has a name; what is beyond all numbers of the type, or of any, is none of them.
+        let is_named = value.to_ascii_lowercase().contains("inf");
+        if f64::is_infinite(rounded) && !is_named {
+            return Err(wrong());
+        }
+        return Ok(bytes);
     }
     let (sign, digits) = match value.strip_prefix('-') {
         Some(digits) => (-1, digits),
@@ -284,16 +264,6 @@ fn number(kind: &str, value: &str) -> Result<Vec<u8>, String> {
         return Err(wrong());
     }
     Ok(number.to_le_bytes()[..bytes].to_vec())
-}
-
-/// The indices of an element of that number.
-fn index(mut element: usize, shape: &[usize]) -> Vec<usize> {
-    let mut index = vec![0; shape.len()];
-    for (place, &size) in index.iter_mut().zip(shape).rev() {
-        *place = element % size;
-        element /= size;
-    }
-    index
 }
 
 #[cfg(test)]
@@ -325,21 +295,15 @@ mod tests {
             "expected a number of type i32, found '1.5'"
         );
         assert!(refused("b32", "0").starts_with("unknown type 'b32'"));
-    }
-
-    #[test]
-    fn memory_has_a_type_and_a_shape() {
-        let tensor = zeros("f32:2x3").unwrap();
         assert_eq!(
-            (tensor.element(), tensor.shape()),
-            (ElementType::F32, &[2, 3][..])
+            refused("f32", "1e50"),
+            "expected a number of type f32, found '1e50'"
         );
-        assert_eq!(zeros("u32").unwrap().shape(), [0; 0]);
-        assert!(zeros("f32:2*3").unwrap_err().contains("'2*3'"));
-    }
-
-    #[test]
-    fn elements_are_counted_row_by_row() {
-        assert_eq!(index(7, &[2, 5]), [1, 2]);
+        assert!(refused("f16", "-65520").contains("found '-65520'"));
+        assert!(refused("f64", "1e999").contains("found '1e999'"));
+        assert_eq!(
+            number("f32", "-inf"),
+            Ok(f32::NEG_INFINITY.to_le_bytes().to_vec())
+        );
     }
 }

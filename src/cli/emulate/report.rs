@@ -3,10 +3,10 @@
 use super::super::arguments::EmulateArguments;
 use super::super::columns::columns;
 use super::argument::Output;
+use super::memory::Memory;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tessera_emulator::{Class, Counts, Finding, Program, Report};
-use tessera_numerics::Tensor;
 
 /// The launches of a kernel, one for each seed. The figures are those of the first.
 #[derive(Serialize)]
@@ -31,11 +31,11 @@ pub(super) struct Run {
 /// The outputs of the first launch that came to its end.
 pub(super) struct Reference {
     pub seed: u64,
-    pub tensors: Vec<(String, Tensor)>,
+    pub tensors: Vec<(String, Memory)>,
 }
 
 impl Reference {
-    fn tensor(&self, name: &str) -> Option<&Tensor> {
+    fn tensor(&self, name: &str) -> Option<&Memory> {
         let found = self.tensors.iter().find(|(own, _)| own == name);
         found.map(|(_, tensor)| tensor)
     }
@@ -164,7 +164,7 @@ impl Run {
             let before = first.and_then(|first| Some((first.seed, first.tensor(name)?)));
             let what = match (tensor, before) {
                 (Err(reason), _) => format!("output '{name}': {reason}"),
-                (Ok(own), Some((other, before))) if own.bytes() != before.bytes() => {
+                (Ok(own), Some((other, before))) if own.bytes != before.bytes => {
                     format!("output '{name}': under seed {seed} other bits than under seed {other}")
                 }
                 (Ok(_), _) => continue,

@@ -1,8 +1,8 @@
 //! Tensor maps as `--arg` has them: `tensormap:box=64x32,swizzle=128:MEMORY`.
 
+use super::memory::Memory;
 use safetensors::Dtype;
 use tessera_emulator::{Fill, Swizzle, TensorElement, TensorMap};
-use tessera_numerics::ElementType;
 
 /// What a map says beside where the tensor lies.
 pub(super) struct MapSettings {
@@ -71,19 +71,18 @@ impl MapSettings {
     }
 
     /// The bytes of the map of a dense tensor at an address.
-    pub fn encode(&self, address: u64, tensor: &Dense) -> Result<Vec<u8>, String> {
-        let element = self.element.unwrap_or(tensor.element);
+    pub fn encode(&self, address: u64, tensor: &Memory) -> Result<Vec<u8>, String> {
+        let element = self.element.unwrap_or_else(|| element_of(tensor.dtype));
         // Of packed numbers a byte holds several: those of the innermost dimension.
         let mut dimensions: Vec<u64> = tensor.shape.iter().map(|&size| size as u64).collect();
-        let bits = 8 * tensor.size as u64;
+        let mut stride = tensor.dtype.bitsize() as u64;
         if let Some(innermost) = dimensions.last_mut() {
-            *innermost = *innermost * bits / element.bits();
+            *innermost = *innermost * stride / element.bits();
         }
-        let mut stride = tensor.size as u64;
         let mut strides = Vec::new();
         for &size in tensor.shape.iter().skip(1).rev() {
             stride *= size as u64;
-            strides.push(stride);
+            strides.push(stride / 8);
         }
         dimensions.reverse();
         let map = TensorMap {
@@ -100,62 +99,21 @@ impl MapSettings {
     }
 }
 
-/// A row-major tensor.
-pub(super) struct Dense {
-    pub shape: Vec<usize>,
-    /// Bytes of an element.
-    size: usize,
-    /// What a map takes the elements for where it does not say.
-    element: TensorElement,
-}
-
-impl Dense {
-    /// A tensor of a file, whose elements may be of types that graphs do not have.
-    pub fn of_file(shape: &[usize], bytes: usize, dtype: Dtype) -> Self {
-        let elements = shape.iter().product::<usize>().max(1);
-        let size = (bytes / elements).max(1);
-        let element = match dtype {
-            Dtype::F16 => TensorElement::F16,
-            Dtype::BF16 => TensorElement::Bf16,
-            Dtype::F32 => TensorElement::F32,
-            Dtype::F64 => TensorElement::F64,
-            Dtype::I32 => TensorElement::S32,
-            Dtype::I64 => TensorElement::S64,
-            _ => of_size(size),
-        };
-        Self {
-            shape: shape.to_vec(),
-            size,
-            element,
-        }
-    }
-
-    /// A tensor of a graph's elements.
-    pub fn of(shape: &[usize], element: ElementType) -> Self {
-        let size = element.size();
-        let own = match element {
-            ElementType::F16 => TensorElement::F16,
-            ElementType::Bf16 => TensorElement::Bf16,
-            ElementType::F32 => TensorElement::F32,
-            ElementType::F64 => TensorElement::F64,
-            ElementType::I32 => TensorElement::S32,
-            ElementType::I64 => TensorElement::S64,
-            _ => of_size(size),
-        };
-        Self {
-            shape: shape.to_vec(),
-            size,
-            element: own,
-        }
-    }
-}
-
-fn of_size(bytes: usize) -> TensorElement {
-    match bytes {
-        1 => TensorElement::U8,
-        2 => TensorElement::U16,
-        4 => TensorElement::U32,
-        _ => TensorElement::U64,
+/// What a map takes a tensor's elements for where it does not say.
+fn element_of(dtype: Dtype) -> TensorElement {
+    match dtype {
+        Dtype::F16 => TensorElement::F16,
+        Dtype::BF16 => TensorElement::Bf16,
+        Dtype::F32 => TensorElement::F32,
+        Dtype::F64 => TensorElement::F64,
+        Dtype::I32 => TensorElement::S32,
+        Dtype::I64 => TensorElement::S64,
+        other => match other.bitsize() {
+            ..=8 => TensorElement::U8,
+            16 => TensorElement::U16,
+            32 => TensorElement::U32,
+            _ => TensorElement::U64,
+        },
     }
 }
 
@@ -180,13 +138,17 @@ fn named<T: Copy>(key: &str, name: &str, all: &[(&str, T)]) -> Result<T, String>
 mod tests {
     use super::*;
 
+    fn zeros(what: &str) -> Memory {
+        Memory::zeros(what).unwrap()
+    }
+
     #[test]
     fn a_map_is_of_the_tensors_shape_in_reverse() {
         let settings = MapSettings::read("box=8x32,swizzle=64,fill=nan").unwrap();
-        let map = settings.encode(0x1000, &Dense::of(&[2, 48, 64], ElementType::Bf16));
+        let map = settings.encode(0x1000, &zeros("bf16:2x48x64"));
         // Three lengths for two.
         assert!(map.unwrap_err().contains("strides"));
-        let found = settings.encode(0x1000, &Dense::of(&[48, 64], ElementType::Bf16));
+        let found = settings.encode(0x1000, &zeros("bf16:48x64"));
         let expected = TensorMap {
             element: TensorElement::Bf16,
             address: 0x1000,
@@ -202,7 +164,7 @@ mod tests {
     #[test]
     fn packed_numbers_are_counted_by_their_bits() {
         let settings = MapSettings::read("box=8x64,element=16u4_align8b").unwrap();
-        let found = settings.encode(0x1000, &Dense::of(&[48, 64], ElementType::Ui8));
+        let found = settings.encode(0x1000, &zeros("u8:48x64"));
         let expected = TensorMap {
             element: TensorElement::U4Align8,
             address: 0x1000,
@@ -212,6 +174,9 @@ mod tests {
             swizzle: Swizzle::None,
             fill: Fill::Zero,
         };
+        assert_eq!(found.unwrap(), expected.encode().unwrap());
+        // The same as numbers of four bits.
+        let found = settings.encode(0x1000, &zeros("e2m1:48x128"));
         assert_eq!(found.unwrap(), expected.encode().unwrap());
     }
 
