@@ -129,8 +129,8 @@ fn a_product_of_mxfp4() {
 /// What becomes of the NVFP4 kernel with one place changed.
 #[derive(Debug, PartialEq)]
 enum Mutant {
-    /// The first finding, its kind's name.
-    Found(&'static str),
+    /// The first finding: its kind's name, and the line of the text.
+    Found(&'static str, String),
     Wrong,
     Right,
 }
@@ -149,6 +149,7 @@ fn kind(found: &FindingKind) -> &'static str {
         FindingKind::Descriptor { .. } => "descriptor",
         FindingKind::Mbarrier { .. } => "mbarrier",
         FindingKind::Uninitialised { .. } => "unwritten",
+        FindingKind::UninitialisedResult { .. } => "undefined",
         FindingKind::Registers { .. } => "registers",
         FindingKind::Unfinished => "unfinished",
         _ => "other",
@@ -165,13 +166,22 @@ fn mutant(from: &str, to: &str) -> Mutant {
     for seed in 0..4 {
         let (report, found) = run(&text, &inputs, seed);
         if let Some(first) = report.findings.first() {
-            return Mutant::Found(kind(&first.kind));
+            let line = text.lines().nth(first.place.line as usize - 1);
+            return Mutant::Found(kind(&first.kind), line.unwrap_or_default().to_owned());
         }
         if found != Some(expected.clone()) {
             seen = Mutant::Wrong;
         }
     }
     seen
+}
+
+/// That a changed kernel is found out by a finding of a kind, at a line with something in it.
+#[track_caller]
+fn assert_found(mutant: Mutant, kind: &str, at: &str) {
+    let is_expected =
+        matches!(&mutant, Mutant::Found(own, line) if *own == kind && line.contains(at));
+    assert!(is_expected, "expected {kind} at {at}, found {mutant:?}");
 }
 
 #[test]
@@ -183,14 +193,14 @@ fn fields_of_the_instruction_descriptor() {
     };
     // The format of A, sparsity, the first byte of scales, K, transposition.
     for bits in [1 << 8, 1 << 2, 1 << 29, 1 << 4, 1 << 31, 1 << 15] {
-        assert_eq!(with(bits), Mutant::Found("descriptor"), "{bits:#x}");
+        assert_found(with(bits), "descriptor", "tcgen05.mma");
     }
     // A negated, the scales' format, N of 32 for 64.
     for bits in [1 << 13, 1 << 23, 0b1100 << 17] {
         assert_eq!(with(bits), Mutant::Wrong, "{bits:#x}");
     }
     // M of 64, which these have not.
-    assert_eq!(with(0b1100 << 24), Mutant::Found("descriptor"));
+    assert_found(with(0b1100 << 24), "descriptor", "tcgen05.mma");
 }
 
 #[test]
@@ -201,17 +211,19 @@ fn fields_of_the_shared_memory_descriptors() {
         mutant("mov.b32 \t%r170, -2147467232;", &to)
     };
     // What must be 0b001, and a swizzling mode that is none.
-    assert_eq!(with(1 << 14), Mutant::Found("descriptor"));
-    assert_eq!(with(1 << 29), Mutant::Found("descriptor"));
-    // 32 and 128 bytes for 64, no swizzling, half the distance of groups, a base offset.
-    for bits in [2 << 29, 6 << 29, 4 << 29, 0x30, 1 << 17] {
-        assert_ne!(with(bits), Mutant::Right, "{bits:#x}");
+    assert_found(with(1 << 14), "descriptor", "tcgen05.mma");
+    assert_found(with(1 << 29), "descriptor", "tcgen05.mma");
+    // 32 and 128 bytes for 64, half the distance of groups, a base offset.
+    for bits in [2 << 29, 4 << 29, 0x30, 1 << 17] {
+        assert_eq!(with(bits), Mutant::Wrong, "{bits:#x}");
     }
+    // No swizzling: groups reach into what nobody fenced.
+    assert_found(with(6 << 29), "proxy fence", "tcgen05.mma");
     // A second step along K of sixteen bytes for 32, and B's tile sixteen bytes on.
     let step = mutant("add.s32 \t%r171, %r167, 2;", "add.s32 \t%r171, %r167, 1;");
     assert_eq!(step, Mutant::Wrong);
     let tile = mutant("add.s32 \t%r168, %r7, 8192;", "add.s32 \t%r168, %r7, 8208;");
-    assert_ne!(tile, Mutant::Right);
+    assert_found(tile, "proxy fence", "tcgen05.mma");
 }
 
 #[test]
@@ -221,46 +233,44 @@ fn columns_of_tensor_memory() {
         ("add.s32 \t%r162, %r303, 64;", "add.s32 \t%r162, %r303, 60;"),
         ("add.s32 \t%r163, %r303, 72;", "add.s32 \t%r163, %r303, 73;"),
         ("add.s32 \t%r164, %r303, 68;", "add.s32 \t%r164, %r303, 64;"),
-        ("add.s32 \t%r9, %r238, 64;", "add.s32 \t%r9, %r238, 66;"),
     ] {
-        assert_ne!(mutant(from, to), Mutant::Right, "{to}");
+        assert_eq!(mutant(from, to), Mutant::Wrong, "{to}");
     }
+    // All scales two columns on.
+    let stored = mutant("add.s32 \t%r9, %r238, 64;", "add.s32 \t%r9, %r238, 66;");
+    assert_found(stored, "undefined", "st.global");
     // Half the columns.
     let few = mutant("b32 [%r7], 128;", "b32 [%r7], 64;");
-    assert_eq!(few, Mutant::Found("misuse"));
+    assert_found(few, "misuse", "tcgen05.wait::st");
     // Every warp at the first warp's lanes.
     let lanes = mutant("and.b32 \t%r37, %r36, 6291456;", "and.b32 \t%r37, %r36, 0;");
-    assert_eq!(lanes, Mutant::Found("misuse"));
+    assert_found(lanes, "misuse", "tcgen05.st");
 }
 
 #[test]
 fn waits_and_fences_that_are_left_out() {
     let without = |text: &str| mutant(text, "");
-    assert_eq!(
+    assert_found(
         without("fence.proxy.async.shared::cta;"),
-        Mutant::Found("proxy fence")
+        "proxy fence",
+        "tcgen05.mma",
     );
-    assert_eq!(
-        without(
-            "mbarrier.try_wait.parity.shared::cta.b64 complete, [%r173], %r8;\n\t@!complete bra.uni waitLoop;"
-        ),
-        Mutant::Found("unfinished")
-    );
-    assert_eq!(
+    let wait = "mbarrier.try_wait.parity.shared::cta.b64 complete, [%r173], %r8;\n\t@!complete bra.uni waitLoop;";
+    assert_found(without(wait), "unfinished", "tcgen05.commit");
+    assert_found(
         without("tcgen05.wait::ld.sync.aligned;"),
-        Mutant::Found("registers")
+        "registers",
+        "st.shared",
     );
     let commit =
         "@%p7 tcgen05.commit.cta_group::1.mbarrier::arrive::one.shared::cluster.b64 [%r173];";
-    assert_eq!(without(commit), Mutant::Found("deadlock"));
+    assert_found(without(commit), "deadlock", "mbarrier.try_wait");
     // The last wait for stores alone, and the barrier behind it.
     let wait = "tcgen05.wait::st.sync.aligned;\n\tfence";
-    assert_eq!(mutant(wait, "fence"), Mutant::Found("misuse"));
+    assert_found(mutant(wait, "fence"), "misuse", "tcgen05.st");
     let barrier = "fence.proxy.async.shared::cta;\n\tbar.sync \t0;";
-    assert_ne!(
-        mutant(barrier, "fence.proxy.async.shared::cta;"),
-        Mutant::Right
-    );
+    let without = mutant(barrier, "fence.proxy.async.shared::cta;");
+    assert_found(without, "shared memory", "mbarrier.init");
 }
 
 #[test]
@@ -280,14 +290,14 @@ fn a_commit_that_comes_too_early() {
 #[test]
 fn tensor_memory_that_is_not_given_back() {
     let dealloc = "@%p1 tcgen05.dealloc.cta_group::1.sync.aligned.b32 %r303, 128;";
-    assert_eq!(mutant(dealloc, ""), Mutant::Found("misuse"));
+    assert_found(mutant(dealloc, ""), "misuse", "tcgen05.alloc");
     // Too few columns, and twice.
     let few = dealloc.replace("128", "64");
-    assert_eq!(mutant(dealloc, &few), Mutant::Found("misuse"));
+    assert_found(mutant(dealloc, &few), "misuse", "tcgen05.dealloc");
     let twice = format!("{dealloc}\n{dealloc}");
-    assert_eq!(mutant(dealloc, &twice), Mutant::Found("misuse"));
+    assert_found(mutant(dealloc, &twice), "misuse", "tcgen05.dealloc");
     // Before the result is read.
     let early = "@%p8 mbarrier.inval.shared::cta.b64 [%r173];";
     let text = format!("{early}\n{dealloc}");
-    assert_eq!(mutant(early, &text), Mutant::Found("misuse"));
+    assert_found(mutant(early, &text), "misuse", "tcgen05.wait::ld");
 }
