@@ -33,7 +33,7 @@ pub(super) fn emulate(arguments: &EmulateArguments) -> Result<(), Failure> {
     let mut first: Option<Reference> = None;
     for number in 0..arguments.schedules {
         let seed = arguments.seed.wrapping_add(number);
-        let (report, outputs) = execute(&program, arguments, &entry, &given, seed)?;
+        let (report, outputs) = execute(&program, arguments, (&file, &entry), &given, seed)?;
         let is_complete = report.completed;
         run.add(seed, report, &outputs, first.as_ref());
         if first.is_none() && is_complete {
@@ -87,7 +87,7 @@ fn entry(program: &Program, arguments: &EmulateArguments, file: &str) -> Result<
 fn execute(
     program: &Program,
     arguments: &EmulateArguments,
-    entry: &str,
+    (file, entry): (&str, &str),
     given: &[Argument],
     seed: u64,
 ) -> Result<(Report, Vec<Output>), Failure> {
@@ -107,8 +107,8 @@ fn execute(
     what.threads =
         threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     what.arguments = placed.iter().map(|placed| placed.bytes.clone()).collect();
-    let report = launch(program, &mut memory, &what)
-        .map_err(|error| Failure::in_file(&arguments.input, error))?;
+    let report =
+        launch(program, &mut memory, &what).map_err(|error| Failure::in_file(file, error))?;
     let outputs = placed.iter().filter_map(|placed| placed.output(&memory));
     Ok((report, outputs.collect()))
 }

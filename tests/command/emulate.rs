@@ -267,7 +267,10 @@ fn arguments_are_read_before_anything_runs() {
         );
     };
     refused(&[], "expected --entry, one of add, reduce");
-    refused(&["--entry", "nothing"], "found 'nothing'");
+    refused(
+        &["--entry", "nothing"],
+        "basics.ptx: error: expected one of the kernels",
+    );
     refused(
         &["--entry", "add", "--arg", "i32:x"],
         "expected a number of type i32, found 'x'",
