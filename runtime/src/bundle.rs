@@ -29,7 +29,8 @@ mod work;
 mod writer;
 
 pub use builtins::{
-    Epilogue, GroupedGemm, Hadamard, HadamardMagnitudes, Quantize, QuantizeOutput, ScaledDot,
+    Epilogue, GroupedGemm, Hadamard, HadamardMagnitudes, Prologue, Quantize, QuantizeOutput,
+    ScaledDot,
 };
 pub use error::BundleError;
 pub use host::{host_features, known_features};

@@ -27,6 +27,7 @@ mod profile;
 mod program;
 mod quantize;
 mod relayout;
+mod row_function;
 pub mod scaled_dot;
 mod schedule;
 mod team;

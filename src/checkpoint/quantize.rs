@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use tessera_numerics::{
     BlockShape, Quantization, Quantizer, QuantizerDraw, QuantizerError, QuantizerInput,
-    RandomStream, ScaleLayout, ScaledTensor, ScaledType,
+    QuantizerValues, RandomStream, ScaleLayout, ScaledTensor, ScaledType,
 };
 
 /// What was made of a tensor.
@@ -238,7 +238,7 @@ pub fn scaled(
         stream,
     }];
     let input = QuantizerInput {
-        values,
+        values: QuantizerValues::Given(values),
         mean: None,
         draws: &draws,
     };

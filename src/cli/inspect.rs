@@ -189,7 +189,12 @@ fn code(kernel: &Kernel) -> String {
                 format!("{result} by {}, {}{of}", output.rule, output.rounding)
             });
             let centred = if quantize.centred { "centred, " } else { "" };
-            format!("quantize {centred}{}", each.collect::<Vec<_>>().join("; "))
+            let prologue = match &quantize.prologue {
+                Some(_) => "prologue, ",
+                None => "",
+            };
+            let each = each.collect::<Vec<_>>().join("; ");
+            format!("quantize {prologue}{centred}{each}")
         }
         Code::Dequantize => "dequantize".to_owned(),
         Code::Relayout => "relayout".to_owned(),

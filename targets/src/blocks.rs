@@ -5,10 +5,12 @@
 
 mod column;
 pub(crate) mod dot;
+mod elements;
 pub(crate) mod epilogue;
 mod index;
 mod r#loop;
 mod nest;
+pub(crate) mod prologue;
 mod reduction;
 mod row;
 mod sort;
@@ -72,6 +74,9 @@ pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Division, Unsupported> {
         },
         Family::Index => index::emit(emission),
         Family::Sort => sort::emit(emission),
+        Family::Quantize if let Some(tensor) = prologue::quantized(&emission.kernel.body) => {
+            prologue::emit(emission, tensor)
+        }
         Family::Quantize | Family::Solve => Err(Unsupported::new(
             &emission.kernel.body.operations()[0],
             "is not in the form that the runtime computes",

@@ -22,7 +22,7 @@ use crate::llvm::{self, Diagnostics};
 use crate::manifest;
 use crate::units::{Unit, Units};
 use crate::{CodeStage, CodegenError, Options, mlir};
-use function::Buffers;
+use function::{Buffers, Own};
 use inkwell::context::Context as LlvmContext;
 use melior::ir::{Location, Module};
 use tessera_ir::plan::Plan;
@@ -89,7 +89,11 @@ pub(crate) fn compile_unit(
     let builtin = unit.builtin.as_ref();
     let buffers = Buffers {
         operands: builtin.map_or(&every, |builtin| &builtin.operands),
-        has_product: builtin.is_some(),
+        own: match builtin.map(|builtin| &builtin.code) {
+            None => Own::Scratch,
+            Some(bundle::Code::ScaledDot(_)) => Own::Product,
+            Some(_) => Own::Tensor,
+        },
     };
     let division = function::build(
         &context,

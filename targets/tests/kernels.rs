@@ -26,6 +26,8 @@ mod matrix_units;
 mod mma_wrong;
 #[path = "kernels/probes.rs"]
 mod probes;
+#[path = "kernels/prologues.rs"]
+mod prologues;
 #[path = "kernels/ptx.rs"]
 mod ptx;
 #[path = "kernels/ptx_families.rs"]

@@ -145,8 +145,8 @@ pub enum Family {
     /// One sort or top_k.
     Sort,
     /// One dequantize, relayout or hadamard; or one or more quantize of one tensor, which may be less a mean: an input of the body
-    /// or `subtract(x, broadcast_in_dim(mean))` of two inputs, the mean of f32 along the last dimension. Nothing else of
-    /// the body is computed in it.
+    /// or `subtract(x, broadcast_in_dim(mean))` of two inputs, the mean of f32 along the last dimension. Or the tensor
+    /// is made in it, by elementwise ops of its shape and broadcast_in_dim. Nothing else of the body is computed in it.
     Quantize,
     /// One orthonormalize.
     Solve,

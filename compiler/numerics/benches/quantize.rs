@@ -14,8 +14,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use memmap2::MmapMut;
 use std::hint::black_box;
 use tessera_numerics::{
-    BlockShape, Format, Quantization, Quantizer, QuantizerDraw, QuantizerInput, RandomStream,
-    Rounding, ScaleLayout, ScaleRule, ScaledType, largest_centred_magnitude, largest_magnitude,
+    BlockShape, Format, Quantization, Quantizer, QuantizerDraw, QuantizerInput, QuantizerValues,
+    RandomStream, Rounding, ScaleLayout, ScaleRule, ScaledType, largest_centred_magnitude,
+    largest_magnitude,
 };
 
 const ROWS: usize = 4096;
@@ -194,7 +195,7 @@ fn bench(criterion: &mut Criterion) {
         };
         let draws = vec![draw; outputs.len()];
         let input = QuantizerInput {
-            values,
+            values: QuantizerValues::Given(values),
             mean: case.centred.then_some(&mean),
             draws: &draws,
         };

@@ -31,7 +31,8 @@ pub use quantization::{Quantization, QuantizationError, RandomStream, Rounding, 
 pub use quantize::{QuantizeError, dequantize, quantize};
 pub use quantizer::{
     HadamardMagnitudes, HadamardTransform, Quantizer, QuantizerDraw, QuantizerError,
-    QuantizerInput, QuantizerJob, QuantizerPart, largest_centred_magnitude, largest_magnitude,
+    QuantizerInput, QuantizerJob, QuantizerPart, QuantizerValues, largest_centred_magnitude,
+    largest_magnitude,
 };
 pub use relayout::{RelayoutError, relayout};
 pub use scaled::{

@@ -63,7 +63,7 @@ pub fn quantize(
     stream: Option<RandomStream>,
 ) -> Result<ScaledTensor, QuantizeError> {
     let scaled_type = quantization.scaled_type();
-    check(values, quantization, stream)?;
+    check(values.len(), quantization, stream)?;
     let amax = amax.unwrap_or_else(|| largest_magnitude(values));
     let tensor_scale = TensorScale::new(quantization, amax);
     let rows = stored_rows(values, scaled_type);
@@ -89,17 +89,17 @@ pub fn quantize(
 
 /// Refuses numbers of another count than the shape's and random rounding without a stream.
 pub(crate) fn check(
-    values: &[f32],
+    count: usize,
     quantization: &Quantization,
     stream: Option<RandomStream>,
 ) -> Result<(), QuantizeError> {
     let scaled_type = quantization.scaled_type();
     let expected = scaled_type.shape().iter().product();
-    if values.len() != expected {
+    if count != expected {
         return Err(QuantizeError::Length {
             scaled_type: scaled_type.clone(),
             expected,
-            found: values.len(),
+            found: count,
         });
     }
     let rounding = quantization.rounding();

@@ -47,6 +47,8 @@ use source::{
     Ahead, PATCH_COLUMNS, Place, Source, TILE_COLUMNS, TILE_ROWS, is_near, patch_rows, run,
 };
 use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt;
 use std::ops::Range;
 use vector::LANES;
 
@@ -71,11 +73,30 @@ struct View {
     tile_rows: usize,
 }
 
+/// The numbers of an execution, in the row-major order of the quantisations' shape.
+#[derive(Clone, Copy)]
+pub enum QuantizerValues<'a> {
+    /// In memory.
+    Given(&'a [f32]),
+    /// Made where they are read, some rows at a time: the function writes as many numbers as there is room for, from the
+    /// number of that index on.
+    Made(&'a (dyn Fn(usize, &mut [f32]) + Sync)),
+}
+
+impl fmt::Debug for QuantizerValues<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(values) => f.debug_tuple("Given").field(values).finish(),
+            Self::Made(_) => f.debug_tuple("Made").finish_non_exhaustive(),
+        }
+    }
+}
+
 /// What one execution takes.
 #[derive(Clone, Copy, Debug)]
 pub struct QuantizerInput<'a> {
-    /// The numbers, in the row-major order of the quantisations' shape.
-    pub values: &'a [f32],
+    /// The numbers.
+    pub values: QuantizerValues<'a>,
     /// What is subtracted from the numbers, in f32: one number for each index of the last dimension.
     pub mean: Option<&'a [f32]>,
     /// What each quantisation takes, in their order.
@@ -241,7 +262,7 @@ impl Quantizer {
         self.check(input, outputs)?;
         let mut made = Made::default();
         let mut plain = Vec::new();
-        let is_large = !is_near(input.values);
+        let is_large = !is_near(self.elements());
         let each = self.quantizations.iter().zip(&self.directions);
         let each = each.zip(&self.transforms).zip(input.draws).zip(outputs);
         for ((((quantization, direction), transform), &draw), bytes) in each {
@@ -287,6 +308,11 @@ impl Quantizer {
         })
     }
 
+    /// The numbers of an input.
+    fn elements(&self) -> usize {
+        self.view.count * self.view.rows * self.view.columns
+    }
+
     fn check(
         &self,
         input: QuantizerInput<'_>,
@@ -303,7 +329,11 @@ impl Quantizer {
             }
         }
         for (quantization, draw) in self.quantizations.iter().zip(input.draws) {
-            check(input.values, quantization, draw.stream)?;
+            let count = match input.values {
+                QuantizerValues::Given(values) => values.len(),
+                QuantizerValues::Made(_) => self.elements(),
+            };
+            check(count, quantization, draw.stream)?;
         }
         for (output, (quantization, bytes)) in self.quantizations.iter().zip(outputs).enumerate() {
             let (expected, found) = (quantization.scaled_type().byte_size(), bytes.len());
@@ -538,7 +568,15 @@ impl QuantizerPart<'_> {
                 draw,
                 bytes,
             } => {
-                let mut values = Cow::Borrowed(input.values);
+                let mut values = match input.values {
+                    QuantizerValues::Given(values) => Cow::Borrowed(values),
+                    QuantizerValues::Made(make) => {
+                        let scaled_type = quantization.scaled_type();
+                        let mut values = vec![0.0; scaled_type.rows() * scaled_type.columns()];
+                        make(0, &mut values);
+                        Cow::Owned(values)
+                    }
+                };
                 if let Some(mean) = input.mean {
                     for (value, mean) in values.to_mut().iter_mut().zip(mean.iter().cycle()) {
                         *value -= mean;
@@ -559,6 +597,11 @@ impl QuantizerPart<'_> {
     }
 }
 
+thread_local! {
+    /// Room for the rows that a thread makes, kept from one part to the next: fresh memory costs more than making them.
+    static ROOM: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
 impl View {
     /// Stretches of rows of a matrix, each a tile high.
     fn stripes(self) -> usize {
@@ -577,12 +620,24 @@ impl View {
         let mean: Option<Vec<f32>> = input
             .mean
             .map(|mean| mean.iter().copied().cycle().take(self.columns).collect());
+        let mut made = ROOM.take();
         let mut scratch = Scratch::new(&outputs.encodings, outputs.rotations.len(), self.columns);
         let per_matrix = self.rows.div_ceil(self.tile_rows);
         for stripe in stripes {
             let (matrix, row) = (stripe / per_matrix, stripe % per_matrix * self.tile_rows);
+            let first = matrix * self.rows * self.columns;
+            let (values, first_row) = match input.values {
+                QuantizerValues::Given(values) => (&values[first..], 0),
+                QuantizerValues::Made(make) => {
+                    let rows = self.tile_rows.min(self.rows - row);
+                    made.resize(rows * self.columns, 0.0);
+                    make(first + row * self.columns, &mut made);
+                    (&made[..], row)
+                }
+            };
             let source = Source {
-                matrix: &input.values[matrix * self.rows * self.columns..],
+                matrix: values,
+                first_row,
                 pitch: self.columns,
                 mean: mean.as_deref(),
                 rows_before: matrix * self.rows,
@@ -598,7 +653,7 @@ impl View {
                     columns,
                 };
                 column += columns;
-                let ahead = self.ahead(source.matrix, row, column);
+                let ahead = self.ahead(source, row, column);
                 if !outputs.encodings.is_empty() {
                     let outputs = (&outputs.encodings[..], &outputs.rotations[..]);
                     quantize_tile(level, source, place, ahead, outputs, &mut scratch);
@@ -609,14 +664,15 @@ impl View {
             }
         }
         fence();
+        ROOM.set(made);
     }
 
     /// What is fetched during a tile: the stripe's next from a column on, or the next stripe's first.
-    fn ahead(self, matrix: &[f32], row: usize, next: usize) -> Ahead<'_> {
+    fn ahead(self, source: Source<'_>, row: usize, next: usize) -> Ahead<'_> {
         if next < self.columns {
-            Ahead::new(matrix, self.columns, row, next)
+            source.ahead(row, next)
         } else {
-            Ahead::new(matrix, self.columns, row + self.tile_rows, 0)
+            source.ahead(row + self.tile_rows, 0)
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use tessera_numerics::philox::philox_4x32_10;
 use tessera_numerics::{
     BlockShape, Format, Quantization, Quantizer, QuantizerDraw, QuantizerError, QuantizerInput,
-    RandomStream, Rounding, ScaleLayout, ScaleRule, ScaledType, SimdLevel,
+    QuantizerValues, RandomStream, Rounding, ScaleLayout, ScaleRule, ScaledType, SimdLevel,
     largest_centred_magnitude, largest_magnitude, quantize,
 };
 
@@ -140,7 +140,7 @@ fn fast(quantizer: &Quantizer, input: QuantizerInput<'_>, parts: usize) -> Vec<V
     slices.into_iter().map(|bytes| bytes.to_vec()).collect()
 }
 
-/// Compares every output with the definition's.
+/// Compares every output with the definition's, of numbers in memory and of numbers made where they are read.
 fn compare(quantizations: Vec<Quantization>, values: &[f32], mean: Option<&[f32]>, parts: usize) {
     let centred: Vec<f32> = match mean {
         None => values.to_vec(),
@@ -157,7 +157,11 @@ fn compare(quantizations: Vec<Quantization>, values: &[f32], mean: Option<&[f32]
         .map(|(one, draw)| quantize(&centred, one, Some(draw.amax), draw.stream).unwrap())
         .collect();
     let quantizer = Quantizer::new(quantizations).unwrap();
-    for level in SimdLevel::available() {
+    let make =
+        |first: usize, room: &mut [f32]| room.copy_from_slice(&values[first..][..room.len()]);
+    let given = [QuantizerValues::Given(values), QuantizerValues::Made(&make)];
+    let levels = SimdLevel::available().into_iter();
+    for (level, values) in levels.flat_map(|level| given.map(|values| (level, values))) {
         let quantizer = quantizer.clone().with_level(level);
         let input = QuantizerInput {
             values,
@@ -331,7 +335,7 @@ fn on_several_threads() {
     let draws = draws(&all, largest_magnitude(&values));
     let quantizer = Quantizer::new(all).unwrap();
     let input = QuantizerInput {
-        values: &values,
+        values: QuantizerValues::Given(&values),
         mean: None,
         draws: &draws,
     };
@@ -404,7 +408,7 @@ fn what_does_not_fit_is_refused() {
     let quantizer = Quantizer::new(quantizations(&[2, 16], 1)[..1].to_vec()).unwrap();
     let draws = draws(quantizer.quantizations(), 1.0);
     let input = QuantizerInput {
-        values: &[1.0; 32],
+        values: QuantizerValues::Given(&[1.0; 32]),
         mean: None,
         draws: &draws,
     };
@@ -439,7 +443,7 @@ fn what_does_not_fit_is_refused() {
         })
     );
     let values = QuantizerInput {
-        values: &[1.0; 31],
+        values: QuantizerValues::Given(&[1.0; 31]),
         ..input
     };
     assert!(matches!(

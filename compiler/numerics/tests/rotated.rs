@@ -4,8 +4,9 @@
 use tessera_numerics::philox::philox_4x32_10;
 use tessera_numerics::{
     BlockShape, Format, HADAMARD_SIZES, HadamardError, HadamardMagnitudes, Quantization, Quantizer,
-    QuantizerDraw, QuantizerError, QuantizerInput, RandomStream, Rounding, ScaleLayout, ScaleRule,
-    ScaledType, SimdLevel, hadamard, largest_magnitude, quantize, random_signs,
+    QuantizerDraw, QuantizerError, QuantizerInput, QuantizerValues, RandomStream, Rounding,
+    ScaleLayout, ScaleRule, ScaledType, SimdLevel, hadamard, largest_magnitude, quantize,
+    random_signs,
 };
 
 /// Numbers of many sizes, every seventh of which is a zero of either sign.
@@ -99,7 +100,7 @@ fn compare(shape: &[usize], axis: usize, size: usize, is_centred: bool) {
     let quantizer = Quantizer::new(quantizations).unwrap();
     let quantizer = quantizer.with_hadamard(&signs).unwrap();
     let input = QuantizerInput {
-        values: &values,
+        values: QuantizerValues::Given(&values),
         mean: mean.as_deref(),
         draws: &draws,
     };
@@ -170,7 +171,7 @@ fn square_blocks_of_a_transform() {
         .with_hadamard(&[Some(signs)]);
     let draws = [QuantizerDraw { amax, stream: None }];
     let input = QuantizerInput {
-        values: &values,
+        values: QuantizerValues::Given(&values),
         mean: None,
         draws: &draws,
     };

@@ -8,7 +8,8 @@
 //! member may be a result. In any other space (`Free`) it is computed wherever an op that moves elements asks for it.
 
 use super::cost::weight;
-use super::{axis_sums, dot, epilogue, magnitudes, quantize};
+use super::quantize::{self, Before};
+use super::{axis_sums, dot, epilogue, magnitudes};
 use std::collections::{BTreeMap, BTreeSet};
 use tessera_ir::plan::Family;
 use tessera_ir::{Definition, Graph, OpKind, Operation, ValueId};
@@ -23,8 +24,8 @@ pub(super) struct Analysis {
     pub(super) domain: Vec<usize>,
     /// The shape of what is reduced, if anything is.
     reduced: Vec<usize>,
-    /// How many ops that cost nothing still have to become members.
-    pub(super) missing: usize,
+    /// What is done before numbers are quantised.
+    pub(super) before: Before,
 }
 
 impl Analysis {
@@ -94,9 +95,7 @@ pub fn kernel_family(body: &Graph) -> Result<Family, &'static str> {
     let members = (0..body.operations().len()).collect();
     let exports = body.results().iter().map(|result| result.value);
     match analyse(body, &members, &exports.collect())? {
-        Analysis {
-            missing: 0, family, ..
-        } => Ok(family),
+        Analysis { before, family, .. } if before.missing() == 0 => Ok(family),
         _ => Err("a mean that is repeated outside of the kernel"),
     }
 }
@@ -113,7 +112,7 @@ pub(super) fn analyse(
         members: members.iter().map(|&m| (m, Member::default())).collect(),
         domain: domain.shape.clone(),
         reduced: domain.reduced.clone(),
-        missing: domain.missing,
+        before: domain.before,
     };
     seed(graph, &domain, exports, &mut analysis)?;
     for &number in members.iter().rev() {
@@ -219,8 +218,8 @@ struct Domain {
     reduced: Vec<usize>,
     /// The op that gives the family its name, in those that have one.
     root: Option<usize>,
-    /// How many ops that cost nothing still have to become members.
-    missing: usize,
+    /// What is done before numbers are quantised.
+    before: Before,
 }
 
 impl Domain {
@@ -248,7 +247,7 @@ impl Domain {
                     shape: shape.to_vec(),
                     reduced: shape.to_vec(),
                     root: None,
-                    missing: 0,
+                    before: Before::NOTHING,
                 })
             }
             [(hadamard, Family::Quantize), (maximum, Family::Row)]
@@ -261,7 +260,9 @@ impl Domain {
                     reduced: shape.clone(),
                     shape,
                     root: Some(maximum),
-                    missing: magnitudes::check(graph, members, [hadamard, maximum], exports)?,
+                    before: Before::Centring {
+                        missing: magnitudes::check(graph, members, [hadamard, maximum], exports)?,
+                    },
                 })
             }
             _ if are_of_quantize_kernel(graph, &roots) => {
@@ -275,7 +276,7 @@ impl Domain {
                     reduced: shape.clone(),
                     shape,
                     root: None,
-                    missing: quantize::check(graph, members, &roots, exports)?,
+                    before: quantize::check(graph, members, &roots, exports)?,
                 })
             }
             [
@@ -290,7 +291,7 @@ impl Domain {
                     reduced: shape.clone(),
                     shape,
                     root: Some(sum),
-                    missing: 0,
+                    before: Before::NOTHING,
                 })
             }
             [(root, family)] if !matches!(family, Family::Row | Family::Column | Family::Loop) => {
@@ -318,7 +319,7 @@ impl Domain {
                     reduced: shape.clone(),
                     shape,
                     root: Some(root),
-                    missing: 0,
+                    before: Before::NOTHING,
                 })
             }
             _ => Self::of_reductions(graph, &roots),
@@ -348,7 +349,7 @@ impl Domain {
                         shape,
                         reduced,
                         root: Some(root),
-                        missing: 0,
+                        before: Before::NOTHING,
                     });
                 }
                 Some(first) => {
@@ -508,6 +509,10 @@ impl Domain {
                 } else {
                     free(count(shape))
                 }
+            }
+            // Each number is made once, for all that are quantised.
+            OpKind::Quantize { .. } if position == 0 && self.family == Family::Quantize => {
+                Ok(self.full())
             }
             OpKind::DotGeneral { .. }
             | OpKind::ScaledDot { .. }

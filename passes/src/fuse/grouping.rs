@@ -10,7 +10,8 @@
 //! 5. Else it joins the first reader it can, which writes its result for the others.
 //!
 //! When all ops are in groups, groups are merged with what reads their results and with what reads the same as they do,
-//! and what is cheaper to compute again in all its readers, as these are now, is.
+//! and what is cheaper to compute again in all its readers, as these are now, is; so at last what quantisations read, if
+//! they are made of little more than memory holds anyway.
 //!
 //! All that only if the group keeps the rules of a family, stays below the limits, and no group comes to need its own
 //! results by way of others.
@@ -18,6 +19,7 @@
 mod candidates;
 mod merging;
 mod order;
+mod prologues;
 mod repeating;
 mod worth;
 
@@ -62,6 +64,7 @@ pub(super) fn group(graph: &Graph, limits: Fuse) -> Vec<Group> {
         limits,
         is_result: vec![false; graph.value_count()],
         readers: vec![BTreeSet::new(); graph.value_count()],
+        has_prologues: false,
         homes: vec![0; graph.operations().len()],
         groups: Vec::new(),
     };
@@ -74,12 +77,15 @@ pub(super) fn group(graph: &Graph, limits: Fuse) -> Vec<Group> {
     grouping.merge_chains();
     grouping.merge_siblings();
     grouping.repeat_in_readers();
+    grouping.make_where_quantized();
     grouping.in_order()
 }
 
 struct Grouping<'g> {
     graph: &'g Graph,
     limits: Fuse,
+    /// Whether quantisations may make their tensor where they read it.
+    has_prologues: bool,
     /// Whether a value is a result of the graph.
     is_result: Vec<bool>,
     /// The groups that read a value which they do not compute.

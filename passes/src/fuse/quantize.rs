@@ -1,22 +1,45 @@
 //! What a quantize kernel may hold: quantisations of one tensor, which is read once.
 //!
 //! The tensor may be less a mean: `subtract(x, broadcast_in_dim(mean))`, the mean of f32 with one number for each index of
-//! the last dimension. Some of the quantisations may be of the tensor's Hadamard transform along their own axis, which is
-//! never written. What else a quantisation takes, the largest magnitude and the step, is computed elsewhere.
+//! the last dimension. Or it may be made elementwise, where it is read, of what is repeated along its rows or columns or
+//! has its shape: a normalisation, given its rows' statistics, and the centring after it. Some of the quantisations may be
+//! of the tensor's Hadamard transform along their own axis, which is never written. What else a quantisation takes, the
+//! largest magnitude and the step, is computed elsewhere.
 
 use super::contract::Refusal;
 use std::collections::BTreeSet;
-use tessera_ir::{Binary, Definition, ElementType, Graph, OpKind, ValueId};
+use tessera_ir::{Binary, Definition, ElementType, Graph, OpKind, Operation, ValueId};
 use tessera_numerics::BlockShape;
 
-/// Checks the quantize ops of numbers `roots` and what is around them. Gives how many more ops have to become members:
-/// the broadcast of the mean.
+/// What a quantize kernel does before it quantises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    /// It subtracts a mean or nothing. So many ops still have to become members: the broadcast of the mean.
+    Centring { missing: usize },
+    /// It makes the tensor.
+    Prologue,
+}
+
+impl Before {
+    /// Nothing.
+    pub(super) const NOTHING: Self = Self::Centring { missing: 0 };
+
+    /// How many ops that cost nothing still have to become members.
+    pub(super) fn missing(self) -> usize {
+        match self {
+            Self::Centring { missing } => missing,
+            Self::Prologue => 0,
+        }
+    }
+}
+
+/// Checks the quantize ops of numbers `roots` and what is around them.
 pub(super) fn check(
     graph: &Graph,
     members: &BTreeSet<usize>,
     roots: &[usize],
     exports: &BTreeSet<ValueId>,
-) -> Result<usize, Refusal> {
+) -> Result<Before, Refusal> {
     let mut allowed: BTreeSet<usize> = roots.iter().copied().collect();
     let results: BTreeSet<ValueId> = (roots.iter())
         .map(|&root| graph.operations()[root].result())
@@ -43,18 +66,65 @@ pub(super) fn check(
         }
     }
     let tensor = tensor.ok_or("a quantize kernel without quantize")?;
-    let missing = match Centring::of(graph, members, tensor)? {
-        Some(centring) => {
-            allowed.extend(centring.members);
-            centring.missing
-        }
-        None => 0,
-    };
-    if members.is_subset(&allowed) {
-        Ok(missing)
-    } else {
-        Err("an op beside quantize")
+    let centring = Centring::of(graph, members, tensor).ok().flatten();
+    let (centred, missing) = centring.map_or((Vec::new(), 0), |one| (one.members, one.missing));
+    if (members.difference(&allowed)).all(|other| centred.contains(other)) {
+        return Ok(Before::Centring { missing });
     }
+    allowed.extend(prologue(graph, members, tensor)?);
+    match members.is_subset(&allowed) {
+        true => Ok(Before::Prologue),
+        false => Err("an op beside quantize"),
+    }
+}
+
+/// The tensor that a kernel's quantisations read from outside, or make less a mean; `None` where it quantises nothing.
+pub(super) fn quantized(graph: &Graph, members: &BTreeSet<usize>) -> Option<ValueId> {
+    let mut operations = members.iter().map(|&number| &graph.operations()[number].op);
+    let quantize = operations.find(|op| matches!(op.kind, OpKind::Quantize { .. }))?;
+    let mut value = quantize.operands[0];
+    while let Some(number) = member(graph, members, value) {
+        let op = &graph.operations()[number].op;
+        match op.kind {
+            OpKind::Hadamard { .. } | OpKind::Binary(Binary::Subtract) => value = op.operands[0],
+            _ => return None,
+        }
+    }
+    Some(value)
+}
+
+/// Whether an op is a reshape that leaves the last dimension.
+pub(super) fn keeps_rows(graph: &Graph, operation: &Operation) -> bool {
+    let last = |value| graph.value_type(value).shape().last();
+    matches!(operation.op.kind, OpKind::Reshape { .. })
+        && last(operation.op.operands[0]) == last(operation.result())
+}
+
+/// The numbers of the members that make a tensor elementwise.
+fn prologue(
+    graph: &Graph,
+    members: &BTreeSet<usize>,
+    tensor: ValueId,
+) -> Result<BTreeSet<usize>, Refusal> {
+    let mut found = BTreeSet::new();
+    let mut open: Vec<usize> = member(graph, members, tensor).into_iter().collect();
+    while let Some(number) = open.pop() {
+        if !found.insert(number) {
+            continue;
+        }
+        let operation = &graph.operations()[number];
+        let stays = match &operation.op.kind {
+            OpKind::BroadcastInDim { .. } | OpKind::Constant { .. } | OpKind::Iota { .. } => true,
+            OpKind::Reshape { .. } => keeps_rows(graph, operation),
+            kind => kind.is_elementwise(),
+        };
+        if !stays {
+            return Err("what a quantised tensor is made of is moved");
+        }
+        let operands = operation.op.operands.iter();
+        open.extend(operands.filter_map(|&operand| member(graph, members, operand)));
+    }
+    Ok(found)
 }
 
 /// The tensor whose transform, by op number `transform`, quantize op number `root` quantises.

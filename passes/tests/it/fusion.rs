@@ -1,6 +1,7 @@
 //! `fuse`: which ops become one kernel, and which do not.
 
 mod epilogues;
+mod prologues;
 mod scaled;
 
 use crate::common::{assert_same, interpret, program, run, sort, special_inputs};

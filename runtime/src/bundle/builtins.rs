@@ -65,7 +65,7 @@ pub struct GroupedGemm {
 
 /// Scaled tensors made of one tensor of f32 in one pass over it, or of its Hadamard transforms, which are not written.
 ///
-/// The operands are the tensor, then, where `centred`, what is subtracted from it (f32, one number for each index of the
+/// The operands are the tensor, or what a prologue makes it of, then, where `centred`, what is subtracted from it (f32, one number for each index of the
 /// last dimension), then for each of the outputs in turn the largest magnitude (`tensor<f32>`) where its format has a
 /// tensor scale, and the step (`tensor<ui32>`) where its rounding is random. The results are scaled tensors of the
 /// tensor's shape, one for each output.
@@ -76,6 +76,24 @@ pub struct Quantize {
     pub centred: bool,
     /// How each result is made.
     pub outputs: Vec<QuantizeOutput>,
+    /// What makes the tensor, which is written nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prologue: Option<Prologue>,
+}
+
+/// What makes a tensor of f32 where a kernel reads it: a function of `kernels.so`, of the C type
+/// `void symbol(void *const *buffers, int64_t begin, int64_t end)`.
+///
+/// `buffers` holds the addresses of the kernel's operands, then of its results, then of room for the elements
+/// `begin .. end` of the tensor, row-major, which are all of one row: they differ in the last index alone. The call writes
+/// them there and touches nothing else. An element may be made several times.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prologue {
+    /// The function's name in `kernels.so`.
+    pub symbol: String,
+    /// How many of the kernel's operands, the first ones, stand in place of the tensor.
+    pub operands: usize,
 }
 
 /// How one scaled tensor is made.

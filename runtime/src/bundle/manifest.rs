@@ -251,6 +251,7 @@ impl Code {
     pub fn symbol(&self) -> Option<&str> {
         match self {
             Self::ScaledDot(product) => product.epilogue.as_ref().map(|one| &*one.symbol),
+            Self::Quantize(quantize) => quantize.prologue.as_ref().map(|one| &*one.symbol),
             other => other.as_function().map(|function| &*function.symbol),
         }
     }

@@ -10,8 +10,9 @@ use super::library::KernelFunction;
 use super::orthonormalize::OrthonormalizeKernel;
 use super::quantize::QuantizeKernel;
 use super::relayout::RelayoutKernel;
+use super::row_function::RowFunction;
 use super::scaled_dot::{
-    Epilogue, GroupedScaledDot, GroupedScaledDotBuffers, ScaledDot, ScaledDotBuffers, ScaledProduct,
+    GroupedScaledDot, GroupedScaledDotBuffers, ScaledDot, ScaledDotBuffers, ScaledProduct,
 };
 use super::team::Member;
 use crate::bundle::{self, Code, Kernel, TensorType, ValueType};
@@ -53,7 +54,7 @@ impl Builtin {
                 let [lhs, rhs] = [0, 1].map(|operand| scaled(&kernel.operands[operand]).clone());
                 let product = ScaledDot::new(scaled_product(product, lhs, rhs));
                 let product = product.map_err(|error| error.to_string())?;
-                let epilogue = function.map(|function| Epilogue {
+                let epilogue = function.map(|function| RowFunction {
                     function,
                     row: shape(&kernel.results[0]).last().copied().unwrap_or(1),
                 });
@@ -66,7 +67,7 @@ impl Builtin {
             }
             Code::Quantize(quantize) => {
                 let results = kernel.results.iter().map(scaled);
-                let kernel = QuantizeKernel::new(quantize, results);
+                let kernel = QuantizeKernel::new(quantize, results, function);
                 Self::Quantize(kernel.map_err(|error| error.to_string())?)
             }
             Code::Dequantize => {

@@ -3,12 +3,14 @@
 //! The quantiser's parts are the blocks that threads share. Each writes bytes of its own, and what it writes does not
 //! depend on where the parts are cut.
 
+use super::library::KernelFunction;
+use super::row_function::RowFunction;
 use super::team::Member;
 use crate::bundle::{Quantize, QuantizeOutput};
 use std::sync::{Mutex, PoisonError};
 use tessera_numerics::{
     Quantization, QuantizationError, Quantizer, QuantizerDraw, QuantizerError, QuantizerInput,
-    QuantizerPart, RandomStream, ScaledType,
+    QuantizerPart, QuantizerValues, RandomStream, ScaledType,
 };
 
 /// The elements that are worth a part of their own: some tens of microseconds on one core.
@@ -23,6 +25,18 @@ pub(super) enum QuantizeKernelError {
     Quantizer(#[from] QuantizerError),
 }
 
+/// The buffers of a launch, for all threads.
+struct Given<'a>(&'a [*mut u8]);
+
+// SAFETY: addresses; `QuantizeKernel::run`, which uses them, is unsafe and states what must hold of them.
+unsafe impl Sync for Given<'_> {}
+
+impl<'a> Given<'a> {
+    fn buffers(&self) -> &'a [*mut u8] {
+        self.0
+    }
+}
+
 /// Scaled tensors of one tensor.
 pub(super) struct QuantizeKernel {
     quantizer: Quantizer,
@@ -31,13 +45,16 @@ pub(super) struct QuantizeKernel {
     elements: usize,
     /// The means that are subtracted, if any are.
     means: Option<usize>,
+    /// What makes the tensor where it is read, and of how many operands.
+    prologue: Option<(RowFunction, usize)>,
 }
 
 impl QuantizeKernel {
-    /// Prepares to make tensors of the results' types.
+    /// Prepares to make tensors of the results' types, of what the prologue's function makes where there is one.
     pub(super) fn new<'a>(
         quantize: &Quantize,
         results: impl Iterator<Item = &'a ScaledType>,
+        function: Option<KernelFunction>,
     ) -> Result<Self, QuantizeKernelError> {
         let each = quantize.outputs.iter().zip(results);
         let quantizations = each
@@ -47,7 +64,13 @@ impl QuantizeKernel {
         let transforms: Vec<_> = transforms.collect();
         let quantizer = Quantizer::new(quantizations)?.with_hadamard(&transforms)?;
         let shape = quantizer.quantizations()[0].scaled_type().shape();
+        let prologue = quantize.prologue.as_ref().zip(function);
+        let prologue = prologue.map(|(prologue, function)| {
+            let row = shape.last().copied().unwrap_or(1);
+            (RowFunction { function, row }, prologue.operands)
+        });
         Ok(Self {
+            prologue,
             elements: shape.iter().product(),
             means: quantize.centred.then(|| shape.last().copied().unwrap_or(0)),
             outputs: quantize.outputs.clone(),
@@ -59,13 +82,32 @@ impl QuantizeKernel {
     ///
     /// # Safety
     /// The buffers are of the kernel's types, aligned and initialised, and the results apart from all else; nobody else
-    /// writes any or reads a result meanwhile.
+    /// writes any or reads a result meanwhile. The function is the kernel's prologue.
     pub(super) unsafe fn run(&self, member: Member, buffers: &[*mut u8]) {
-        let mut buffers = buffers.iter();
+        let given = Given(buffers);
+        let make = |first: usize, room: &mut [f32]| {
+            let Some((function, _)) = &self.prologue else {
+                return;
+            };
+            let mut addresses = RowFunction::addresses(given.buffers());
+            // SAFETY: the caller's promises; there is room for the elements.
+            unsafe {
+                let elements = first..first + room.len();
+                function.run(&mut addresses, elements, room.as_mut_ptr());
+            }
+        };
+        let first = self.prologue.map_or(0, |(_, operands)| operands);
+        let mut buffers = buffers[first..].iter();
         let mut next = || *buffers.next().expect("validation counted the buffers");
         // SAFETY: the caller's promises: the tensor has that many elements, the mean as many as its last dimension.
         let (values, mean) = unsafe {
-            let values = std::slice::from_raw_parts(next().cast::<f32>(), self.elements);
+            let values = match self.prologue {
+                None => QuantizerValues::Given(std::slice::from_raw_parts(
+                    next().cast::<f32>(),
+                    self.elements,
+                )),
+                Some(_) => QuantizerValues::Made(&make),
+            };
             let means = self.means;
             let mean = means.map(|count| std::slice::from_raw_parts(next().cast::<f32>(), count));
             (values, mean)

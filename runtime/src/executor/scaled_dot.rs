@@ -56,7 +56,6 @@ mod avx512;
 #[cfg(test)]
 mod tests;
 
-pub(super) use epilogue::Epilogue;
 pub(super) use grouped::{GroupedScaledDot, GroupedScaledDotBuffers};
 
 pub use error::ScaledDotError;
@@ -65,6 +64,7 @@ pub use product::ScaledProduct;
 
 use super::error::RunError;
 use super::memory::Memory;
+use super::row_function::RowFunction;
 use super::team::{Member, Team};
 use crate::bundle::MatrixLayout;
 use cut::Cut;
@@ -119,7 +119,7 @@ pub struct ScaledDot {
     stretch: usize,
     column_bytes: usize,
     /// What is computed of the product and written in its place.
-    epilogue: Option<Epilogue>,
+    epilogue: Option<RowFunction>,
 }
 
 /// Which parts of its operands each product of a launch is of.
@@ -252,7 +252,7 @@ impl ScaledDot {
     }
 
     /// The same with something computed of the product before it is written.
-    pub(super) fn with_epilogue(self, epilogue: Option<Epilogue>) -> Self {
+    pub(super) fn with_epilogue(self, epilogue: Option<RowFunction>) -> Self {
         Self { epilogue, ..self }
     }
 

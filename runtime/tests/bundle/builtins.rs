@@ -7,7 +7,7 @@ use tessera_numerics::{BlockShape, Format, Rounding, ScaleLayout, ScaleRule, Sca
 use tessera_runtime::TensorType;
 use tessera_runtime::bundle::{
     ALIGNMENT, Buffer, Code, Epilogue, Family, Hadamard, HadamardMagnitudes, Kernel, Manifest,
-    MatrixLayout, Place, Quantize, QuantizeOutput, ScaledDot, Step, ValueType, Work,
+    MatrixLayout, Place, Prologue, Quantize, QuantizeOutput, ScaledDot, Step, ValueType, Work,
 };
 
 fn nvfp4(shape: [usize; 2], axis: usize) -> ScaledType {
@@ -27,6 +27,7 @@ fn quantize_kernel() -> (Kernel, Quantize) {
     let quantize = Quantize {
         centred: true,
         outputs: vec![output(Rounding::NearestEven), output(Rounding::Stochastic)],
+        prologue: None,
     };
     let kernel = Kernel {
         name: "quantize".to_owned(),
@@ -84,6 +85,48 @@ fn quantisations_of_other_operands_or_results() {
     assert_eq!(
         quantize_refusal(|_, q| q.outputs.truncate(1)),
         "kernels[6].quantize.outputs: expected at least one, as many as results, found 1 outputs and 2 results"
+    );
+}
+
+/// Has the kernel's tensor made of two operands, and means subtracted there.
+fn make_tensor(kernel: &mut Kernel, quantize: &mut Quantize) {
+    kernel.operands[0] = ty(Bf16, [32, 48]).into();
+    quantize.centred = false;
+    quantize.prologue = Some(Prologue {
+        symbol: "quantize_subtract".to_owned(),
+        operands: 2,
+    });
+}
+
+#[test]
+fn a_tensor_that_is_made_where_it_is_read() {
+    let mut manifest = step_manifest();
+    let (mut kernel, mut quantize) = quantize_kernel();
+    make_tensor(&mut kernel, &mut quantize);
+    kernel.code = Code::Quantize(quantize);
+    manifest.kernels.push(kernel);
+    Sample::write(manifest);
+    assert_eq!(
+        quantize_refusal(|k, q| {
+            make_tensor(k, q);
+            q.prologue.as_mut().unwrap().operands = 1;
+        }),
+        "kernels[6].quantize.operands: expected (tensor<f32>, tensor<f32>, tensor<ui32>) after the tensor, found \
+         (tensor<48xf32>, tensor<f32>, tensor<f32>, tensor<ui32>)"
+    );
+    assert_eq!(
+        quantize_refusal(|k, q| {
+            make_tensor(k, q);
+            q.prologue.as_mut().unwrap().operands = 6;
+        }),
+        "kernels[6].quantize.prologue: expected at most 5 operands, found 6"
+    );
+    assert_eq!(
+        quantize_refusal(|k, q| {
+            make_tensor(k, q);
+            q.prologue.as_mut().unwrap().symbol = "1".to_owned();
+        }),
+        "kernels[6].quantize.prologue.symbol: expected a C identifier, found \"1\""
     );
 }
 

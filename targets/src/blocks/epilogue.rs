@@ -1,6 +1,6 @@
 //! What a dot kernel computes of an element of its product before it writes: the epilogue, or nothing.
 
-use super::{Division, extent};
+use super::{Division, elements};
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::{self, Expression};
 use crate::mlir::{Emission, Value};
@@ -15,8 +15,7 @@ pub fn product(graph: &Graph) -> Option<&Operation> {
     found.next().is_none().then_some(operation)
 }
 
-/// Fills a function that the runtime calls for elements of a product it has made, which are then the call's own memory: not
-/// blocks but these elements, row-major and of one row, are what it is given the range of.
+/// Fills a function that the runtime calls for elements of a product it has made, which are in the call's own memory.
 ///
 /// # Errors
 /// What follows the product cannot be computed here.
@@ -25,32 +24,10 @@ pub fn emit(emission: &mut Emission<'_, '_>, product: &Operation) -> Result<Divi
     if product_type.shape.contains(&0) {
         return Ok(Division::EMPTY);
     }
-    let (&columns, rows) = product_type.shape.split_last().unwrap_or((&1, &[]));
-    let (columns, elements) = (columns as i64, extent(&product_type.shape));
-    let (begin, end) = (emission.begin, emission.end);
-    let begin = Expression::variable(emission.elemental.variable(begin, 0, elements - 1));
-    let row = begin.quotient(columns);
-    let row_start = row.times(columns);
-    let first = begin.plus(&row_start.times(-1));
-    let bounds = [
-        emission.elemental.number(&first),
-        {
-            let start = emission.elemental.number(&row_start);
-            let b = emission.elemental.builder();
-            b.binary("arith.subi", end, start)
-        },
-        emission.elemental.builder().constant_i64(1),
-    ];
-    let outer = index::delinearize(&row, rows);
     let (base, element) = (emission.scratch, product_type.element);
-    emission.for_bounds(bounds, (0, columns - 1), None, |emission, column| {
-        let place = column.plus(&first.times(-1));
+    elements::for_each(emission, &product_type.shape, |emission, indices, place| {
         let made = emission.elemental.load(base, element, place);
-        let mut indices = outer.clone();
-        if !product_type.shape.is_empty() {
-            indices.push(column);
-        }
-        write(emission, product, &indices, made)
+        write(emission, product, indices, made)
     })?;
     Ok(Division::EMPTY)
 }

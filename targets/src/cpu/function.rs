@@ -19,8 +19,19 @@ use tessera_ir::plan::Kernel;
 pub struct Buffers<'a> {
     /// For each of the first of them, the operand that it is; then come the results.
     pub operands: &'a [usize],
-    /// Whether the last is the elements of a product, and not scratch memory.
-    pub has_product: bool,
+    /// The one behind these.
+    pub own: Own,
+}
+
+/// What memory of its own a call is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// As much as its division says.
+    Scratch,
+    /// The elements of a product.
+    Product,
+    /// Room for the elements of a tensor.
+    Tensor,
 }
 
 /// Builds the functions of a kernel: `symbol`, which has the bundle's signature, and a private one that `body` fills,
@@ -49,9 +60,10 @@ pub fn build<'c>(
         })
         .collect();
     roles.extend((0..outputs).map(|_| Role::Written));
-    let own = match buffers.has_product {
-        true => Role::Read,
-        false => Role::Scratch,
+    let own = match buffers.own {
+        Own::Scratch => Role::Scratch,
+        Own::Product => Role::Read,
+        Own::Tensor => Role::Written,
     };
     roles.extend([own, Role::Number, Role::Number]);
     let region = Region::new();
@@ -86,7 +98,7 @@ pub fn build<'c>(
         .map(|number| load_pointer(&b, values[0], number))
         .collect();
     arguments.push(match division.scratch_bytes {
-        0 if !buffers.has_product => b.value("llvm.mlir.zero", &[], b.pointer(), &[]),
+        0 if buffers.own == Own::Scratch => b.value("llvm.mlir.zero", &[], b.pointer(), &[]),
         _ => load_pointer(&b, values[0], given + outputs),
     });
     arguments.extend([values[1], values[2]]);

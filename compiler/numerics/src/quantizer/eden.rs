@@ -134,7 +134,7 @@ fn take_columns<V: Vector>(source: Source<'_>, place: Place, groups: &mut Groups
 /// The columns of a place's row, sixteen at most, centred; zeros behind them.
 #[inline(always)]
 fn stretch<V: Vector>(source: Source<'_>, place: Place, row: usize) -> V {
-    let start = (place.row + row) * source.pitch + place.column;
+    let start = source.position(place.row + row, place.column);
     let values = padded::<V>(&source.matrix[start..start + place.columns]);
     match source.mean {
         None => values,

@@ -139,10 +139,7 @@ pub(super) fn quantize_tile(
             if has_square {
                 largest_of_squares(level, patch, &mut squares);
             }
-            let fetched = |row, column| {
-                let (row, column) = (place.row + row, place.column + column);
-                Ahead::new(source.matrix, source.pitch, row, column)
-            };
+            let fetched = |row, column| source.ahead(place.row + row, place.column + column);
             let ahead = if column + width < place.columns {
                 fetched(row, column + width)
             } else if row + height < place.rows {

@@ -105,6 +105,7 @@ impl HadamardMagnitudes {
             let (matrix, row) = (stripe / per_matrix, stripe % per_matrix * TILE_ROWS);
             let source = Source {
                 matrix: &values[matrix * self.rows * self.columns..],
+                first_row: 0,
                 pitch: self.columns,
                 mean,
                 rows_before: matrix * self.rows,

@@ -18,10 +18,12 @@ const PATCH_NUMBERS: usize = PATCH_ROWS * PATCH_COLUMNS;
 /// The bytes of a matrix that is read as it lies, without a copy.
 const NEAR_BYTES: usize = 8 << 20;
 
-/// The input matrix.
+/// The input matrix, or as many of its rows as are needed.
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub matrix: &'a [f32],
+    /// The row that comes first there.
+    pub first_row: usize,
     /// The elements from one row to the next.
     pub pitch: usize,
     /// What is subtracted from each column.
@@ -41,6 +43,21 @@ pub(super) struct Place {
 }
 
 impl<'a> Source<'a> {
+    /// Where an element lies.
+    #[inline(always)]
+    pub fn position(&self, row: usize, column: usize) -> usize {
+        (row - self.first_row) * self.pitch + column
+    }
+
+    /// What lies there, to be fetched.
+    pub fn ahead(&self, row: usize, column: usize) -> Ahead<'a> {
+        let values = self.matrix.get(self.position(row, column)..);
+        Ahead {
+            values: values.unwrap_or(&[]),
+            pitch: self.pitch,
+        }
+    }
+
     /// Sixteen groups along a row, centred; in `centred`, where there is a mean.
     #[inline(always)]
     pub fn along<'b, V: Vector>(
@@ -52,7 +69,7 @@ impl<'a> Source<'a> {
     where
         'a: 'b,
     {
-        let values = groups(&self.matrix[row * self.pitch + column..]);
+        let values = groups(&self.matrix[self.position(row, column)..]);
         let Some(mean) = self.mean else {
             return values;
         };
@@ -75,20 +92,20 @@ impl<'a> Source<'a> {
         'a: 'b,
     {
         match self.mean {
-            None => groups(&self.matrix[row * self.pitch + column..]),
+            None => groups(&self.matrix[self.position(row, column)..]),
             Some(_) => centred,
         }
     }
 
     /// Whether the matrix is as small as the caches next to a core, which hold it from one output to the next.
     pub fn is_near(&self) -> bool {
-        is_near(self.matrix)
+        is_near(self.matrix.len())
     }
 }
 
-/// Whether the caches next to a core hold these numbers.
-pub(super) fn is_near(values: &[f32]) -> bool {
-    size_of_val(values) <= NEAR_BYTES
+/// Whether the caches next to a core hold so many numbers.
+pub(super) fn is_near(count: usize) -> bool {
+    count <= NEAR_BYTES / size_of::<f32>()
 }
 
 /// How many groups a row of a patch takes for a matrix of that many columns: a power of two that holds the longest block.
@@ -221,7 +238,7 @@ impl Patch {
             if filled == 0 {
                 continue;
             }
-            let start = (place.row + index) * source.pitch + place.column;
+            let start = source.position(place.row + index, place.column);
             let values = &source.matrix[start..start + filled];
             match source.mean {
                 None => copy::<V>(row, values),
@@ -270,12 +287,6 @@ impl<'a> Ahead<'a> {
         values: &[],
         pitch: 0,
     };
-
-    /// The patch of a matrix from `row` and `column` on.
-    pub fn new(matrix: &'a [f32], pitch: usize, row: usize, column: usize) -> Self {
-        let values = matrix.get(row * pitch + column..).unwrap_or(&[]);
-        Self { values, pitch }
-    }
 
     /// Fetches a row.
     #[inline(always)]

@@ -2,6 +2,7 @@
 
 use super::{Candidate, Group, GroupId, Grouping, Own};
 use crate::fuse::contract::{Analysis, analyse};
+use crate::fuse::quantize::Before;
 use crate::fuse::{Epilogues, Transforms};
 use std::collections::BTreeSet;
 use tessera_ir::plan::Family;
@@ -66,10 +67,13 @@ impl Grouping<'_> {
             }
         }
         let analysis = analyse(self.graph, &members, &exports).ok()?;
+        if analysis.before == Before::Prologue && !self.has_prologues {
+            return None;
+        }
         if self.has_epilogue(&analysis) && !self.may_have_epilogue(&analysis) {
             return None;
         }
-        if members.len() + analysis.missing > self.limits.max_ops {
+        if members.len() + analysis.before.missing() > self.limits.max_ops {
             return None;
         }
         if self.needs_itself(&exports, merged) {

@@ -122,7 +122,7 @@ impl Grouping<'_> {
     }
 
     /// Those of the ops that are needed for those of their results.
-    fn needed_for(
+    pub(super) fn needed_for(
         &self,
         exports: &BTreeSet<ValueId>,
         members: &BTreeSet<usize>,

@@ -196,10 +196,8 @@ impl Check<'_> {
                 kernel.results.len()
             ),
         )?;
-        let Some((x, rest)) = kernel.operands.split_first() else {
-            return Err(self.error(item, "a tensor to quantize", "no operands"));
-        };
-        let x = self.tensor_of(x, ElementType::F32, &format!("{item}.x"))?;
+        let (x, rest) = self.quantized(quantize, kernel, item)?;
+        let x = self.tensor_of(&x, ElementType::F32, &format!("{item}.x"))?;
         let scalar = |element| ValueType::from(TensorType::new(element, []));
         let mut expected: Vec<ValueType> = Vec::new();
         if quantize.centred {
@@ -234,6 +232,30 @@ impl Check<'_> {
             format!("{} after the tensor", list(&expected)),
             list(rest),
         )
+    }
+
+    /// The type of the tensor that is quantised, and the operands beside it.
+    fn quantized<'k>(
+        &self,
+        quantize: &Quantize,
+        kernel: &'k Kernel,
+        item: &str,
+    ) -> Checked<(ValueType, &'k [ValueType])> {
+        let Some(prologue) = &quantize.prologue else {
+            return match kernel.operands.split_first() {
+                Some((x, rest)) => Ok((x.clone(), rest)),
+                None => Err(self.error(item, "a tensor to quantize", "no operands")),
+            };
+        };
+        let item = format!("{item}.prologue");
+        self.symbol(&prologue.symbol, &item)?;
+        let Some(rest) = kernel.operands.get(prologue.operands..) else {
+            let (expected, found) = (kernel.operands.len(), prologue.operands);
+            return Err(self.error(item, format!("at most {expected} operands"), found));
+        };
+        let made = self.scaled(&kernel.results[0], &item)?;
+        let made = TensorType::new(ElementType::F32, made.shape());
+        Ok((made.into(), rest))
     }
 
     pub(super) fn dequantize(&self, kernel: &Kernel, item: &str) -> Checked {

@@ -1,7 +1,7 @@
 //! One launch of a product: packs the columns, shares the tasks out, writes the result.
 
 use super::cut::Cut;
-use super::epilogue::{Lines as EpilogueLines, is_along_columns};
+use super::epilogue::{self, is_along_columns};
 use super::kernel::Kernel;
 use super::pack::Lines;
 use super::{Groups, ScaledDot, ScaledDotBuffers};
@@ -306,7 +306,7 @@ impl<'a, K: Kernel> Launch<'a, K> {
     /// The product's area is where it says; nobody else reads or writes the results there.
     unsafe fn finish(&self, part: &Part, area: &Area) {
         let (dot, local) = (self.dot, area.layout);
-        let Some(epilogue) = &dot.epilogue else {
+        let Some(function) = &dot.epilogue else {
             return;
         };
         let MatrixLayout {
@@ -318,7 +318,7 @@ impl<'a, K: Kernel> Launch<'a, K> {
                 true => (area.rows, area.columns, row_stride, local.row_stride),
                 false => (area.columns, area.rows, column_stride, local.column_stride),
             };
-        let lines = EpilogueLines {
+        let lines = epilogue::Lines {
             first: part.result_offset + area.row * row_stride + area.column * column_stride,
             lines,
             length,
@@ -327,7 +327,7 @@ impl<'a, K: Kernel> Launch<'a, K> {
         };
         // SAFETY: validation found the function to be the product's epilogue; the launch's buffers are its, and the
         // caller's promise.
-        unsafe { epilogue.run(self.epilogue_buffers, &lines, area.first) };
+        unsafe { epilogue::run(function, self.epilogue_buffers, &lines, area.first) };
     }
 
     /// Writes a tile, without what reaches over the product's edges.

@@ -1,12 +1,13 @@
 //! Kernels on scaled tensors, those that prepare for them, and grouped products, as the runtime computes them.
 
 use super::gemm::{Strided, joined};
-use crate::blocks::epilogue;
+use crate::blocks::{epilogue, prologue};
 use crate::units::Builtin;
+use std::collections::BTreeSet;
 use tessera_ir::plan::Kernel;
 use tessera_ir::{Binary, Definition, Graph, OpKind, ScaledType, ValueId};
 use tessera_runtime::bundle::{
-    Code, Epilogue, GroupedGemm, Hadamard, HadamardMagnitudes, MatrixLayout, Quantize,
+    Code, Epilogue, GroupedGemm, Hadamard, HadamardMagnitudes, MatrixLayout, Prologue, Quantize,
     QuantizeOutput, ScaledDot,
 };
 
@@ -17,7 +18,7 @@ pub fn builtin(kernel: &Kernel, symbol: &str) -> Option<Builtin> {
     if let Some(product) = scaled_dot(body, symbol) {
         return Some(product);
     }
-    if let Some(quantize) = quantize(body) {
+    if let Some(quantize) = quantize(body, symbol) {
         return Some(quantize);
     }
     if let Some(sums) = axis_sums(body) {
@@ -94,10 +95,11 @@ fn transform(axis: usize, signs: &[i64]) -> Hadamard {
     }
 }
 
-/// A body of quantisations of one tensor, less a mean or not, or of its transforms; `None` where it is another.
-fn quantize(body: &Graph) -> Option<Builtin> {
+/// A body of quantisations of one tensor, less a mean or not, or of its transforms, where the tensor is an input or what
+/// the function of that name makes; `None` where it is another.
+fn quantize(body: &Graph, symbol: &str) -> Option<Builtin> {
+    let tensor = prologue::quantized(body)?;
     let mut outputs = Vec::with_capacity(body.results().len());
-    let mut tensor = None;
     let mut scalars = Vec::new();
     for result in body.results() {
         let op = &body.defining_operation(result.value)?.op;
@@ -112,14 +114,9 @@ fn quantize(body: &Graph) -> Option<Builtin> {
             return None;
         };
         let (&quantized, rest) = op.operands.split_first()?;
-        let (x, hadamard) = match body.defining_operation(quantized).map(|one| &one.op) {
-            Some(op) => match &op.kind {
-                OpKind::Hadamard { axis, signs } => {
-                    (op.operands[0], Some(transform(*axis, signs).negative))
-                }
-                _ => (quantized, None),
-            },
-            None => (quantized, None),
+        let hadamard = match body.defining_operation(quantized).map(|one| &one.op.kind) {
+            Some(OpKind::Hadamard { axis, signs }) => Some(transform(*axis, signs).negative),
+            _ => None,
         };
         outputs.push(QuantizeOutput {
             rule,
@@ -128,23 +125,48 @@ fn quantize(body: &Graph) -> Option<Builtin> {
             site: u32::try_from(site).ok()?,
             hadamard,
         });
-        if *tensor.get_or_insert(x) != x {
-            return None;
-        }
         for &scalar in rest {
             scalars.push(input(body, scalar)?);
         }
     }
-    let mut operands = tensor_and_mean(body, tensor?)?;
-    let centred = operands.len() == 2;
+    let (mut operands, prologue) = match tensor_and_mean(body, tensor) {
+        Some(operands) => (operands, None),
+        None => {
+            let operands = inputs_of(body, tensor);
+            let prologue = Prologue {
+                symbol: symbol.to_owned(),
+                operands: operands.len(),
+            };
+            (operands, Some(prologue))
+        }
+    };
+    let quantize = Quantize {
+        centred: prologue.is_none() && operands.len() == 2,
+        outputs,
+        prologue,
+    };
     operands.extend(scalars);
     Some(Builtin {
-        code: Code::Quantize(Quantize { centred, outputs }),
+        code: Code::Quantize(quantize),
         operands,
     })
 }
 
-/// The number of the input that a tensor is, or of the one that it is made of and of the mean that it is less of.
+/// The numbers of the inputs that a value is made of.
+fn inputs_of(body: &Graph, value: ValueId) -> Vec<usize> {
+    let (mut inputs, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![value]);
+    while let Some(value) = open.pop() {
+        match body.defining_operation(value) {
+            Some(operation) if seen.insert(value) => open.extend(&operation.op.operands),
+            Some(_) => {}
+            None => inputs.extend(input(body, value)),
+        }
+    }
+    inputs.into_iter().collect()
+}
+
+/// The number of the input that a tensor is, or of the one that it is made of and of the mean along the last dimension that
+/// it is less of.
 fn tensor_and_mean(body: &Graph, tensor: ValueId) -> Option<Vec<usize>> {
     if let Some(x) = input(body, tensor) {
         return Some(vec![x]);
@@ -154,8 +176,14 @@ fn tensor_and_mean(body: &Graph, tensor: ValueId) -> Option<Vec<usize>> {
         return None;
     };
     let broadcast = &body.defining_operation(mean)?.op;
+    let shape = &body.tensor_type(tensor).shape;
+    let last = shape.len().checked_sub(1)?;
     let is_centring = subtract.kind == OpKind::Binary(Binary::Subtract)
-        && matches!(broadcast.kind, OpKind::BroadcastInDim { .. });
+        && matches!(
+            &broadcast.kind,
+            OpKind::BroadcastInDim { broadcast_dimensions, .. } if *broadcast_dimensions == [last]
+        )
+        && body.tensor_type(broadcast.operands[0]).shape == shape[last..];
     is_centring.then_some(vec![input(body, x)?, input(body, broadcast.operands[0])?])
 }
 

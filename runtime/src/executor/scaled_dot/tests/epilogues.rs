@@ -27,7 +27,7 @@ fn check(product: &ScaledProduct, row: usize) {
     let alone = compute(&plain, 1, &lhs, &rhs, length);
     let residual: Vec<f32> = (0..length).map(|number| number as f32).collect();
     let expected: Vec<f32> = residual.iter().zip(&alone).map(|(x, y)| x + y).collect();
-    let epilogue = Epilogue {
+    let epilogue = RowFunction {
         function: add_residual,
         row,
     };
