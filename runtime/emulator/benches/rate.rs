@@ -9,6 +9,8 @@ fn main() {
     let basics = include_str!("../tests/kernels/basics.ptx");
     let dot = include_str!("../tests/kernels/triton_dot_sm_80.ptx");
     let softmax = include_str!("../tests/kernels/triton_softmax_sm_90.ptx");
+    let dot_scaled = include_str!("../tests/kernels/triton_dot_scaled_sm_120.ptx");
+    let nvfp4 = include_str!("../tests/kernels/triton_dot_nvfp4_sm_100.ptx");
     let shape =
         |kernel: &str, grid, block| Launch::new(kernel).grid([grid, 1, 1]).block([block, 1, 1]);
     let bytes = 1 << 20;
@@ -66,6 +68,21 @@ fn main() {
             .u64(0);
         grid.dynamic_shared = 64 << 10;
         grid
+    });
+    // A, its scales, B, its scales, the result, and memory that Triton's own tools may ask for.
+    let scaled = |kernel: &str, x: u64| {
+        let mut grid = shape(kernel, 1, 128);
+        for operand in 0..5 {
+            grid = grid.u64(x + (operand << 16));
+        }
+        grid.dynamic_shared = 48 << 10;
+        grid.u64(0).u64(0)
+    };
+    rate(dot_scaled, "nvfp4 of sm_120a", bytes, |x| {
+        scaled("dot_scaled", x)
+    });
+    rate(nvfp4, "nvfp4 of sm_100a", bytes, |x| {
+        scaled("dot_scaled", x)
     });
 }
 
@@ -126,7 +143,7 @@ fn rate(text: &str, name: &str, bytes: usize, grid: impl Fn(u64) -> Launch) {
                 continue;
             }
             let mut memory = Global::new();
-            let x = memory.allocate_with(vec![0; bytes]);
+            let x = memory.allocate_with(vec![0x3a; bytes]);
             let mut grid = grid(x);
             grid.races = races;
             grid.threads = threads;

@@ -5,6 +5,7 @@
 
 pub(crate) mod copy;
 pub(crate) mod datapath;
+pub(crate) mod factors;
 pub(crate) mod fragment;
 pub(crate) mod instruction_descriptor;
 pub(crate) mod multiply;

@@ -12,6 +12,7 @@
 //!
 //! All three agree on every sum of numbers that were quantised together; where they do not the number is *model-dependent*.
 
+mod columns;
 mod models;
 mod scale;
 
@@ -19,6 +20,7 @@ use super::exact::Exact;
 use super::{Float, Rounding};
 use tessera_numerics::ScaleFormat;
 
+pub use columns::{Columns, Lines};
 pub use scale::{Pair, Scale};
 
 /// Products that one term of a model is the sum of.
@@ -125,7 +127,7 @@ impl Dot<'_> {
                 lowest = lowest.min(pair.lowest());
             }
         }
-        if largest - lowest > 35 {
+        if largest - lowest > columns::NARROW {
             return None;
         }
         let mut sum = c << (if c == 0 { 0 } else { c_lowest - lowest });

@@ -10,6 +10,7 @@ use super::quad_pairs::{self, QuadPairs};
 use super::words::Words;
 use super::{Action, Refusal, Source};
 use crate::program::Register;
+use std::sync::OnceLock;
 use tessera_numerics::{ElementFormat, ScaleFormat};
 
 /// Matrix fragments of a warp.
@@ -178,6 +179,49 @@ impl Element {
         ring.payload(code)
     }
 
+    /// The floating-point numbers that words hold, of 32 bits at most, the lowest bits first.
+    pub fn numbers(self, words: &[u32]) -> Vec<f32> {
+        let bits = self.bits();
+        let mask = u32::MAX >> (32 - bits);
+        let mut numbers = Vec::with_capacity(words.len() * 32 / bits);
+        match self {
+            // Loops that ask for no format.
+            Self::F16 => numbers.extend(
+                words
+                    .iter()
+                    .flat_map(|&word| [half(word), half(word >> 16)]),
+            ),
+            Self::Bf16 => {
+                let two = |&word: &u32| [word << 16, word & 0xffff_0000].map(f32::from_bits);
+                numbers.extend(words.iter().flat_map(two));
+            }
+            _ => {
+                for word in words {
+                    let slots = (0..32 / bits).map(|slot| word >> (slot * bits) & mask);
+                    numbers.extend(slots.map(|code| self.number(code)));
+                }
+            }
+        }
+        numbers
+    }
+
+    /// The floating-point number of a code of 32 bits at most: f32 has all of them.
+    pub fn number(self, code: u32) -> f32 {
+        match self {
+            Self::F16 => half(code),
+            Self::Bf16 => f32::from_bits(code << 16),
+            Self::Low { format, in_bytes } => self.table(format, in_bytes)[code as usize & 0xff],
+            Self::Tf32 | Self::F64 | Self::Integer { .. } => self.value(code.into()) as f32,
+        }
+    }
+
+    /// The numbers of all codes of a format.
+    fn table(self, format: ElementFormat, in_bytes: bool) -> &'static [f32; 256] {
+        static TABLES: [OnceLock<[f32; 256]>; 10] = [const { OnceLock::new() }; 10];
+        let table = &TABLES[2 * format as usize + usize::from(in_bytes)];
+        table.get_or_init(|| std::array::from_fn(|code| self.value(code as u64) as f32))
+    }
+
     /// The number that bits are.
     pub fn value(self, bits: u64) -> f64 {
         match self {
@@ -210,6 +254,16 @@ impl Element {
             }) as f64,
         }
     }
+}
+
+/// The number of an f16.
+fn half(bits: u32) -> f32 {
+    let (sign, magnitude) = ((bits & 0x8000) << 16, bits & 0x7fff);
+    // As f32's the same bits stand for 2^112 times less, subnormal numbers too; but for those of infinities and NaNs.
+    let finite = f32::from_bits(magnitude << 13) * f32::from_bits((112 + 127) << 23);
+    let special = f32::from_bits(0x7f80_0000 | magnitude << 13);
+    let own = if magnitude < 0x7c00 { finite } else { special };
+    f32::from_bits(own.to_bits() | sign)
 }
 
 /// What C and D are made of.

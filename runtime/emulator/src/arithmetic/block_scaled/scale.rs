@@ -37,6 +37,11 @@ impl Scale {
         })
     }
 
+    /// The number that it is.
+    pub(super) fn value(self) -> f64 {
+        self.significand as f64 * 2f64.powi(self.exponent - 3)
+    }
+
     /// The product of two scales.
     pub fn times(self, other: Self) -> Pair {
         Pair {

@@ -3,8 +3,8 @@
 use super::super::context::{Context, Fault};
 use super::Outcome;
 use crate::arithmetic::Float;
-use crate::arithmetic::block_scaled::{Dot, Pair, Scale};
-use crate::arithmetic::dot::{Accumulation, COLUMNS, Columns, Line};
+use crate::arithmetic::block_scaled::{self, Pair, Scale};
+use crate::arithmetic::dot::{Accumulation, COLUMNS, Columns, Lines};
 use crate::arithmetic::integer::Integer;
 use crate::counts::MatrixKind;
 use crate::finding::FindingKind;
@@ -72,8 +72,14 @@ impl Context<'_> {
             } else if multiply.shape.k == 64 && scales.is_some() {
                 tile.block_scaled(&mut undecided)
             } else {
-                let is_fp8 = matches!(multiply.a_type, Element::Low { .. });
-                tile.numbers(Accumulation::of(self.program.architecture(), is_fp8, false))
+                match multiply.result {
+                    Accumulator::S32 => tile.integers(),
+                    Accumulator::F64 => tile.doubles(),
+                    Accumulator::F16 | Accumulator::F32 => {
+                        let is_fp8 = matches!(multiply.a_type, Element::Low { .. });
+                        tile.numbers(Accumulation::of(self.program.architecture(), is_fp8, false))
+                    }
+                }
             };
         let counts = &mut self.ctas[self.rank].counts;
         counts.model_dependent += undecided;
@@ -180,11 +186,12 @@ struct Tile<'t> {
 type Rows = Vec<[u64; COLUMNS]>;
 
 impl Tile<'_> {
-    fn rows(&self, number: impl FnMut(usize, usize) -> u64) -> Rows {
-        let mut number = number;
-        (0..self.multiply.shape.m)
-            .map(|row| std::array::from_fn(|column| number(row, column)))
-            .collect()
+    /// Rows of numbers, which are made of a row, a column and the bits of what is added.
+    fn rows(&self, number: impl Fn(usize, usize, u64) -> u64) -> Rows {
+        let row = |(row, c): (usize, [u64; COLUMNS])| {
+            std::array::from_fn(|column| number(row, column, c[column]))
+        };
+        self.addends().into_iter().enumerate().map(row).collect()
     }
 
     /// Bits of A's rows and of B's columns, as `of` takes them.
@@ -199,24 +206,44 @@ impl Tile<'_> {
         (a, lines(b_type, (1, shape.k), self.b, &of))
     }
 
-    fn addend(&self, row: usize, column: usize) -> u64 {
-        c_element(self.multiply, self.c, row, column)
+    /// The bits of what is added.
+    fn addends(&self) -> Rows {
+        let mut rows = vec![[0; COLUMNS]; self.multiply.shape.m];
+        for (number, register) in self.c.iter().enumerate() {
+            for (lane, &value) in register.values.iter().enumerate() {
+                let (group, column) = (lane / 4, lane % 4 * 2);
+                if self.multiply.result == Accumulator::F16 {
+                    let two = &mut rows[group + 8 * number][column..column + 2];
+                    two.copy_from_slice(&[value & 0xffff, value >> 16]);
+                } else {
+                    rows[group + 8 * (number / 2)][column + number % 2] = value;
+                }
+            }
+        }
+        rows
     }
 
     fn ring(&self) -> Rows {
         let (a, b) = self.operands(|element, bits| element.payload(bits));
-        self.rows(|row, column| {
+        self.rows(|row, column, c| {
             let products = a[row].iter().zip(&b[column]);
             let products = products.map(|(a, b)| a.wrapping_mul(*b));
             let pairs = self.scales.map(|own| own.pairs((row, column)));
             let scales = pairs.as_deref().unwrap_or_default();
-            ring_sum(
-                products,
-                scales,
-                self.addend(row, column),
-                self.multiply.result,
-            )
+            ring_sum(products, scales, c, self.multiply.result)
         })
+    }
+
+    /// The words of A's rows and of B's columns.
+    fn words(&self) -> (Vec<u32>, Vec<u32>) {
+        let Multiply {
+            shape,
+            b_type,
+            a_type,
+            ..
+        } = *self.multiply;
+        let a = words(shape.m / 8, shape.k * a_type.bits() / 128, self.a);
+        (a, words(1, shape.k * b_type.bits() / 128, self.b))
     }
 
     /// A and B are E2M1, with several scales along k.
@@ -224,86 +251,98 @@ impl Tile<'_> {
         let Some(scales) = self.scales else {
             return Vec::new();
         };
-        let (a, b) = self.operands(|_, bits| bits as u8);
-        self.rows(|row, column| {
-            let sum = Dot {
-                a: &a[row],
-                b: &b[column],
-                scales: &scales.pairs((row, column)),
-                format: scales.format,
-                c: self.addend(row, column) as u32,
-            }
-            .sum();
-            *undecided += u64::from(!sum.is_decided);
-            u64::from(sum.bits)
+        let (a, b) = self.words();
+        let lines = |words: Vec<u32>, scales: &[Vec<Option<Scale>>]| {
+            let code =
+                |word: &u32| -> [u8; 8] { std::array::from_fn(|i| (word >> (4 * i)) as u8 & 15) };
+            let codes = words.iter().flat_map(code).collect();
+            let blocks = scales.first().map_or(0, Vec::len);
+            block_scaled::Lines::new((codes, self.multiply.shape.k), (scales.concat(), blocks))
+        };
+        let (rows, columns) = (lines(a, &scales.rows), lines(b, &scales.columns));
+        let columns = block_scaled::Columns::of(columns);
+        let row = |(row, c): (usize, [u64; COLUMNS])| {
+            let c = c.map(|bits| bits as u32);
+            let sums = columns.sums((&rows, row), 0, c, scales.format);
+            *undecided += sums.iter().filter(|sum| !sum.is_decided).count() as u64;
+            sums.map(|sum| u64::from(sum.bits))
+        };
+        self.addends().into_iter().enumerate().map(row).collect()
+    }
+
+    /// Integers.
+    fn integers(&self) -> Rows {
+        let multiply = self.multiply;
+        let (a, b) = self.operands(|element, bits| element.value(bits) as i64);
+        self.rows(|row, column, c| {
+            let pairs = a[row].iter().zip(&b[column]);
+            // The exclusive or of bits is the square of their difference.
+            let products = pairs.map(|(a, b)| {
+                if multiply.is_xor {
+                    (a - b).pow(2)
+                } else {
+                    a * b
+                }
+            });
+            integer_sum(products, c, multiply.saturates)
+        })
+    }
+
+    /// Numbers of f64, each sum from the first to the last.
+    fn doubles(&self) -> Rows {
+        let (a, b) = self.operands(|_, bits| f64::from_bits(bits));
+        self.rows(|row, column, c| {
+            let pairs = a[row].iter().zip(&b[column]);
+            pairs
+                .fold(f64::from_bits(c), |sum, (a, b)| a.mul_add(*b, sum))
+                .to_bits()
         })
     }
 
     /// Any other numbers.
     fn numbers(&self, accumulation: Accumulation) -> Rows {
         let multiply = self.multiply;
-        // Of the formats that most products are of, a loop that asks for no format.
-        let (a, b) = match (multiply.a_type, multiply.b_type) {
-            (Element::F16, Element::F16) => self.operands(|_, bits| Float::F16.value(bits)),
-            (Element::Bf16, Element::Bf16) => self.operands(|_, bits| Float::Bf16.value(bits)),
-            _ => self.operands(|element, bits| element.value(bits)),
+        let half = multiply.result == Accumulator::F16;
+        let value = |bits: u64| match half {
+            true => f64::from(Element::F16.number(bits as u32)),
+            false => f64::from(f32::from_bits(bits as u32)),
         };
-        let half = match multiply.result {
-            Accumulator::S32 => {
-                return self.rows(|row, column| {
-                    let c = self.addend(row, column);
-                    if multiply.is_xor {
-                        // Of bits that differ the square of the difference is 1.
-                        let differences = a[row].iter().zip(&b[column]).map(|(a, b)| a - b);
-                        let differences: Vec<f64> = differences.collect();
-                        return integer_sum(&differences, &differences, c, false);
-                    }
-                    integer_sum(&a[row], &b[column], c, multiply.saturates)
-                });
-            }
-            Accumulator::F64 => {
-                return self.rows(|row, column| {
-                    let c = f64::from_bits(self.addend(row, column));
-                    let pairs = a[row].iter().zip(&b[column]);
-                    pairs.fold(c, |sum, (a, b)| a.mul_add(*b, sum)).to_bits()
-                });
-            }
-            Accumulator::F16 => true,
-            Accumulator::F32 => false,
+        let (a, b) = self.words();
+        let lines = |element: Element, words: &[u32]| {
+            let smallest = element.smallest_exponent();
+            Lines::new(multiply.shape.k, element.numbers(words), smallest)
         };
-        let c_type = if half { Float::F16 } else { Float::F32 };
-        let column = |values| Line::new(values, multiply.b_type.smallest_exponent());
-        let columns = Columns::new(b.into_iter().map(column).collect());
-        let rows = a.into_iter().enumerate().map(|(row, values)| {
-            let line = Line::new(values, multiply.a_type.smallest_exponent());
-            let c = std::array::from_fn(|column| c_type.value(self.addend(row, column)));
+        let rows = lines(multiply.a_type, &a);
+        let columns = Columns::of(&lines(multiply.b_type, &b));
+        let row = |(row, c): (usize, [u64; COLUMNS])| {
+            let c = c.map(value);
+            let Some(scales) = self.scales else {
+                let none = [0; COLUMNS];
+                return columns[0].fused((&rows, row), c, none, accumulation, half);
+            };
             // One scale for each side: powers of two, which go into the exponent; that of a NaN is not there.
-            let exponents = std::array::from_fn(|column| {
-                let pair = self.scales?.one((row, column));
-                Some(pair.map(Pair::exponent))
-            });
-            let scales = exponents.map(|scale| scale.flatten().unwrap_or(0));
-            let mut sums = columns.fused(&line, c, scales, accumulation, half);
+            let exponents: [Option<i32>; COLUMNS] =
+                std::array::from_fn(|column| scales.one((row, column)).map(Pair::exponent));
+            let exponent = exponents.map(|own| own.unwrap_or(0));
+            let mut sums = columns[0].fused((&rows, row), c, exponent, accumulation, half);
             for (sum, scale) in sums.iter_mut().zip(exponents) {
-                if scale == Some(None) {
+                if scale.is_none() {
                     *sum = Float::F32.nan();
                 }
             }
             sums
-        });
-        rows.collect()
+        };
+        self.addends().into_iter().enumerate().map(row).collect()
     }
 }
 
-/// The dot product of integers of up to 8 bits, and what is added.
-pub(super) fn integer_sum(a: &[f64], b: &[f64], c: u64, saturates: bool) -> u64 {
-    // Products of 8 bits are integers of 16, exact in f64 as their sums are.
-    let sum: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+/// The sum of products of integers of up to 8 bits, and of what is added.
+pub(super) fn integer_sum(products: impl Iterator<Item = i64>, c: u64, saturates: bool) -> u64 {
     let s32 = Integer {
         bits: 32,
         signed: true,
     };
-    let sum = sum as i128 + s32.value(c);
+    let sum = i128::from(products.sum::<i64>()) + s32.value(c);
     if saturates {
         s32.saturate(sum)
     } else {
@@ -337,6 +376,18 @@ pub(crate) fn ring_sum(
     ring.pattern(sum.wrapping_add(ring.payload(addend)))
 }
 
+/// The words of rows of A or columns of B, `eights` times eight of four times `fours` words each: as [`lines`], of words.
+fn words(eights: usize, fours: usize, registers: &[Lanes]) -> Vec<u32> {
+    let mut words = Vec::with_capacity(32 * eights * fours);
+    for line in 0..8 * eights {
+        for register in registers.iter().skip(line / 8).step_by(eights).take(fours) {
+            let four = &register.values[4 * (line % 8)..][..4];
+            words.extend(four.iter().map(|&word| word as u32));
+        }
+    }
+    words
+}
+
 /// Rows of A or columns of B, `eights` times eight of `k` numbers each. Of each the numbers are in the same place of four
 /// lanes, so many in a register, one register behind the other along k; those of the next eight lie between them.
 fn lines<T>(
@@ -359,13 +410,4 @@ fn lines<T>(
         numbers
     };
     (0..8 * eights).map(line).collect()
-}
-
-fn c_element(multiply: &Multiply, c: &[Lanes], row: usize, column: usize) -> u64 {
-    let lane = 4 * (row % 8) + column / 2;
-    if multiply.result == Accumulator::F16 {
-        c[row / 8].values[lane] >> (16 * (column % 2)) & 0xffff
-    } else {
-        c[2 * (row / 8) + column % 2].values[lane]
-    }
 }

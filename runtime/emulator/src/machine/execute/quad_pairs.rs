@@ -2,10 +2,10 @@
 
 use super::super::context::Context;
 use crate::arithmetic::Float;
-use crate::arithmetic::dot::{Accumulation, COLUMNS, Columns, Line};
+use crate::arithmetic::dot::{Accumulation, COLUMNS, Columns, Lines};
 use crate::arithmetic::ring::Ring;
 use crate::counts::MatrixKind;
-use crate::instruction::{Accumulator, QuadPairs, Source, of_d};
+use crate::instruction::{Accumulator, Element, QuadPairs, Source, of_d};
 use crate::machine::Lanes;
 
 /// What is summed over.
@@ -145,18 +145,18 @@ impl Pair<'_> {
 
     fn numbers(&self, how: Accumulation) -> [[u64; COLUMNS]; ROWS] {
         let c = self.c();
-        let smallest = -14;
-        let line = |bits: &dyn Fn(usize) -> u64| {
-            let values = (0..K).map(|k| Float::F16.value(bits(k)));
-            Line::new(values.collect(), smallest)
+        let lines = |count: usize, bits: &dyn Fn(usize, usize) -> u64| {
+            let places = (0..count).flat_map(|line| (0..K).map(move |k| (line, k)));
+            let values = places.map(|(line, k)| Element::F16.number(bits(line, k) as u32));
+            Lines::new(K, values.collect(), Element::F16.smallest_exponent())
         };
-        let columns = (0..COLUMNS).map(|column| line(&|k| self.b(k, column)));
-        let columns = Columns::new(columns.collect());
+        let rows = lines(ROWS, &|row, k| self.a(row, k));
+        let columns = Columns::of(&lines(COLUMNS, &|column, k| self.b(k, column)));
         let kind = float(self.own.c_type);
         std::array::from_fn(|row| {
             let addends = c[row].map(|bits| kind.value(bits));
             let half = self.own.d_type == Accumulator::F16;
-            columns.fused(&line(&|k| self.a(row, k)), addends, [0; COLUMNS], how, half)
+            columns[0].fused((&rows, row), addends, [0; COLUMNS], how, half)
         })
     }
 }

@@ -8,7 +8,7 @@ use super::super::context::{Context, Fault};
 use super::Outcome;
 use super::matrix::{integer_sum, ring_sum};
 use crate::arithmetic::Float;
-use crate::arithmetic::dot::{Accumulation, COLUMNS, Columns, Line};
+use crate::arithmetic::dot::{Accumulation, COLUMNS, Columns, Lines};
 use crate::counts::MatrixKind;
 use crate::finding::FindingKind;
 use crate::instruction::{
@@ -140,10 +140,10 @@ struct Multiplication {
     taken: Option<Taken>,
 }
 
-/// Rows of A, and columns of B by eights.
+/// The codes of rows of A and of columns of B.
 struct Taken {
-    a: Vec<Line>,
-    b: Vec<Columns>,
+    a: Vec<u32>,
+    b: Vec<u32>,
     is_written: bool,
 }
 
@@ -164,7 +164,7 @@ impl Operation for Multiplication {
                 };
                 let lanes: Vec<&Lanes> = registers.iter().map(|&r| frame.register(r)).collect();
                 is_written &= lanes.iter().all(|lanes| lanes.written == u32::MAX);
-                let rows = fragment(&product, &lanes, shape.k);
+                let rows = fragment(product.a_type, &lanes, shape.k);
                 if let Some(warp) = machine.warp.as_deref_mut() {
                     for &register in registers {
                         warp.take_back(self.frame, register);
@@ -180,14 +180,7 @@ impl Operation for Multiplication {
             }
             (WarpgroupOperand::Shared(_), None) => return,
         };
-        let [a_sign, b_sign] = product
-            .negated
-            .map(|negated| if negated { -1.0 } else { 1.0 });
-        self.taken = Some(Taken {
-            a: lines(a, a_sign, product.a_type),
-            b: columns(lines(b, b_sign, product.b_type)),
-            is_written,
-        });
+        self.taken = Some(Taken { a, b, is_written });
     }
 
     fn write(&mut self, machine: &mut Memories<'_>, _: &Doer<'_>) {
@@ -213,7 +206,8 @@ impl Operation for Multiplication {
         // Of each register of eight columns, the place of D's number in a lane's.
         let each = if half { 2 } else { 1 };
         let registers = 4 / each;
-        for (eight, columns) in taken.b.iter().enumerate() {
+        let factors = Factors::new(product, &taken);
+        for eight in 0..product.shape.n / COLUMNS {
             let own = eight * registers..(eight + 1) * registers;
             let c = |row: usize, column: usize| {
                 if !self.adds {
@@ -231,7 +225,7 @@ impl Operation for Multiplication {
             let rows: Vec<[u64; COLUMNS]> = (0..16)
                 .map(|row| {
                     let c = std::array::from_fn(|column| c(row, column));
-                    numbers(product, &taken.a[row], columns, c)
+                    factors.numbers(product, row, eight, c)
                 })
                 .collect();
             for register in own.clone() {
@@ -269,16 +263,17 @@ impl Multiplication {
         matrix: SharedMatrix,
         (from, to): (u64, u64),
         element: Element,
-    ) -> (Vec<Vec<f64>>, bool) {
+    ) -> (Vec<u32>, bool) {
         let bytes = element.bits() / 8;
         let mut is_written = true;
         let k = self.product.shape.k;
-        let mut rows = vec![vec![0.0; k]; (to - from) as usize];
+        let rows = (to - from) as usize;
+        let mut codes = vec![0; rows * k];
         // Numbers of 16 bytes are next to each other: along k, or along the rows.
         let each = 16 / bytes;
         let (lines, pieces) = match matrix.is_transposed() {
-            false => (rows.len(), k / each),
-            true => (k, rows.len() / each),
+            false => (rows, k / each),
+            true => (k, rows / each),
         };
         for (line, piece) in (0..lines).flat_map(|line| (0..pieces).map(move |piece| (line, piece)))
         {
@@ -296,74 +291,98 @@ impl Multiplication {
                 let (value, written) = read.unwrap_or((0, false));
                 is_written &= written;
                 let (row, column) = place(i);
-                rows[row][column] = self.product.value(element, value);
+                codes[row * k + column] = value as u32;
             }
         }
-        (rows, is_written)
+        (codes, is_written)
     }
-}
-
-/// Rows or columns taken apart, with a sign.
-fn lines(rows: Vec<Vec<f64>>, sign: f64, element: Element) -> Vec<Line> {
-    let line = |row: Vec<f64>| {
-        let values = row.into_iter().map(|value| sign * value).collect();
-        Line::new(values, element.smallest_exponent())
-    };
-    rows.into_iter().map(line).collect()
 }
 
 /// A's rows from registers: those of `mma`.
-fn fragment(product: &Product, registers: &[&Lanes], k: usize) -> Vec<Vec<f64>> {
-    let element = product.a_type;
+fn fragment(element: Element, registers: &[&Lanes], k: usize) -> Vec<u32> {
     let bits = element.bits();
     let each = 32 / bits;
-    let number = |row: usize, k: usize| {
+    let code = |row: usize, k: usize| {
         let register = registers[2 * (k / (4 * each)) + row / 8];
         let lane = 4 * (row % 8) + k / each % 4;
-        let code = register.values[lane] >> (k % each * bits) & (u64::MAX >> (64 - bits));
-        product.value(element, code)
+        (register.values[lane] >> (k % each * bits) & (u64::MAX >> (64 - bits))) as u32
     };
-    (0..16)
-        .map(|row| (0..k).map(|k| number(row, k)).collect())
-        .collect()
+    let places = (0..16).flat_map(|row| (0..k).map(move |k| (row, k)));
+    places.map(|(row, k)| code(row, k)).collect()
 }
 
-/// Columns by eights: of `wgmma` there are a multiple.
-fn columns(lines: Vec<Line>) -> Vec<Columns> {
-    let mut lines = lines.into_iter().peekable();
-    let mut all = Vec::new();
-    while lines.peek().is_some() {
-        all.push(Columns::new(lines.by_ref().take(COLUMNS).collect()));
-    }
-    all
+/// What is multiplied.
+enum Factors {
+    /// Floating-point numbers, the columns of B by eights: of `wgmma` there are a multiple.
+    Numbers { a: Lines, b: Vec<Columns> },
+    /// Integers, and numbers in the ring mode.
+    Integers { a: Vec<i64>, b: Vec<i64> },
 }
 
-/// A row of D, in eight columns.
-fn numbers(product: &Product, a: &Line, b: &Columns, c: [u64; COLUMNS]) -> [u64; COLUMNS] {
-    if product.result == Accumulator::S32 {
-        return std::array::from_fn(|column| {
-            let b = b.line(column).values();
-            integer_sum(a.values(), b, c[column], product.saturates)
-        });
+impl Factors {
+    fn new(product: &Product, taken: &Taken) -> Self {
+        let [a, b] = [
+            (&taken.a, product.a_type, product.negated[0]),
+            (&taken.b, product.b_type, product.negated[1]),
+        ];
+        if product.is_ring || product.result == Accumulator::S32 {
+            let integers = |(codes, element, is_negated): (&Vec<u32>, Element, bool)| {
+                let sign = if is_negated { -1 } else { 1 };
+                let codes = codes.iter();
+                codes
+                    .map(|&code| sign * product.value(element, code.into()) as i64)
+                    .collect()
+            };
+            return Self::Integers {
+                a: integers(a),
+                b: integers(b),
+            };
+        }
+        let lines = |(codes, element, is_negated): (&Vec<u32>, Element, bool)| {
+            let sign = if is_negated { -1.0 } else { 1.0 };
+            let values = codes.iter().map(|&code| sign * element.number(code));
+            Lines::new(
+                product.shape.k,
+                values.collect(),
+                element.smallest_exponent(),
+            )
+        };
+        Self::Numbers {
+            a: lines(a),
+            b: Columns::of(&lines(b)),
+        }
     }
-    if product.is_ring {
-        return std::array::from_fn(|column| {
-            let pairs = a.values().iter().zip(b.line(column).values());
-            let products = pairs.map(|(&a, &b)| (a as i64).wrapping_mul(b as i64));
-            ring_sum(products, &[], c[column], product.result)
-        });
+
+    /// A row of D, in eight columns.
+    fn numbers(
+        &self,
+        product: &Product,
+        row: usize,
+        eight: usize,
+        c: [u64; COLUMNS],
+    ) -> [u64; COLUMNS] {
+        match self {
+            Self::Numbers { a, b } => {
+                let half = product.result == Accumulator::F16;
+                let c_type = if half { Float::F16 } else { Float::F32 };
+                let is_fp8 = matches!(product.a_type, Element::Low { .. });
+                let accumulation = Accumulation::of(90, is_fp8, true);
+                let c = c.map(|c| c_type.value(c));
+                b[eight].fused((a, row), c, [0; COLUMNS], accumulation, half)
+            }
+            Self::Integers { a, b } => std::array::from_fn(|column| {
+                let k = product.shape.k;
+                let own = (COLUMNS * eight + column) * k..(COLUMNS * eight + column + 1) * k;
+                let pairs = a[row * k..(row + 1) * k].iter().zip(&b[own]);
+                let products = pairs.map(|(a, b)| a.wrapping_mul(*b));
+                if product.result == Accumulator::S32 {
+                    integer_sum(products, c[column], product.saturates)
+                } else {
+                    ring_sum(products, &[], c[column], product.result)
+                }
+            }),
+        }
     }
-    let half = product.result == Accumulator::F16;
-    let c_type = if half { Float::F16 } else { Float::F32 };
-    let is_fp8 = matches!(product.a_type, Element::Low { .. });
-    let accumulation = Accumulation::of(90, is_fp8, true);
-    b.fused(
-        a,
-        c.map(|c| c_type.value(c)),
-        [0; COLUMNS],
-        accumulation,
-        half,
-    )
 }
 
 fn refuse(reason: String) -> Fault {

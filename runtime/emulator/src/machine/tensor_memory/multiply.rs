@@ -2,12 +2,13 @@
 
 use super::super::asynchronous::{Doer, Memories, Spot};
 use super::read;
-use crate::arithmetic::block_scaled::Scale;
+use crate::arithmetic::dot::COLUMNS;
 use crate::counts::MatrixKind;
 use crate::instruction::Accumulator;
 use crate::memory::tensor::{Misuse, WHOLE};
 use crate::tcgen05::Cell;
 use crate::tcgen05::datapath::{self, A_COLUMNS};
+use crate::tcgen05::factors::{Factors, Scales};
 use crate::tcgen05::instruction_descriptor::{InstructionDescriptor, Operand};
 use crate::tcgen05::multiply::{Codes, ROW, codes, pieces, scales};
 use crate::tcgen05::shared_descriptor::SharedDescriptor;
@@ -40,8 +41,8 @@ pub(crate) enum FromA {
 
 /// A row of A or a column of B, and whether all of it is written.
 type Line = (Codes, bool);
-/// The scales of a row or column, and whether they are written.
-type Scales = (Vec<Option<Scale>>, bool);
+/// The scales of rows or columns, and whether those of each are written.
+type WrittenScales = (Scales, Vec<bool>);
 
 impl Multiplying {
     pub(super) fn execute(&self, machine: &mut Memories<'_>, by: &Doer<'_>) -> Result<(), Misuse> {
@@ -61,15 +62,15 @@ impl Multiplying {
             }
         }
         let rows = layout.rows_of_a_cta();
-        let mut a_scales = Vec::new();
-        let mut b_scales = Vec::new();
+        let (mut a_scales, mut b_scales) = (WrittenScales::default(), Vec::new());
         for &rank in &self.ranks {
-            let (mut own_a, mut own_b) = (Vec::new(), Vec::new());
+            let mut own_b = WrittenScales::default();
             if let Some((a_first, b_first)) = self.scales {
-                own_a = self.all_scales(machine, by, (rank, a_first), self.descriptor.a, rows)?;
+                let own = self.all_scales(machine, by, (rank, a_first), self.descriptor.a, rows)?;
+                a_scales.0.extend(own.0);
+                a_scales.1.extend(own.1);
                 own_b = self.all_scales(machine, by, (rank, b_first), self.descriptor.b, n)?;
             }
-            a_scales.extend(own_a);
             b_scales.push(own_b);
         }
         for row in 0..m {
@@ -84,52 +85,54 @@ impl Multiplying {
                 machine.touch_tensor(rank, first, layout.columns(n), true, by);
             }
         }
-        let none: Scales = (Vec::new(), true);
+        let (a, a_written): (Vec<Codes>, Vec<bool>) = a.into_iter().unzip();
+        let (b, b_written): (Vec<Codes>, Vec<bool>) = b.into_iter().unzip();
+        let (b_scales, b_scales_written): (Vec<Scales>, Vec<_>) = b_scales.into_iter().unzip();
+        let is_written = |row: usize, column: usize, cta: usize| {
+            let scale = |written: &[bool], line: usize| written.get(line).copied().unwrap_or(true);
+            a_written[row]
+                && b_written[column]
+                && scale(&a_scales.1, row)
+                && scale(&b_scales_written[cta], column)
+        };
+        let k = a.first().map_or(0, Vec::len);
+        let factors = Factors::new(
+            &self.descriptor,
+            (a, a_scales.0),
+            (b, b_scales),
+            self.is_ring,
+        );
         let half = self.descriptor.result == Accumulator::F16;
         let whole = if half { 0b0011 } else { WHOLE };
         let mut undecided = 0;
-        for (row, (a_codes, a_written)) in a.iter().enumerate() {
-            let own_scales = a_scales.get(row).unwrap_or(&none);
-            for (column, (b_codes, b_written)) in b.iter().enumerate() {
-                let (cta, cell) = layout.place(row as u32, column as u32, n);
-                let cell = self.d.plus(cell.lane, cell.column);
-                let lane = cta * 128 + cell.lane;
-                let mask = self
-                    .disabled
-                    .get((lane / 32) as usize)
-                    .copied()
-                    .unwrap_or(0);
-                if mask >> (lane % 32) & 1 == 1 {
-                    continue;
+        for (row, eight) in (0..m).flat_map(|row| (0..n / 8).map(move |eight| (row, eight))) {
+            // Eight columns that begin at a multiple of eight lie side by side in one lane.
+            let (cta, cell) = layout.place(row, 8 * eight, n);
+            let first = self.d.plus(cell.lane, cell.column);
+            let lane = cta * 128 + first.lane;
+            let mask = self.disabled.get((lane / 32) as usize);
+            if mask.is_some_and(|mask| mask >> (lane % 32) & 1 == 1) {
+                continue;
+            }
+            let rank = self.ranks[cta as usize];
+            let mut d = [(0, WHOLE); COLUMNS];
+            if self.adds {
+                for (column, d) in d.iter_mut().enumerate() {
+                    *d = read(machine.ctas, rank, first.plus(0, column as u32))?;
                 }
-                let rank = self.ranks[cta as usize];
-                let (d, d_written) = if self.adds {
-                    read(machine.ctas, rank, cell)?
-                } else {
-                    (0, WHOLE)
-                };
-                let other_scales = b_scales[cta as usize].get(column).unwrap_or(&none);
-                let lines = (
-                    (&a_codes[..], &own_scales.0[..]),
-                    (&b_codes[..], &other_scales.0[..]),
-                );
-                let sum = if self.is_ring && self.descriptor.result != Accumulator::S32 {
-                    self.descriptor.ring_number(lines.0, lines.1, d)
-                } else {
-                    self.descriptor.number(lines.0, lines.1, d, self.shift)
-                };
+            }
+            let place = (cta as usize, eight as usize);
+            let sums = factors.numbers(row as usize, place, d.map(|(bits, _)| bits), self.shift);
+            let memory = &mut machine.ctas[rank as usize].tensor.memory;
+            for (column, (sum, (_, d_written))) in sums.into_iter().zip(d).enumerate() {
                 undecided += u64::from(!sum.is_decided);
-                let is_written = *a_written
-                    && *b_written
-                    && own_scales.1
-                    && other_scales.1
-                    && d_written & whole == whole;
-                let written = if is_written { whole } else { 0 };
-                let memory = &mut machine.ctas[rank as usize].tensor.memory;
-                memory.write(cell, (sum.bits, written))?;
+                let number = COLUMNS * eight as usize + column;
+                let all =
+                    is_written(row as usize, number, cta as usize) && d_written & whole == whole;
+                let written = if all { whole } else { 0 };
+                memory.write(first.plus(0, column as u32), (sum.bits, written))?;
             }
         }
-        let k = a.first().map_or(0, |(codes, _)| codes.len() as u64);
         let counts = &mut machine.ctas[self.ranks[0] as usize].counts;
         counts.model_dependent += undecided;
         let kind = MatrixKind {
@@ -137,7 +140,7 @@ impl Multiplying {
             kind: Some(self.descriptor.kind.name()),
             types: [self.descriptor.a, self.descriptor.b].map(|own| own.element.name()),
         };
-        counts.multiply(kind, a.len() as u64 * b.len() as u64 * k);
+        counts.multiply(kind, u64::from(m) * u64::from(n) * k as u64);
         Ok(())
     }
 
@@ -215,9 +218,9 @@ impl Multiplying {
         (rank, first): (u32, Cell),
         operand: Operand,
         rows: u32,
-    ) -> Result<Vec<Scales>, Misuse> {
+    ) -> Result<WrittenScales, Misuse> {
         let Some((format, blocks)) = self.descriptor.scales else {
-            return Ok(Vec::new());
+            return Ok(WrittenScales::default());
         };
         for lane in 0..32.min(rows) {
             for warp in 0..4 {
@@ -230,7 +233,7 @@ impl Multiplying {
         let bytes = (0..4)
             .filter(|byte| mask >> byte & 1 == 1)
             .fold(0u32, |bits, byte| bits | 0xff << (8 * byte));
-        let mut all = Vec::new();
+        let mut all = WrittenScales::default();
         for row in 0..rows {
             let at = |warp| {
                 let cell = datapath::scales(row, warp);
@@ -247,8 +250,8 @@ impl Multiplying {
                     ));
                 }
             }
-            let is_written = written & mask as u8 == mask as u8;
-            all.push((scales((format, blocks), operand, word), is_written));
+            all.0.push(scales((format, blocks), operand, word));
+            all.1.push(written & mask as u8 == mask as u8);
         }
         Ok(all)
     }
