@@ -32,6 +32,8 @@ mod prologues;
 mod ptx;
 #[path = "kernels/ptx_families.rs"]
 mod ptx_families;
+#[path = "kernels/quantize.rs"]
+mod quantize;
 #[path = "kernels/reductions.rs"]
 mod reductions;
 #[path = "kernels/scaled.rs"]

@@ -170,6 +170,44 @@ impl<'c, 'g> Emission<'c, 'g> {
         self.value_before((number, count), end, otherwise, body)
     }
 
+    /// What `body` gives where an expression, which is not negative, is below `count`, and `otherwise` elsewhere: without a
+    /// branch where it always is. It is given the expression with the range that it then has.
+    ///
+    /// # Errors
+    /// What `body` returns.
+    pub fn value_within<E>(
+        &mut self,
+        expression: &Expression,
+        count: i64,
+        otherwise: &[Value<'c>],
+        body: impl FnOnce(&mut Self, Expression) -> Result<Vec<Value<'c>>, E>,
+    ) -> Result<Vec<Value<'c>>, E> {
+        if expression.range().1 < count {
+            return body(self, expression.clone());
+        }
+        let number = self.elemental.number(expression);
+        self.value_below(number, count, otherwise, body)
+    }
+
+    /// Does `body` where both expressions, which are not negative, are below their counts, as
+    /// [`value_within`](Self::value_within) does.
+    ///
+    /// # Errors
+    /// What `body` returns.
+    pub fn when_within<E>(
+        &mut self,
+        expressions: [&Expression; 2],
+        counts: [i64; 2],
+        body: impl FnOnce(&mut Self, [Expression; 2]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.value_within(expressions[0], counts[0], &[], |this, first| {
+            this.value_within(expressions[1], counts[1], &[], |this, second| {
+                body(this, [first, second]).map(|()| Vec::new())
+            })
+        })?;
+        Ok(())
+    }
+
     /// What `body` gives where `number`, which is not negative, is below `end`, which is `count` at most, and `otherwise`
     /// elsewhere.
     ///

@@ -92,7 +92,7 @@ fn of_scaled_tensors(
         return Ok(Grid::EMPTY);
     };
     match &operation.op.kind {
-        OpKind::Quantize { .. } => quantize::emit(emission, target),
+        OpKind::Quantize { .. } => quantize::emit(emission, target, shared),
         OpKind::Dequantize { .. } => r#loop::emit(emission),
         OpKind::Reduce { dimensions, .. } => {
             let rank = graph.tensor_type(operation.op.operands[0]).rank();

@@ -13,6 +13,7 @@ use melior::{
         attribute::{StringAttribute, TypeAttribute},
     },
 };
+use tessera_ir::plan::Family;
 
 /// What is said of a parameter that is a tensor map: 128 bytes that are read where the launch put them.
 const TENSOR_MAP: &str =
@@ -83,8 +84,10 @@ pub fn build<'c>(
         ("nvvm.kernel", Attribute::unit(context)),
         ("nvvm.maxntid", attribute(&threads)),
     ];
-    if kernel.grid.shared_bytes > 0 {
-        // Shared memory says how many CTAs an SM has: registers need not be few, as they are by themselves.
+    let is_quantize = unit.kernel.family == Family::Quantize;
+    if kernel.grid.shared_bytes > 0 || is_quantize {
+        // Shared memory says how many CTAs an SM has, and a thread that quantises has a block in registers: these need not be
+        // few, as they are by themselves.
         attributes.push(("nvvm.minctasm", attribute("1 : i32")));
     }
     let attributes: Vec<_> = (attributes.into_iter())

@@ -60,6 +60,19 @@ impl Shared {
         b.cast("llvm.ptrtoint", address, b.integer(32))
     }
 
+    /// The address of the kernel's only memory, of so many bytes from a multiple of 16 on, and how many of them the launch
+    /// has to give: all where they are more than a kernel may declare.
+    pub fn memory<'c>(&mut self, b: &Builder<'c>, bytes: u32) -> (Value<'c>, u32) {
+        /// CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
+        const DECLARED: u32 = 48 << 10;
+        if bytes <= DECLARED {
+            return (self.array(b, bytes), 0);
+        }
+        let own = llvm::r#type::pointer(b.context(), SPACE);
+        let address = b.cast("llvm.inttoptr", self.dynamic(b, 16), own);
+        (b.cast("llvm.addrspacecast", address, b.pointer()), bytes)
+    }
+
     fn dynamic_name(&self) -> String {
         format!("{}_dynamic", self.symbol)
     }

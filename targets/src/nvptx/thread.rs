@@ -55,21 +55,21 @@ pub fn shuffle<'c>(b: &Builder<'c>, x: Value<'c>, mask: i64) -> Value<'c> {
     let t = x.r#type();
     let width = width(b, t);
     let bits = b.bitcast(x, b.integer(width));
+    let shuffle_word = |word| {
+        let mask = b.constant_integer(b.integer(32), mask);
+        shuffle_word(b, "bfly", word, mask)
+    };
     let shuffled = match width {
         ..32 => {
             let wide = b.cast("arith.extui", bits, b.integer(32));
-            b.cast(
-                "arith.trunci",
-                shuffle_word(b, wide, mask),
-                b.integer(width),
-            )
+            b.cast("arith.trunci", shuffle_word(wide), b.integer(width))
         }
-        32 => shuffle_word(b, bits, mask),
+        32 => shuffle_word(bits),
         _ => {
             let (word, by) = (b.integer(32), b.constant_i64(32));
             let upper = b.binary("arith.shrui", bits, by);
             let [lower, upper] = [bits, upper].map(|half| {
-                let half = shuffle_word(b, b.cast("arith.trunci", half, word), mask);
+                let half = shuffle_word(b.cast("arith.trunci", half, word));
                 b.cast("arith.extui", half, b.i64())
             });
             b.binary("arith.ori", lower, b.binary("arith.shli", upper, by))
@@ -78,11 +78,18 @@ pub fn shuffle<'c>(b: &Builder<'c>, x: Value<'c>, mask: i64) -> Value<'c> {
     b.bitcast(shuffled, t)
 }
 
-fn shuffle_word<'c>(b: &Builder<'c>, word: Value<'c>, mask: i64) -> Value<'c> {
+/// The `f32` that the thread of that number in the warp has, an `i32`. All threads of the warp take part.
+pub fn from_lane<'c>(b: &Builder<'c>, x: Value<'c>, lane: Value<'c>) -> Value<'c> {
+    let word = b.bitcast(x, b.integer(32));
+    b.bitcast(shuffle_word(b, "idx", word, lane), b.f32())
+}
+
+fn shuffle_word<'c>(b: &Builder<'c>, mode: &str, word: Value<'c>, with: Value<'c>) -> Value<'c> {
     let number = |n: i64| b.constant_integer(b.integer(32), n);
-    // PTX ISA, `shfl.sync`: in mode bfly with clamp 31, every lane of the warp has a partner.
-    let operands = [number(-1), word, number(mask), number(31)];
-    b.intrinsic("llvm.nvvm.shfl.sync.bfly.i32", &operands, b.integer(32))
+    // PTX ISA, `shfl.sync`: in modes bfly and idx with clamp 31, every lane of the warp has a partner.
+    let operands = [number(-1), word, with, number(31)];
+    let name = format!("llvm.nvvm.shfl.sync.{mode}.i32");
+    b.intrinsic(&name, &operands, b.integer(32))
 }
 
 /// The bits of a number in a register.

@@ -30,7 +30,9 @@ pub fn emit<'g>(
     let count = blocks[0] * blocks[1];
     let id = thread::global(&emission.elemental.builder(), THREADS);
     let tensor_scale = emission.elemental.tensor_scale(operation, operand)?;
-    relayout.storage.put_once(emission, id, tensor_scale)?;
+    let ctas = ceil_div(count.max(1), THREADS);
+    let thread = (id, ctas * THREADS);
+    relayout.storage.put_once(emission, thread, tensor_scale)?;
     if count > 0 {
         emission.when_below(id, count, |emission, unit| {
             let [block, row] = relayout.storage.part_and_row(&unit, blocks);
@@ -38,7 +40,7 @@ pub fn emit<'g>(
         })?;
     }
     // The first thread also writes what there is once.
-    grid(emission, ceil_div(count.max(1), THREADS), THREADS)
+    grid(emission, ctas, THREADS)
 }
 
 struct Relayout<'g> {

@@ -1,7 +1,8 @@
 //! The bytes of a scaled tensor that a kernel makes: who has which block, and where codes and scales go.
 
+use crate::blocks::extent;
 use crate::mlir::elemental::{Unsupported, scale_place};
-use crate::mlir::index::Expression;
+use crate::mlir::index::{self, Expression};
 use crate::mlir::{Emission, Value};
 use tessera_ir::{ElementType, ScaledType};
 
@@ -117,21 +118,22 @@ impl<'g> Storage<'g> {
         emission.elemental.store(byte, base, ElementType::Ui8, &at);
     }
 
-    /// What there is once, by the thread whose number is 0: the tensor scale, where the format has one, and zeros between the
-    /// parts and in the scales' padding.
+    /// What there is once, by thread `id` of so many: the tensor scale, where the format has one, and zeros between the
+    /// parts and in the scales' padding, of which each thread writes its share.
     ///
     /// # Errors
     /// None of its own.
     pub fn put_once<'c>(
         &self,
         emission: &mut Emission<'c, 'g>,
-        id: Value<'c>,
+        (id, threads): (Value<'c>, i64),
         tensor_scale: Option<Value<'c>>,
     ) -> Result<(), Unsupported> {
-        emission.when_below(id, 1, |emission, _| {
+        emission.when_below::<Unsupported>(id, 1, |emission, _| {
             self.put_tensor_scale(emission, tensor_scale);
-            self.pad_scales(emission)
-        })
+            Ok(())
+        })?;
+        self.pad_scales(emission, (id, threads))
     }
 
     /// The tensor scale, and zeros between the parts.
@@ -161,41 +163,55 @@ impl<'g> Storage<'g> {
     }
 
     /// Zeros in the rows and columns of scales that pad the last tiles of a layout.
-    fn pad_scales(&self, emission: &mut Emission<'_, 'g>) -> Result<(), Unsupported> {
+    fn pad_scales<'c>(
+        &self,
+        emission: &mut Emission<'c, 'g>,
+        thread: (Value<'c>, i64),
+    ) -> Result<(), Unsupported> {
         let scaled = self.scaled;
         let (rows, columns) = (scaled.rows(), scaled.blocks_per_row());
         if scaled.scale_bytes() == rows * columns {
             return Ok(());
         }
-        // Few: one thread writes them all, place by place.
         let padded = [rows.next_multiple_of(128), columns.next_multiple_of(4)];
         let ranges = [
             (0..rows, columns..padded[1]),
             (rows..padded[0], 0..padded[1]),
         ];
         for (rows, columns) in ranges {
-            self.zero_scales(emission, rows, columns)?;
+            self.zero_scales(emission, thread, rows, columns)?;
         }
         Ok(())
     }
 
-    fn zero_scales(
+    fn zero_scales<'c>(
         &self,
-        emission: &mut Emission<'_, 'g>,
+        emission: &mut Emission<'c, 'g>,
+        (id, threads): (Value<'c>, i64),
         rows: std::ops::Range<usize>,
         columns: std::ops::Range<usize>,
     ) -> Result<(), Unsupported> {
         let base = emission.results[self.number];
-        emission.for_range(rows.len() as i64, None, |emission, row| {
-            let row = row.plus_constant(rows.start as i64);
-            emission.for_range(columns.len() as i64, None, |emission, column| {
-                let column = column.plus_constant(columns.start as i64);
-                let b = emission.elemental.builder();
-                let zero = b.constant_integer(b.integer(8), 0);
-                let at = scale_place(self.scaled, &row, &column);
-                emission.elemental.store(zero, base, ElementType::Ui8, &at);
-                Ok(())
-            })
-        })
+        let shape = [rows.len(), columns.len()];
+        let count = extent(&shape);
+        let zero = |emission: &mut Emission<'c, 'g>, place: Expression| {
+            let at = index::delinearize(&place, &shape);
+            let row = at[0].plus_constant(rows.start as i64);
+            let column = at[1].plus_constant(columns.start as i64);
+            let b = emission.elemental.builder();
+            let zero = b.constant_integer(b.integer(8), 0);
+            let at = scale_place(self.scaled, &row, &column);
+            emission.elemental.store(zero, base, ElementType::Ui8, &at);
+            Ok(())
+        };
+        if count == 0 {
+            return Ok(());
+        }
+        if count <= threads {
+            return emission.when_below(id, count, zero);
+        }
+        let b = emission.elemental.builder();
+        let bounds = [id, b.constant_i64(count), b.constant_i64(threads)];
+        emission.for_bounds(bounds, (0, count - 1), None, zero)
     }
 }

@@ -1,84 +1,68 @@
-//! MS-EDEN: a thread has a group of blocks, whose scales one correction multiplies.
+//! MS-EDEN: a correction multiplies the scales of a group of blocks, which neighbouring lanes have.
 //!
-//! Codes do not depend on the correction: they are written block by block while the sums are made that the correction is
-//! of. Until then the blocks' scales are in the thread's own memory.
+//! It is a quotient of two sums over the group, one element after the other: each lane in turn goes on with the sums of the
+//! one before it.
 
-use super::Output;
+use super::output::{Output, largest};
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::low_precision::{self, Encoding};
-use crate::mlir::quantization::{self, BlockScale, TensorScale};
+use crate::mlir::quantization;
 use crate::mlir::{Builder, Emission, FloatPredicate, Value};
-use tessera_ir::ElementType;
+use crate::nvptx::thread;
 use tessera_numerics::ElementFormat;
 
 /// The elements that share a correction. ("Quartet II", arXiv 2601.22813.)
-const GROUP: usize = 128;
+pub const GROUP: i64 = 128;
 
-impl<'g> Output<'g> {
-    /// The groups of a row.
-    pub(super) fn groups(&self) -> i64 {
-        self.scaled().columns().div_ceil(GROUP) as i64
-    }
+/// Blocks of a group, each of 16 elements.
+pub const BLOCKS: i64 = GROUP / 16;
 
-    /// A thread's memory for the scales of a group. To be called before any loop begins.
-    pub(super) fn eden_scales<'c>(&self, emission: &Emission<'c, 'g>) -> Value<'c> {
-        emission.stack_array((GROUP / self.length) as i64, ElementType::F32)
-    }
-
-    /// Codes and scales of a group of a row.
-    pub(super) fn eden_group<'c>(
+impl<'c, 'g> Output<'c, 'g> {
+    /// The scale's code, and the codes, of a block. Beyond a row's end blocks are zeros, which add nothing to the sums.
+    pub(super) fn eden_block(
         &self,
         emission: &mut Emission<'c, 'g>,
-        (row, group): (&Expression, &Expression),
-        tensor: TensorScale<'c>,
-        scales: Value<'c>,
-    ) -> Result<(), Unsupported> {
-        let per_group = (GROUP / self.length) as i64;
-        let [blocks, _] = self.blocks();
-        let first = group.times(per_group);
-        let start = emission.elemental.number(&first);
+        at: [&Expression; 2],
+        values: &[Value<'c>],
+    ) -> Result<(Value<'c>, Vec<Value<'c>>), Unsupported> {
         let b = emission.elemental.builder();
-        let end = b.binary("arith.addi", start, b.constant_i64(per_group));
-        let end = b.binary("arith.minsi", end, b.constant_i64(blocks));
-        let bounds = [start, end, b.constant_i64(1)];
-        let range = (0, blocks - 1);
-        let zero = b.constant_float(b.f32(), 0.0);
-        let sums = emission.for_carried(bounds, range, &[zero; 2], |emission, block, sums| {
-            let values = self.values(emission, row, &block)?;
-            let b = emission.elemental.builder();
-            let amax = super::largest(&b, &values);
-            let (scale, factor) = quantization::ms_eden_block_scale(&b, amax, tensor);
-            let place = block.remainder(per_group);
-            emission.store_accumulator(scale, scales, ElementType::F32, &place);
-            let code = b.constant_integer(b.integer(32), 0);
-            self.write_codes(emission, row, &block, &values, BlockScale { code, factor })?;
-            let b = emission.elemental.builder();
-            let mut sums = [sums[0], sums[1]];
-            for value in values {
+        let amax = largest(&b, values);
+        let (scale, factor) = quantization::ms_eden_block_scale(&b, amax, self.tensor);
+        let codes = self.codes(emission, at, values, factor)?;
+        let [random, ..] = self.random_words(emission, at, 0)?;
+        let b = emission.elemental.builder();
+        let terms: Vec<[Value<'c>; 2]> = values
+            .iter()
+            .map(|&value| {
                 let scaled = b.binary("arith.mulf", value, factor);
                 let code =
                     low_precision::encode(&b, ElementFormat::E2m1, scaled, Encoding::Nearest);
                 let rounded = low_precision::decode(&b, ElementFormat::E2m1, code);
-                for (sum, other) in sums.iter_mut().zip([scaled, rounded]) {
-                    *sum = b.binary("arith.addf", *sum, b.binary("arith.mulf", scaled, other));
-                }
-            }
-            Ok::<_, Unsupported>(sums.to_vec())
-        })?;
-        let b = emission.elemental.builder();
-        let correction = correction(&b, [sums[0], sums[1]]);
-        emission.for_bounds(bounds, range, None, |emission, block| {
-            let place = block.remainder(per_group);
-            let scale = emission.load_accumulator(scales, ElementType::F32, &place);
-            let [random, ..] = self.random_words(emission, row, &block, 0)?;
-            let b = emission.elemental.builder();
-            let wanted = b.binary("arith.mulf", scale, correction);
-            let code = low_precision::encode_e4m3_scale_stochastic(&b, wanted, random);
-            self.storage.put_scale(emission, row, &block, code);
-            Ok(())
-        })
+                [scaled, rounded].map(|other| b.binary("arith.mulf", scaled, other))
+            })
+            .collect();
+        let wanted = b.binary("arith.mulf", scale, correction(&b, sums(&b, &terms)));
+        let code = low_precision::encode_e4m3_scale_stochastic(&b, wanted, random);
+        Ok((code, codes))
     }
+}
+
+/// The sums over the group of each of the two terms of a lane's elements.
+fn sums<'c>(b: &Builder<'c>, terms: &[[Value<'c>; 2]]) -> [Value<'c>; 2] {
+    let word = b.integer(32);
+    let lane = b.cast("arith.trunci", thread::lane(b), word);
+    let first = b.binary("arith.andi", lane, b.constant_integer(word, -BLOCKS));
+    let mut sums = [b.constant_float(b.f32(), 0.0); 2];
+    for block in 0..BLOCKS {
+        let lane = b.binary("arith.addi", first, b.constant_integer(word, block));
+        for (number, sum) in sums.iter_mut().enumerate() {
+            let own =
+                (terms.iter()).fold(*sum, |sum, term| b.binary("arith.addf", sum, term[number]));
+            *sum = thread::from_lane(b, own, lane);
+        }
+    }
+    sums
 }
 
 /// The first sum over the second, 1 where that is no finite number.
