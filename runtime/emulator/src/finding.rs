@@ -84,6 +84,13 @@ pub enum FindingKind {
         /// Whether the order is there and what is missing is a `fence.proxy.async`.
         needs_proxy_fence: bool,
     },
+    /// A copy by a tensor map that a thread wrote, which the proxy of tensor maps need not see yet.
+    TensorMap {
+        /// The map's address.
+        address: u64,
+        /// The write's line in the module's text.
+        other_line: u32,
+    },
     /// Two lanes write different numbers to one place by one instruction.
     Lanes {
         /// The memory.
@@ -171,6 +178,7 @@ impl FindingKind {
             Self::Divergence { .. } => "divergence",
             Self::Deadlock { .. } => "deadlock",
             Self::Race { .. } => "race",
+            Self::TensorMap { .. } => "tensor map",
             Self::Lanes { .. } => "lanes",
             Self::Paths { .. } => "paths",
             Self::Mbarrier { .. } => "mbarrier",
@@ -192,6 +200,7 @@ impl FindingKind {
             | Self::Misaligned { address, .. }
             | Self::UninitialisedResult { address, .. }
             | Self::Race { address, .. }
+            | Self::TensorMap { address, .. }
             | Self::Lanes { address, .. }
             | Self::Paths { address, .. }
             | Self::Mbarrier { address, .. }
@@ -274,6 +283,14 @@ impl fmt::Display for FindingKind {
                     "{own} {bytes} bytes of {memory}, and {missing} line {other_line}, which {other} {address:#x} too"
                 )
             }
+            Self::TensorMap {
+                address,
+                other_line,
+            } => write!(
+                f,
+                "copies by the tensor map at {address:#x}, and between it and line {other_line}, which writes that, a \
+                 fence.proxy.tensormap::generic is missing that releases it or one that acquires it"
+            ),
             Self::Lanes {
                 memory,
                 address,

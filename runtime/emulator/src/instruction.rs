@@ -25,6 +25,7 @@ mod stochastic;
 mod synchronise;
 mod targets;
 mod tcgen05;
+mod tensormap;
 mod warpgroup;
 mod words;
 
@@ -44,6 +45,7 @@ pub(crate) use operands::{Location, Source, Special, is_special_register};
 pub(crate) use quad_pairs::{QuadPairs, of_d};
 pub(crate) use synchronise::{Fence, Synchronise};
 pub(crate) use tcgen05::{MultiplyTensor, OperandA, Tcgen05};
+pub(crate) use tensormap::{ALIGNMENT as TENSORMAP_ALIGNMENT, Tensormap};
 pub(crate) use warpgroup::{
     Matrix as SharedOperand, Operand as WarpgroupOperand, Product, Warpgroup,
 };
@@ -78,6 +80,8 @@ pub(crate) enum Action {
     Mbarrier(Box<Mbarrier>),
     /// Copies that are done beside the warp.
     Copy(Box<Copy>),
+    /// Tensor maps that threads change.
+    Tensormap(Box<Tensormap>),
     /// Tensor memory and its products.
     Tcgen05(Box<Tcgen05>),
     /// Products of matrices by four warps.
@@ -187,6 +191,7 @@ const FAMILIES: &[(&[&str], Decode)] = &[
     (&["mbarrier"], mbarrier::decode),
     (&["wgmma"], warpgroup::decode),
     (&["cp"], copy::decode),
+    (&["tensormap"], tensormap::decode),
     (
         &["shfl", "vote", "match", "redux", "activemask", "elect"],
         exchange::decode,
@@ -243,6 +248,7 @@ mod tests {
         include_str!("../tests/it/tcgen05.rs"),
         include_str!("../tests/it/tcgen05_kernels.rs"),
         include_str!("../tests/it/tensor.rs"),
+        include_str!("../tests/it/tensormap.rs"),
         include_str!("../tests/it/warpgroup.rs"),
     ];
 

@@ -1,10 +1,12 @@
 //! Tensor maps: how a tensor lies in global memory, and how boxes of it lie in shared memory.
 //!
 //! What `cuTensorMapEncodeTiled` takes, checked as the driver documents it (CUDA Driver API, "Tensor Map Object Management").
-//! How the driver arranges the 128 bytes that it makes is not public. Those made here are this machine's own and mean nothing
-//! to hardware: all numbers little-endian, at byte 0 the word `TSMP`, then a byte each for the element, the rank, the swizzle
-//! and the fill, at 8 the address, at 16 five dimensions of 8 bytes, at 56 four strides of 8 bytes, at 88 five lengths of
-//! the box of 2 bytes.
+//! How the driver arranges the 128 bytes that it makes is not public; `encoding.rs` has this machine's own way.
+
+mod encoding;
+
+pub use encoding::TENSOR_MAP_BYTES;
+pub(crate) use encoding::{Field, MapBytes, REPLACED, replace};
 
 /// What a tensor is made of (`CUtensorMapDataType`). Those that convert while they copy, `…_FTZ` and `TFLOAT32`, are not
 /// modelled.
@@ -28,22 +30,6 @@ pub enum TensorElement {
     /// 6 bits, packed in global memory; in shared memory 4 bytes are left free behind each 16 numbers.
     U6Align16,
 }
-
-const ELEMENTS: [TensorElement; 13] = [
-    TensorElement::U8,
-    TensorElement::U16,
-    TensorElement::U32,
-    TensorElement::S32,
-    TensorElement::U64,
-    TensorElement::S64,
-    TensorElement::F16,
-    TensorElement::Bf16,
-    TensorElement::F32,
-    TensorElement::F64,
-    TensorElement::U4Align8,
-    TensorElement::U4Align16,
-    TensorElement::U6Align16,
-];
 
 impl TensorElement {
     /// Bits of a number in global memory.
@@ -179,59 +165,7 @@ pub struct TensorMapError {
     pub found: String,
 }
 
-/// Bytes of a tensor map.
-pub const TENSOR_MAP_BYTES: usize = 128;
-
 impl TensorMap {
-    /// The bytes that a kernel takes as its parameter, or reads from global memory.
-    ///
-    /// # Errors
-    /// What the driver refuses as well, and boxes narrower than their swizzle, which are not modelled.
-    pub fn encode(&self) -> Result<[u8; TENSOR_MAP_BYTES], TensorMapError> {
-        self.check()?;
-        let mut bytes = [0; TENSOR_MAP_BYTES];
-        bytes[..4].copy_from_slice(b"TSMP");
-        let place = |found: Option<usize>| found.unwrap_or_default() as u8;
-        bytes[4] = place(ELEMENTS.iter().position(|own| *own == self.element));
-        bytes[5] = self.dimensions.len() as u8;
-        bytes[6] = place(Swizzle::ALL.iter().position(|own| *own == self.swizzle));
-        bytes[7] = u8::from(self.fill == Fill::Nan);
-        bytes[8..16].copy_from_slice(&self.address.to_le_bytes());
-        for (i, dimension) in self.dimensions.iter().enumerate() {
-            bytes[16 + 8 * i..][..8].copy_from_slice(&dimension.to_le_bytes());
-        }
-        for (i, stride) in self.strides.iter().enumerate() {
-            bytes[56 + 8 * i..][..8].copy_from_slice(&stride.to_le_bytes());
-        }
-        for (i, &length) in self.box_dimensions.iter().enumerate() {
-            bytes[88 + 2 * i..][..2].copy_from_slice(&(length as u16).to_le_bytes());
-        }
-        Ok(bytes)
-    }
-
-    /// The map of some bytes; nothing of any that were not made by [`encode`](Self::encode).
-    pub(crate) fn decode(bytes: &[u8; TENSOR_MAP_BYTES]) -> Option<Self> {
-        if &bytes[..4] != b"TSMP" {
-            return None;
-        }
-        let number = |place: usize, size: usize| {
-            let mut own = [0; 8];
-            own[..size].copy_from_slice(&bytes[place..place + size]);
-            u64::from_le_bytes(own)
-        };
-        let rank = usize::from(bytes[5]).clamp(1, 5);
-        let map = Self {
-            element: *ELEMENTS.get(usize::from(bytes[4]))?,
-            address: number(8, 8),
-            dimensions: (0..rank).map(|i| number(16 + 8 * i, 8)).collect(),
-            strides: (0..rank - 1).map(|i| number(56 + 8 * i, 8)).collect(),
-            box_dimensions: (0..rank).map(|i| number(88 + 2 * i, 2) as u32).collect(),
-            swizzle: *Swizzle::ALL.get(usize::from(bytes[6]))?,
-            fill: if bytes[7] == 0 { Fill::Zero } else { Fill::Nan },
-        };
-        map.check().is_ok().then_some(map)
-    }
-
     /// Bytes of a box in shared memory, those left free among them.
     pub fn box_bytes(&self) -> u64 {
         let numbers: u64 = self.box_dimensions.iter().map(|&n| u64::from(n)).product();
@@ -377,8 +311,12 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded() {
         let map = map();
-        assert_eq!(TensorMap::decode(&map.encode().unwrap()), Some(map));
-        assert_eq!(TensorMap::decode(&[0; TENSOR_MAP_BYTES]), None);
+        assert_eq!(TensorMap::decode(&map.encode().unwrap()), Ok(map));
+        let nothing = TensorMap::decode(&[0; TENSOR_MAP_BYTES]).unwrap_err();
+        assert_eq!(
+            nothing.to_string(),
+            "the tensor map: expected one that was encoded here, found other bytes"
+        );
     }
 
     #[test]

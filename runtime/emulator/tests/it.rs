@@ -62,6 +62,8 @@ mod tcgen05_registers;
 mod tcgen05_triton;
 #[path = "it/tensor.rs"]
 mod tensor;
+#[path = "it/tensormap.rs"]
+mod tensormap;
 #[path = "it/threads.rs"]
 mod threads;
 #[path = "it/triton.rs"]

@@ -93,6 +93,15 @@ pub(super) const FORMS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "tensormap",
+        &[
+            "replace.tile[.global_address|.global_stride][.global|.shared::cta|].b1024.b64",
+            "replace.tile[.rank|.box_dim|.global_dim|.element_stride|.elemtype|.interleave_layout|.swizzle_mode\
+             |.swizzle_atomicity|.fill_mode][.global|.shared::cta|].b1024.b32",
+            "cp_fenceproxy.global.shared::cta.tensormap::generic.release[.cta|.cluster|.gpu|.sys].sync.aligned",
+        ],
+    ),
+    (
         "mov",
         &["[pred|b16|b32|b64|u16|u32|u64|s16|s32|s64|f32|f64]"],
     ),

@@ -2,7 +2,7 @@
 
 use super::number::in_format;
 use super::words::Words;
-use super::{Action, Refusal, Source, ThreadScope};
+use super::{Access, Action, Refusal, Source, Space, ThreadScope, tensormap};
 use crate::arithmetic::Float;
 use crate::machine::FencedMemory;
 use crate::program::Register;
@@ -35,7 +35,6 @@ pub(crate) enum Synchronise {
 }
 
 /// What a fence orders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fence {
     /// Accesses of threads, as those of a scope see them: whether earlier ones are told to who reads later writes, and whether
     /// what earlier reads were told is known to later ones.
@@ -46,7 +45,13 @@ pub(crate) enum Fence {
     },
     /// Accesses of some memories through the generic and the asynchronous proxy.
     Proxies(&'static [FencedMemory]),
-    /// Names of memory or tensor maps, of which this machine keeps no other copy.
+    /// Accesses through the generic proxy and copies by tensor maps: what was written is released, or acquired for the map at
+    /// an address.
+    Maps {
+        acquired: Option<Access>,
+        scope: ThreadScope,
+    },
+    /// Names of memory, of which this machine keeps no other copy.
     Nothing,
 }
 
@@ -100,7 +105,10 @@ fn fence(words: &mut Words<'_>) -> Result<Synchronise, Refusal> {
                 "alias" => Fence::Nothing,
                 "async" => Fence::Proxies(&[FencedMemory::Shared, FencedMemory::Global]),
                 "async::generic" => Fence::Proxies(&[FencedMemory::Shared]),
-                _ if word.starts_with("tensormap::generic") => Fence::Nothing,
+                "tensormap::generic" => Fence::Maps {
+                    acquired: None,
+                    scope: ThreadScope::Device,
+                },
                 _ => return None,
             })
         })?
@@ -123,6 +131,9 @@ fn fence(words: &mut Words<'_>) -> Result<Synchronise, Refusal> {
             scope,
         }
     };
+    if let Fence::Maps { .. } = fence {
+        return fence_of_maps(words);
+    }
     if !matches!(fence, Fence::Threads { .. }) {
         words.choice(|word| matches!(word, "acquire" | "release").then_some(()));
         words.choice(ThreadScope::from_name);
@@ -140,13 +151,22 @@ fn fence(words: &mut Words<'_>) -> Result<Synchronise, Refusal> {
         }
     }
     words.choice(|word| word.starts_with("sync_restrict::").then_some(()));
-    // A tensor map's fence names its address and size.
-    words.counted(if fence == Fence::Nothing {
-        &[0, 2]
-    } else {
-        &[0]
-    })?;
+    words.counted(&[0])?;
     Ok(Synchronise::Fence(fence))
+}
+
+/// `fence.proxy.tensormap::generic`, of which an acquire names the map.
+fn fence_of_maps(words: &mut Words<'_>) -> Result<Synchronise, Refusal> {
+    let acquires = words.has("acquire");
+    words.has("release");
+    let scope = words.needed("scope", ThreadScope::from_name)?;
+    words.counted(if acquires { &[2] } else { &[0] })?;
+    let acquired = if acquires {
+        Some(tensormap::map(words, 0, Space::Generic, 1)?)
+    } else {
+        None
+    };
+    Ok(Synchronise::Fence(Fence::Maps { acquired, scope }))
 }
 
 fn cluster(words: &mut Words<'_>) -> Result<Synchronise, Refusal> {

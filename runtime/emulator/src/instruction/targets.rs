@@ -101,6 +101,13 @@ const RULES: &[Rule] = &[
         From(90),
     ),
     rule(&["prefetch"], &[&["tensormap"]], From(90)),
+    rule(&["tensormap"], &[&["cp_fenceproxy"]], From(90)),
+    rule(
+        &["tensormap"],
+        &[&["replace"]],
+        Of(&[90, 100, 101, 103, 110, 120, 121]),
+    ),
+    rule(&["tensormap"], &[&["swizzle_atomicity"]], Of(BLACKWELL)),
     rule(
         &["setmaxnreg"],
         &[],

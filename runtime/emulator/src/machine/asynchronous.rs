@@ -23,7 +23,7 @@ use super::Warp;
 use super::context::Cta;
 use super::order::{Channel, FencedMemory, Knowledge, Order};
 use super::random::Random;
-use super::shadow::{Accessor, Missing, Shadow, Stamp};
+use super::shadow::{Accessor, Missing, Proxy, Shadow, Stamp};
 use crate::finding::FindingKind;
 use crate::instruction::{Family, ThreadScope};
 use crate::memory::{Bytes, View};
@@ -500,7 +500,10 @@ impl Memories<'_> {
             knows: by.knows,
             warps: self.order.warps(),
             of_cta: self.order.warps() / self.ctas.len() as u32,
-            asynchronous: by.is_asynchronous.then_some(at.memory()),
+            proxy: match by.is_asynchronous {
+                true => Proxy::Asynchronous(at.memory()),
+                false => Proxy::Generic,
+            },
         };
         let Some(shadow) = &mut self.shadow else {
             return;

@@ -7,7 +7,7 @@ use super::order::{self, Order};
 use super::paths;
 use super::places::Places;
 use super::random::Random;
-use super::shadow::{Accessor, Conflict, Shadow, Stamp};
+use super::shadow::{Accessor, Conflict, Missing, Proxy, Shadow, Stamp};
 use super::tensor_memory::Tensor;
 use super::{Lanes, Strand, Warp};
 use crate::counts::Counts;
@@ -18,6 +18,7 @@ use crate::memory::address::{self, Window};
 use crate::memory::{Bytes, View};
 use crate::program::{Program, Register};
 use crate::ptx::Place;
+use crate::tensor_map::TENSOR_MAP_BYTES;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
@@ -339,10 +340,42 @@ impl Context<'_> {
         }
     }
 
+    /// Notes that a lane's copies read the tensor map at an address of global memory.
+    pub fn reads_map(&mut self, lane: u32, map: u64) {
+        if self.shadow.is_none() {
+            return;
+        }
+        let (spot, proxy) = (Spot::Global(map), Proxy::TensorMap(map));
+        let bytes = TENSOR_MAP_BYTES as u64;
+        let Some(conflict) = self.shadowed_by(proxy, spot, bytes, false, None, lane) else {
+            return;
+        };
+        let kind = match conflict.missing {
+            Missing::TensorMapFence => FindingKind::TensorMap {
+                address: map,
+                other_line: conflict.earlier.line(),
+            },
+            _ => race(spot, bytes, false, &conflict),
+        };
+        self.found.push(Fault { kind, lane });
+    }
+
     /// Notes an access of some bytes, strong to a scope or not, with the memory's shadow; the lane is who is told of memory
     /// that is no more.
     fn shadowed(
         &mut self,
+        spot: Spot,
+        bytes: u64,
+        writes: bool,
+        strong: Option<ThreadScope>,
+        lane: u32,
+    ) -> Option<Conflict> {
+        self.shadowed_by(Proxy::Generic, spot, bytes, writes, strong, lane)
+    }
+
+    fn shadowed_by(
+        &mut self,
+        proxy: Proxy,
         spot: Spot,
         bytes: u64,
         writes: bool,
@@ -356,7 +389,7 @@ impl Context<'_> {
             knows: self.order.knows(warp),
             warps: self.order.warps(),
             of_cta: self.order.warps() / self.ctas.len() as u32,
-            asynchronous: None,
+            proxy,
         };
         match spot {
             Spot::Shared(rank, place) => {

@@ -11,6 +11,7 @@ mod quad_pairs;
 mod synchronise;
 mod tcgen05;
 mod tensor;
+mod tensormap;
 mod warpgroup;
 
 pub(crate) use matrix::ring_sum;
@@ -66,6 +67,7 @@ impl Context<'_> {
             Action::Copy(copy) => self.copy(strand, active, copy)?,
             Action::Tcgen05(instruction) => self.tcgen05(strand, active, instruction)?,
             Action::Warpgroup(warpgroup) => self.warpgroup(strand, active, warpgroup)?,
+            Action::Tensormap(instruction) => self.tensormap(strand, active, instruction)?,
             Action::Nothing => Outcome::Done,
             Action::Refused(refusal) => {
                 if active != 0 {
@@ -112,6 +114,7 @@ impl Context<'_> {
             Action::Exchange(_) => Class::Exchange,
             Action::Matrix(Matrix::Multiply(_) | Matrix::QuadPairs(_)) => Class::Matrix,
             Action::Copy(_) => Class::Copy,
+            Action::Tensormap(_) => Class::Memory,
             Action::Warpgroup(Warpgroup::Multiply(_)) => Class::Matrix,
             Action::Warpgroup(Warpgroup::Fence | Warpgroup::Commit | Warpgroup::Wait(_)) => {
                 Class::Synchronisation

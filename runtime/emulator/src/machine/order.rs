@@ -11,7 +11,10 @@
 //! Who tells and who is told must each be in the scope that the other one's access or fence names (PTX ISA 8.5, 8.9.2): what
 //! strong accesses pass on is kept by whom it is for, and by whom it came.
 
+mod maps;
+
 use crate::instruction::ThreadScope;
+use maps::Maps;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -85,6 +88,32 @@ impl Clock {
         self.own[local] = self.own[local].max(clock);
     }
 
+    /// All that another clock knows too, each of its cluster.
+    fn join_in(&mut self, (cluster, other_cluster): (u32, u32), other: &Self) {
+        if cluster == other_cluster {
+            self.join(other);
+        } else {
+            self.join_from(cluster, other_cluster, other);
+        }
+    }
+
+    /// All that a clock of another cluster knows too.
+    fn join_from(&mut self, cluster: u32, other_cluster: u32, other: &Self) {
+        let own = other.own.iter().enumerate();
+        let named = own.map(|(local, &known)| (other_cluster << LOCAL_BITS | local as u32, known));
+        for (agent, known) in named.chain(other.others.iter().map(|(&a, &k)| (a, k))) {
+            if known == 0 {
+                continue;
+            }
+            if agent >> LOCAL_BITS == cluster {
+                self.raise(agent & ((1 << LOCAL_BITS) - 1), known);
+            } else {
+                let entry = self.others.entry(agent).or_default();
+                *entry = (*entry).max(known);
+            }
+        }
+    }
+
     /// All that the other one knows too, which is of the same cluster.
     fn join(&mut self, other: &Self) {
         if self.own.len() < other.own.len() {
@@ -107,6 +136,7 @@ pub(crate) struct Knowledge {
     all: Clock,
     /// By memory.
     fenced: [Clock; 2],
+    maps: Maps,
 }
 
 /// A memory that a fence between proxies may be for alone.
@@ -120,26 +150,11 @@ impl Knowledge {
     pub fn join(&mut self, other: &Self) {
         let parts = [&mut self.all].into_iter().chain(&mut self.fenced);
         let others = [&other.all].into_iter().chain(&other.fenced);
-        if self.cluster == other.cluster {
-            parts.zip(others).for_each(|(own, other)| own.join(other));
-            return;
-        }
-        for (clock, other_clock) in parts.zip(others) {
-            let own = other_clock.own.iter().enumerate();
-            let named =
-                own.map(|(local, &known)| (other.cluster << LOCAL_BITS | local as u32, known));
-            for (agent, known) in named.chain(other_clock.others.iter().map(|(&a, &k)| (a, k))) {
-                if known == 0 {
-                    continue;
-                }
-                if agent >> LOCAL_BITS == self.cluster {
-                    clock.raise(agent & ((1 << LOCAL_BITS) - 1), known);
-                } else {
-                    let entry = clock.others.entry(agent).or_default();
-                    *entry = (*entry).max(known);
-                }
-            }
-        }
+        let clusters = (self.cluster, other.cluster);
+        parts
+            .zip(others)
+            .for_each(|(own, other)| own.join_in(clusters, other));
+        self.maps.join(clusters, &other.maps);
     }
 
     /// Whether nothing is known.
@@ -155,6 +170,11 @@ impl Knowledge {
     /// Whether the asynchronous proxy sees what an agent did in a memory by a clock through the generic one.
     pub fn covers_fenced(&self, agent: Agent, clock: u32, memory: FencedMemory) -> bool {
         self.fenced[memory as usize].get(self.cluster, agent) >= clock
+    }
+
+    /// Whether copies by the tensor map at an address see what an agent did by a clock through the generic proxy.
+    pub fn covers_map(&self, agent: Agent, clock: u32, map: u64) -> bool {
+        self.maps.covers(self.cluster, agent, clock, map)
     }
 
     /// Knows of an agent of the own cluster.
@@ -317,6 +337,23 @@ impl Order {
             own.fenced[memory as usize] = own.all.clone();
         }
         self.tick(warp);
+    }
+
+    /// A fence between the generic proxy and that of tensor maps: it releases what the warp knows, or acquires for the map at an
+    /// address what was released. Between threads it orders as any fence of its kind does.
+    pub fn fence_maps(&mut self, warp: u32, acquired: Option<u64>, scope: ThreadScope) {
+        if !self.is_kept {
+            return;
+        }
+        // What is told of a release has it.
+        if acquired.is_none() {
+            let own = &mut self.warps[warp as usize].knows;
+            own.maps.release(&own.all);
+        }
+        self.fence(warp, (acquired.is_none(), acquired.is_some()), scope);
+        if let Some(map) = acquired {
+            self.warps[warp as usize].knows.maps.acquire(map);
+        }
     }
 
     /// A fence of the generic proxy: what was done before it is told by later relaxed writes, if it releases, to threads of

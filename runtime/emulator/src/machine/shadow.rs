@@ -80,8 +80,17 @@ pub(crate) struct Accessor<'k> {
     /// Warps of a cluster, whose accesses go through the generic proxy, and of a CTA.
     pub warps: u32,
     pub of_cta: u32,
-    /// The memory, where the access goes through the asynchronous proxy.
-    pub asynchronous: Option<FencedMemory>,
+    pub proxy: Proxy,
+}
+
+/// The way that an access of memory takes (PTX ISA 8.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proxy {
+    Generic,
+    /// That of asynchronous copies and products, in a memory.
+    Asynchronous(FencedMemory),
+    /// That by which copies of tensors read the map at an address of global memory.
+    TensorMap(u64),
 }
 
 impl Accessor<'_> {
@@ -98,7 +107,7 @@ impl Accessor<'_> {
     /// Whether an earlier access is ordered before this one; `writes` says what it did.
     #[inline]
     fn follows(&self, earlier: Stamp, writes: bool) -> Result<(), Missing> {
-        if earlier.clock == 0 || (earlier.agent == self.stamp.agent && self.asynchronous.is_none())
+        if earlier.clock == 0 || (earlier.agent == self.stamp.agent && self.proxy == Proxy::Generic)
         {
             return Ok(());
         }
@@ -109,16 +118,19 @@ impl Accessor<'_> {
         if !self.knows.covers(earlier.agent, earlier.clock()) {
             return Err(Missing::Order);
         }
-        if let Some(memory) = self.asynchronous
-            && writes
-            && order::is_warp(earlier.agent, self.warps)
-            && !self
-                .knows
-                .covers_fenced(earlier.agent, earlier.clock(), memory)
-        {
-            return Err(Missing::ProxyFence);
+        if !writes || !order::is_warp(earlier.agent, self.warps) {
+            return Ok(());
         }
-        Ok(())
+        let (agent, clock) = (earlier.agent, earlier.clock());
+        match self.proxy {
+            Proxy::Asynchronous(memory) if !self.knows.covers_fenced(agent, clock, memory) => {
+                Err(Missing::ProxyFence)
+            }
+            Proxy::TensorMap(map) if !self.knows.covers_map(agent, clock, map) => {
+                Err(Missing::TensorMapFence)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What an earlier access that is no last write lacks to be followed.
@@ -142,6 +154,7 @@ impl Accessor<'_> {
 pub(crate) enum Missing {
     Order,
     ProxyFence,
+    TensorMapFence,
 }
 
 /// An access that is not ordered behind an earlier one.

@@ -14,7 +14,7 @@ mod multiply;
 use super::asynchronous::{Doer, Memories, Operation, Origin};
 use super::context::Cta;
 use super::order::Knowledge;
-use super::shadow::{Accessor, Missing, Shadow, Stamp};
+use super::shadow::{Accessor, Missing, Proxy, Shadow, Stamp};
 use crate::finding::FindingKind;
 use crate::memory::tensor::{Misuse, TensorMemory};
 use crate::tcgen05::Cell;
@@ -112,7 +112,7 @@ impl Memories<'_> {
             knows: by.knows,
             warps: self.order.warps(),
             of_cta: self.order.warps() / self.ctas.len() as u32,
-            asynchronous: None,
+            proxy: Proxy::Generic,
         };
         let tensor = &mut self.ctas[rank as usize].tensor;
         if let Some(kind) = tensor.access(cell, columns, writes, &accessor) {

@@ -18,6 +18,7 @@ const EXECUTED: &[&str] = &[
     include_str!("../../../tests/it/tcgen05_copies.rs"),
     include_str!("../../../tests/it/tcgen05_products.rs"),
     include_str!("../../../tests/it/tcgen05_registers.rs"),
+    include_str!("../../../tests/it/tensormap.rs"),
     include_str!("../../../tests/it/warpgroup.rs"),
     include_str!("../../../tests/it/quad_pairs.rs"),
 ];
@@ -37,6 +38,7 @@ const OPCODES: &[&str] = &[
     "cp",
     "wgmma",
     "tcgen05",
+    "tensormap",
     "fence",
     "membar",
     "mov",

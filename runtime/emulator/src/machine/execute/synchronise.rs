@@ -92,6 +92,10 @@ impl Context<'_> {
                             }
                         }
                         Fence::Proxies(memories) => self.order.fence_proxy(self.agent(), memories),
+                        Fence::Maps { acquired, scope } => {
+                            let frame = self.warp.strands[strand].frame;
+                            self.fence_maps(frame, active, acquired.as_ref(), *scope)?;
+                        }
                         Fence::Nothing => {}
                     }
                 }

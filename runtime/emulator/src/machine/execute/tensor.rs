@@ -5,7 +5,10 @@ use super::super::context::{Context, Fault};
 use super::super::frame::lanes_of;
 use super::copy::beyond;
 use crate::finding::FindingKind;
-use crate::instruction::{Access, Location, Space, Target, Tensor, tensor_reduction};
+use crate::instruction::{
+    Access, Location, Space, TENSORMAP_ALIGNMENT, Target, Tensor, tensor_reduction,
+};
+use crate::memory::address::Window;
 use crate::tensor_map::{TENSOR_MAP_BYTES, TensorMap};
 use std::sync::Arc;
 
@@ -83,28 +86,25 @@ impl Context<'_> {
         let access = Access {
             space: Space::Generic,
             location: location.clone(),
-            bytes: 64,
+            bytes: TENSOR_MAP_BYTES as u32,
         };
-        let places = self.places(frame, active, &access, 64, "reads a tensor map of")?;
-        lanes_of(active)
-            .map(|lane| {
-                let (window, place) = places.of(lane);
-                let mut bytes = [0; TENSOR_MAP_BYTES];
-                for (i, chunk) in bytes.chunks_exact_mut(8).enumerate() {
-                    let at = place + 8 * i as u64;
-                    let read = self.read(frame, lane, window, at, 8);
-                    let (value, _) =
-                        read.ok_or_else(|| beyond("reads a tensor map of", at, 128, lane))?;
-                    chunk.copy_from_slice(&value.to_le_bytes());
-                }
-                TensorMap::decode(&bytes).ok_or_else(|| {
-                    refuse(
-                        "a tensor copy's address is of no tensor map that was encoded here",
-                        lane,
-                    )
-                })
-            })
-            .collect()
+        let what = "reads a tensor map of";
+        let places = self.places(frame, active, &access, TENSORMAP_ALIGNMENT, what)?;
+        let mut maps = Vec::new();
+        for lane in lanes_of(active) {
+            let map = self.map_bytes(frame, lane, &places)?;
+            if let (Window::Global, place) = places.of(lane) {
+                self.reads_map(lane, place);
+            }
+            if map.written.contains(&false) {
+                self.report_unwritten(1 << lane, "part of a tensor map");
+            }
+            let decoded = TensorMap::decode(&map.values);
+            maps.push(
+                decoded.map_err(|error| refuse(format!("a tensor copy's map: {error}"), lane))?,
+            );
+        }
+        Ok(maps)
     }
 }
 

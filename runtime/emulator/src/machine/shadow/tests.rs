@@ -30,7 +30,7 @@ fn with_strength(
         knows: order.knows(warp),
         warps: order.warps(),
         of_cta: order.warps(),
-        asynchronous: None,
+        proxy: Proxy::Generic,
     };
     shadow.access(place, bytes, writes, &by)
 }

@@ -2,7 +2,7 @@
 
 use super::super::super::Lanes;
 use super::super::super::context::{Context, Fault};
-use super::super::super::shadow::{Accessor, Stamp};
+use super::super::super::shadow::{Accessor, Proxy, Stamp};
 use super::super::super::warp::Pending;
 use super::misuse;
 use crate::instruction::Location;
@@ -150,7 +150,7 @@ impl Context<'_> {
             knows: self.order.knows(warp),
             warps: self.order.warps(),
             of_cta: self.order.warps() / self.ctas.len() as u32,
-            asynchronous: None,
+            proxy: Proxy::Generic,
         };
         let tensor = &mut self.ctas[self.rank].tensor;
         if let Some(kind) = tensor.access(cell, columns, writes, &accessor) {
