@@ -16,6 +16,8 @@ mod elementwise;
 mod epilogues;
 #[path = "kernels/grouped.rs"]
 mod grouped;
+#[path = "kernels/grouped_codes.rs"]
+mod grouped_codes;
 #[path = "kernels/loops.rs"]
 mod loops;
 #[path = "kernels/math.rs"]

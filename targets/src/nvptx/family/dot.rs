@@ -37,7 +37,7 @@ pub fn emit(
         }
         let unit = unit_of_scaled(target, &product);
         if let Unit::BlockScaled(format) = unit {
-            let staging = Packed::new(&product, format);
+            let staging = Packed::new(product.operation(), product.codes(), format);
             return mma::tiles(
                 emission,
                 shared,
@@ -55,6 +55,11 @@ pub fn emit(
     }
     if let Some(product) = GroupedProduct::of(&emission.kernel.body) {
         let unit = unit_of_grouped(target, &product);
+        if let (Unit::BlockScaled(format), Some(codes)) = (unit, product.codes()) {
+            let staging = Packed::new(product.operation(), &codes, format);
+            let mma = Mma::BlockScaled(format);
+            return mma::tiles(emission, shared, &product, (mma, tile), &staging);
+        }
         return plain(emission, shared, &product, (unit, tile));
     }
     let Some(product) = Product::of(&emission.kernel.body) else {
@@ -119,32 +124,34 @@ pub fn matrix_unit(body: &Graph, target: GpuTarget) -> Option<MatrixUnit> {
         };
     }
     if let Some(product) = GroupedProduct::of(body) {
-        return unit_of_grouped(target, &product).of_numbers();
+        let unit = unit_of_grouped(target, &product);
+        return match (unit, product.formats()) {
+            (Unit::BlockScaled(_), Some(formats)) => Some(of_formats(formats)),
+            _ => unit.of_numbers(),
+        };
     }
     unit_of_dense(target, &Product::of(body)?).of_numbers()
 }
 
 /// What makes a product of scaled tensors.
 fn unit_of_scaled(target: GpuTarget, product: &ScaledProduct<'_>) -> Unit {
-    let formats = product.formats();
+    unit_of_formats(target, product.formats())
+}
+
+/// What makes the products of groups.
+fn unit_of_grouped(target: GpuTarget, product: &GroupedProduct<'_>) -> Unit {
+    let of_formats = |formats| unit_of_formats(target, formats);
+    product.formats().map_or(Unit::Fma, of_formats)
+}
+
+/// What of a warp or a thread makes a product of scaled tensors of those formats.
+fn unit_of_formats(target: GpuTarget, formats: [Format; 2]) -> Unit {
     let [lhs, rhs] = formats;
     match BlockScaled::of(lhs) {
         Some(format) if lhs == rhs && target.has(Feature::BlockScaledMmaSync) => {
             Unit::BlockScaled(format)
         }
         _ if target.has(Feature::MmaSync) && formats.into_iter().all(is_exact_in_bf16) => {
-            Unit::Bf16
-        }
-        _ => Unit::Fma,
-    }
-}
-
-/// What makes the products of groups.
-fn unit_of_grouped(target: GpuTarget, product: &GroupedProduct<'_>) -> Unit {
-    match product.formats() {
-        Some(formats)
-            if target.has(Feature::MmaSync) && formats.into_iter().all(is_exact_in_bf16) =>
-        {
             Unit::Bf16
         }
         _ => Unit::Fma,

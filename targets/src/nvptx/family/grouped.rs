@@ -6,7 +6,7 @@
 
 use super::dot::Factors;
 use super::part::{self, Part};
-use super::scaled_dot::times_tensor_scales;
+use super::scaled_dot::{Codes, times_tensor_scales};
 use crate::blocks::ceil_div;
 use crate::blocks::epilogue;
 use crate::mlir::elemental::{Unsupported, stored_place};
@@ -91,11 +91,19 @@ impl<'g> GroupedProduct<'g> {
         })
     }
 
+    /// The operands, if they are scaled tensors. A group's matrix is one of a batch.
+    pub fn codes(&self) -> Option<[Codes<'g>; 2]> {
+        let codes = |operand: &Operand<'g>| {
+            let batching: &[usize] = if operand.has_groups() { &[0] } else { &[] };
+            Some(Codes::new(operand.value_type.as_scaled()?, batching))
+        };
+        let [lhs, rhs] = &self.operands;
+        Some([codes(lhs)?, codes(rhs)?])
+    }
+
     /// The operands' formats, if they are scaled tensors.
     pub fn formats(&self) -> Option<[Format; 2]> {
-        let [lhs, rhs] = &self.operands;
-        let format = |operand: &Operand<'_>| Some(operand.value_type.as_scaled()?.format());
-        Some([format(lhs)?, format(rhs)?])
+        Some(self.codes()?.map(|own| own.scaled_type.format()))
     }
 
     /// Whether groups are of rows, not of contracted elements.

@@ -12,11 +12,13 @@
 mod division;
 mod halves;
 mod packed;
+mod window;
 
 pub use halves::Halves;
 pub use packed::Packed;
 
 use self::division::Division;
+use self::window::Window;
 use super::dot::{Factors, no_such_tile};
 use super::grid;
 use super::part::Part;
@@ -61,8 +63,10 @@ pub struct Piece<'a, 'c> {
     pub part: &'a Part<'c>,
     /// How many there are.
     pub rows: i64,
-    /// How many steps along the contracted dimension come before.
+    /// How many of the part's steps along the contracted dimension come before.
     pub step: &'a Expression,
+    /// Whole steps of the rows before the part's first.
+    before: &'a Expression,
     /// Where they go, [`ROW_STRIDE`] bytes apart.
     to: Value<'c>,
     /// Where their block scales go, [`scale_stride`] bytes apart.
@@ -74,6 +78,11 @@ pub struct Piece<'a, 'c> {
 }
 
 impl<'c> Piece<'_, 'c> {
+    /// The first of the step's things in a row that has so many of them in each step.
+    fn first_of(&self, each: i64) -> Expression {
+        self.before.plus(self.step).times(each)
+    }
+
     /// Shares `count` equal pieces of work among the threads.
     fn share<'g>(
         &self,
@@ -140,6 +149,10 @@ pub fn tiles(
     let threads = division.threads();
     let own = (emission.elemental).variable(thread::thread(&b), 0, threads - 1);
     let (ctas, part) = product.part(emission, tile)?;
+    let (window, steps) = match Window::of(emission, &part, mma) {
+        Some((window, steps)) => (Some(window), steps),
+        None => (None, part.steps(emission, DEEP * mma.elements())),
+    };
     let tile = Tile {
         product,
         mma,
@@ -147,7 +160,8 @@ pub fn tiles(
         division,
         stages,
         most: ceil_div(k, DEEP * mma.elements()),
-        steps: part.steps(emission, DEEP * mma.elements()),
+        steps,
+        window,
         rows,
         scales,
         thread: Expression::variable(own),
@@ -173,6 +187,8 @@ struct Tile<'a, 'c, P, S> {
     /// Steps along the contracted dimension, and how many there are at most.
     steps: Value<'c>,
     most: i64,
+    /// What is summed of them, where that is not all.
+    window: Option<Window<'c>>,
     /// Where lhs and rhs are staged.
     rows: [Value<'c>; 2],
     /// Where their block scales are.
@@ -225,11 +241,13 @@ impl<'c, P: Factors, S: Staging> Tile<'_, 'c, P, S> {
             let to = address(emission, self.rows[operand], &first.times(ROW_STRIDE));
             let stride = scale_stride(self.mma);
             let scales = address(emission, self.scales[operand], &first.times(stride));
+            let zero = Expression::constant(0);
             let piece = Piece {
                 operand,
                 part: &self.part,
                 rows,
                 step,
+                before: self.window.as_ref().map_or(&zero, |window| &window.before),
                 to,
                 scales,
                 thread: &self.thread,
@@ -264,19 +282,33 @@ impl<'c, P: Factors, S: Staging> Tile<'_, 'c, P, S> {
     ) -> Vec<Value<'c>> {
         let [down, across] = self.division.fragments;
         let stage = step.remainder(self.stages);
-        let scales = self.scales(emission, &stage);
+        let mut scales = self.scales(emission, &stage);
+        let lane = self.lane();
+        let masks = (self.window.as_ref()).map(|window| window.masks(emission, step, &lane));
+        if let Some(masks) = &masks {
+            let b = emission.elemental.builder();
+            scales = scales.map(|scales| masks.of_scales(&b, scales));
+        }
         let mut sums = sums.to_vec();
         for deep in 0..DEEP {
-            let lhs: Vec<_> = (0..down)
+            let mut lhs: Vec<_> = (0..down)
                 .map(|i| self.load_lhs(emission, &stage, deep, i))
                 .collect();
-            let rhs: Vec<_> = (0..across / 2)
+            let mut rhs: Vec<_> = (0..across / 2)
                 .flat_map(|pair| {
                     let both = self.load_rhs_pair(emission, &stage, deep, pair);
                     [both[..2].to_vec(), both[2..].to_vec()]
                 })
                 .collect();
             let b = emission.elemental.builder();
+            if let Some(masks) = &masks {
+                // Registers of lhs are of two halves of the rows each.
+                for (fragments, same) in [(&mut lhs, 2), (&mut rhs, 1)] {
+                    for fragment in fragments {
+                        *fragment = masks.of_codes(&b, fragment, deep as usize, same);
+                    }
+                }
+            }
             for (i, lhs) in lhs.iter().enumerate() {
                 for (j, rhs) in rhs.iter().enumerate() {
                     let first = (i * across as usize + j) * 4;
@@ -350,23 +382,17 @@ impl<'c, P: Factors, S: Staging> Tile<'_, 'c, P, S> {
         matrix::load(&emission.elemental.builder(), address)
     }
 
-    /// A register of block scales for each fragment of lhs and of rhs, for all of a stage. Where an instruction takes a
-    /// whole register of scales, lanes that the first one leaves out have those of the second.
+    /// A register of block scales for each fragment of lhs and of rhs, for all of a stage.
     fn scales(
         &self,
         emission: &mut Emission<'c, '_>,
         stage: &Expression,
     ) -> Option<[Vec<Value<'c>>; 2]> {
-        let is_register_each = match self.mma {
-            Mma::F16 | Mma::Bf16 => return None,
-            Mma::BlockScaled(format) => format.scales() == WORD,
+        let Mma::BlockScaled(format) = self.mma else {
+            return None;
         };
         let lane = self.lane();
-        let word = |which: Expression| match is_register_each {
-            true => which.times(WORD),
-            false => Expression::constant(0),
-        };
-        let words = [word(lane.remainder(4).quotient(2)), word(lane.remainder(2))];
+        let words = window::scale_words(format, &lane).map(|words| words.times(WORD));
         let lower = lane.remainder(2).times(matrix::ROWS / 2);
         let rows = [lane.quotient(4).plus(&lower), lane.quotient(4)];
         let heights = [matrix::ROWS, matrix::COLUMNS];

@@ -15,16 +15,41 @@ use tessera_numerics::Format;
 pub struct ScaledProduct<'g> {
     operation: &'g Operation,
     element: ElementType,
-    operands: [Operand<'g>; 2],
+    operands: [Codes<'g>; 2],
 }
 
-struct Operand<'g> {
-    scaled_type: &'g ScaledType,
+/// An operand that is a scaled tensor: its rows of storage lie along what is summed over.
+pub struct Codes<'g> {
+    /// What it is.
+    pub scaled_type: &'g ScaledType,
     batching: &'g [usize],
     free: Vec<usize>,
 }
 
-impl<'g> Operand<'g> {
+impl<'g> Codes<'g> {
+    /// One whose dimensions `batching` are those of a batch.
+    pub fn new(scaled_type: &'g ScaledType, batching: &'g [usize]) -> Self {
+        let free = (0..scaled_type.shape().len())
+            .filter(|d| *d != scaled_type.axis() && !batching.contains(d))
+            .collect();
+        Self {
+            scaled_type,
+            batching,
+            free,
+        }
+    }
+
+    /// The rows or columns that it has in a product of the batch.
+    pub fn rows(&self) -> i64 {
+        extent(&self.shape(&self.free))
+    }
+
+    /// The row of storage that has the numbers at a place in the batch and among the rows or columns.
+    pub fn stored_row(&self, batch: &Expression, free: &Expression) -> Expression {
+        let indices = self.indices([batch, free, &Expression::constant(0)]);
+        stored_place(self.scaled_type, &indices).0
+    }
+
     fn shape(&self, dimensions: &[usize]) -> Vec<usize> {
         dimensions
             .iter()
@@ -49,14 +74,7 @@ impl<'g> ScaledProduct<'g> {
             let scaled_type = graph
                 .value_type(operation.op.operands[number])
                 .as_scaled()?;
-            let free = (0..scaled_type.shape().len())
-                .filter(|d| *d != scaled_type.axis() && !batching.contains(d))
-                .collect();
-            Some(Operand {
-                scaled_type,
-                batching,
-                free,
-            })
+            Some(Codes::new(scaled_type, batching))
         };
         Some(Self {
             operation,
@@ -70,35 +88,23 @@ impl<'g> ScaledProduct<'g> {
 }
 
 impl<'g> ScaledProduct<'g> {
-    /// The scaled_dot.
-    pub fn operation(&self) -> &'g Operation {
-        self.operation
-    }
-
     /// The operands' formats.
     pub fn formats(&self) -> [Format; 2] {
         self.types().map(ScaledType::format)
     }
 
-    /// The rows of lhs or the columns of rhs in a product of the batch.
-    pub fn rows(&self, operand: usize) -> i64 {
-        let own = &self.operands[operand];
-        extent(&own.shape(&own.free))
+    /// The operands.
+    pub fn codes(&self) -> &[Codes<'g>; 2] {
+        &self.operands
     }
 
     /// The types of the operands.
     pub fn types(&self) -> [&'g ScaledType; 2] {
-        [0, 1].map(|operand| self.operands[operand].scaled_type)
-    }
-
-    /// The row of an operand's storage that has its numbers at a place in the batch and among its rows or columns.
-    pub fn stored_row(&self, operand: usize, batch: &Expression, free: &Expression) -> Expression {
-        let indices = self.operands[operand].indices([batch, free, &Expression::constant(0)]);
-        stored_place(self.operands[operand].scaled_type, &indices).0
+        self.operands.each_ref().map(|own| own.scaled_type)
     }
 }
 
-impl Operand<'_> {
+impl Codes<'_> {
     /// The indices of the element at places in the batch, among the rows or columns, and along the axis.
     fn indices(&self, [batch, free, contracted]: [&Expression; 3]) -> Vec<Expression> {
         let mut indices = vec![contracted.clone(); self.scaled_type.shape().len()];

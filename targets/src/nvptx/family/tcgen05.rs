@@ -164,7 +164,7 @@ impl<'a, 'g> Product<'a, 'g> {
                 extent: extents[side],
                 rows: self.tile.rows()[side],
             };
-            boxed.tensor_map(self.product, operand, self.kind)
+            boxed.tensor_map(&self.product.codes()[operand], self.kind)
         })
     }
 }

@@ -9,9 +9,9 @@ use crate::mlir::elemental::{Unsupported, scale_place};
 use crate::mlir::index::Expression;
 use crate::mlir::{Emission, IntegerPredicate, Value};
 use crate::nvptx::copy::{self, Width};
-use crate::nvptx::family::scaled_dot::ScaledProduct;
+use crate::nvptx::family::scaled_dot::Codes;
 use crate::nvptx::matrix::{BlockScaled, Mma};
-use tessera_ir::ScaledType;
+use tessera_ir::{Operation, ScaledType};
 use tessera_numerics::ScaleLayout;
 
 /// The rows of a stage and how they are copied.
@@ -29,14 +29,19 @@ struct Rows<'c> {
 
 /// The staging of scaled tensors.
 pub struct Packed<'p, 'g> {
-    product: &'p ScaledProduct<'g>,
+    operation: &'p Operation,
+    codes: &'p [Codes<'g>; 2],
     format: BlockScaled,
 }
 
 impl<'p, 'g> Packed<'p, 'g> {
-    /// For tensors of that format.
-    pub fn new(product: &'p ScaledProduct<'g>, format: BlockScaled) -> Self {
-        Self { product, format }
+    /// For the operands of a product, of that format.
+    pub fn new(operation: &'p Operation, codes: &'p [Codes<'g>; 2], format: BlockScaled) -> Self {
+        Self {
+            operation,
+            codes,
+            format,
+        }
     }
 
     fn mma(&self) -> Mma {
@@ -51,12 +56,9 @@ impl<'p, 'g> Packed<'p, 'g> {
         row: &Expression,
     ) -> (Expression, Option<Value<'c>>) {
         let at = piece.part.corner[piece.operand].plus(row);
-        let batch = &piece.part.batch;
-        let stored = self.product.stored_row(piece.operand, batch, &at);
-        (
-            stored,
-            below(emission, &at, self.product.rows(piece.operand)),
-        )
+        let own = &self.codes[piece.operand];
+        let stored = own.stored_row(&piece.part.batch, &at);
+        (stored, below(emission, &at, own.rows()))
     }
 
     fn stage_codes<'c>(
@@ -65,7 +67,7 @@ impl<'p, 'g> Packed<'p, 'g> {
         piece: &Piece<'_, 'c>,
         from: Value<'c>,
     ) -> Result<(), Unsupported> {
-        let end = self.product.types()[piece.operand].row_bytes() as i64;
+        let end = self.codes[piece.operand].scaled_type.row_bytes() as i64;
         let rows = Rows {
             from,
             to: piece.to,
@@ -83,7 +85,7 @@ impl<'p, 'g> Packed<'p, 'g> {
         piece: &Piece<'_, 'c>,
         from: Value<'c>,
     ) -> Result<(), Unsupported> {
-        let scaled_type = self.product.types()[piece.operand];
+        let scaled_type = self.codes[piece.operand].scaled_type;
         let bytes = scale_bytes(self.mma());
         let Some(width) = scale_width(scaled_type, bytes) else {
             return self.stage_single_scales(emission, piece, from);
@@ -115,7 +117,7 @@ impl<'p, 'g> Packed<'p, 'g> {
             let (row, chunk) = (number.quotient(copies), number.remainder(copies));
             let byte = chunk.times(rows.width.bytes());
             let (stored, is_row) = self.row(emission, piece, &row);
-            let along = piece.step.times(rows.bytes).plus(&byte);
+            let along = piece.first_of(rows.bytes).plus(&byte);
             let is_along = below(emission, &along, rows.end);
             let to = row.times(rows.stride).plus(&byte);
             copy_where(
@@ -135,13 +137,13 @@ impl<'p, 'g> Packed<'p, 'g> {
         piece: &Piece<'_, 'c>,
         from: Value<'c>,
     ) -> Result<(), Unsupported> {
-        let scaled_type = self.product.types()[piece.operand];
+        let scaled_type = self.codes[piece.operand].scaled_type;
         let (bytes, stride) = (scale_bytes(self.mma()), scale_stride(self.mma()));
         let blocks = scaled_type.blocks_per_row() as i64;
         piece.share(emission, piece.rows * stride, |emission, place| {
             let (row, byte) = (place.quotient(stride), place.remainder(stride));
             let (stored, is_row) = self.row(emission, piece, &row);
-            let block = piece.step.times(bytes).plus(&byte);
+            let block = piece.first_of(bytes).plus(&byte);
             let is_own = below(emission, &byte, bytes);
             let is_block = below(emission, &block, blocks);
             let place = scale_place(scaled_type, &stored, &block);
@@ -164,9 +166,8 @@ impl Staging for Packed<'_, '_> {
         emission: &mut Emission<'c, '_>,
         piece: &Piece<'_, 'c>,
     ) -> Result<(), Unsupported> {
-        let operation = self.product.operation();
-        let operand = operation.op.operands[piece.operand];
-        let from = emission.elemental.scaled_base(operation, operand)?;
+        let operand = self.operation.op.operands[piece.operand];
+        let from = emission.elemental.scaled_base(self.operation, operand)?;
         self.stage_codes(emission, piece, from)?;
         self.stage_scales(emission, piece, from)
     }

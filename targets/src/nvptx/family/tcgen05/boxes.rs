@@ -4,7 +4,7 @@ use super::kind::Kind;
 use super::memory::SwizzledTile;
 use super::stage;
 use crate::mlir::index::{Expression, Variable};
-use crate::nvptx::family::scaled_dot::ScaledProduct;
+use crate::nvptx::family::scaled_dot::Codes;
 use tessera_runtime::bundle::TensorMap;
 
 /// An operand that is cut into boxes.
@@ -23,13 +23,8 @@ impl Boxed {
     /// The tensor map of its rows: bytes of a row, rows, products. `None` where codes do not go to shared memory as they
     /// lie, rows are no whole pieces of 16 bytes, or their distances are unequal or too large. (CUDA Driver API,
     /// `cuTensorMapEncodeTiled`.)
-    pub fn tensor_map(
-        &self,
-        product: &ScaledProduct<'_>,
-        operand: usize,
-        kind: Kind,
-    ) -> Option<TensorMap> {
-        let scaled = product.types()[operand];
+    pub fn tensor_map(&self, codes: &Codes<'_>, kind: Kind) -> Option<TensorMap> {
+        let scaled = codes.scaled_type;
         let row_bytes = scaled.row_bytes() as i64;
         if row_bytes % 16 != 0 || !stage::is_whole(kind, scaled) {
             return None;
@@ -41,7 +36,7 @@ impl Boxed {
                 upper: extent - 1,
             })
         };
-        let row = product.stored_row(operand, &counter(0, self.batches), &counter(1, self.extent));
+        let row = codes.stored_row(&counter(0, self.batches), &counter(1, self.extent));
         let strides = [row.stride(1)?, row.stride(0)?];
         // Of a single row or product there is no distance; any will do.
         let strides = [(strides[0], self.extent), (strides[1], self.batches)]

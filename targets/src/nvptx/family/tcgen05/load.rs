@@ -6,6 +6,7 @@ use super::{Kernel, LOADING_THREADS, Round, instructions};
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Emission, IntegerPredicate, Value};
+use crate::nvptx::family::dot::Factors;
 use crate::nvptx::family::rounds::turn;
 use crate::nvptx::thread;
 
@@ -64,10 +65,8 @@ impl<'c> Kernel<'_, 'c, '_> {
             let operand = if number == 0 { tile.a } else { 1 - tile.a };
             let value = operation.op.operands[operand];
             Ok(Side {
-                product: self.own.product,
-                operand,
+                codes: &self.own.product.codes()[operand],
                 base: emission.elemental.scaled_base(operation, value)?,
-                extent: self.extents[number],
                 rows: tile.rows()[number],
                 scale_tiles: tile.scale_tiles()[number],
                 map: self.maps[number],

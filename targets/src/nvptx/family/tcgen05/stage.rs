@@ -14,7 +14,7 @@ use crate::mlir::index::Expression;
 use crate::mlir::{Builder, Emission, Value};
 use crate::nvptx::asynchronous::word;
 use crate::nvptx::family::edges::{Condition, both, clamped, kept};
-use crate::nvptx::family::scaled_dot::ScaledProduct;
+use crate::nvptx::family::scaled_dot::Codes;
 use tessera_ir::{ElementType, ScaledType};
 use tessera_numerics::{ElementFormat, ScaleLayout};
 
@@ -61,13 +61,9 @@ pub fn row_bytes(kind: Kind, scaled: &ScaledType) -> i64 {
 
 /// An operand as the threads of a CTA load it.
 pub struct Side<'a, 'c, 'g> {
-    pub product: &'a ScaledProduct<'g>,
-    /// Which operand (0: lhs, 1: rhs).
-    pub operand: usize,
+    pub codes: &'a Codes<'g>,
     /// The address of its storage.
     pub base: Value<'c>,
-    /// Its rows, of each product of the batch.
-    pub extent: i64,
     /// Rows of a tile.
     pub rows: i64,
     /// Tiles of scales, side by side.
@@ -94,7 +90,7 @@ pub struct Stage<'a, 'c> {
 
 impl<'c> Side<'_, 'c, '_> {
     fn scaled_type(&self) -> &ScaledType {
-        self.product.types()[self.operand]
+        self.codes.scaled_type
     }
 
     /// Begins a thread's part of the copies of a step.
@@ -147,8 +143,9 @@ impl<'c> Side<'_, 'c, '_> {
         };
         for pass in 0..self.rows / rows_at_once {
             let row = first_row.plus_constant(pass * rows_at_once);
-            let (row, row_is_there) = clamped(emission, &self.corner.plus(&row), self.extent - 1);
-            let row = self.product.stored_row(self.operand, &self.batch, &row);
+            let (row, row_is_there) =
+                clamped(emission, &self.corner.plus(&row), self.codes.rows() - 1);
+            let row = self.codes.stored_row(&self.batch, &row);
             let from = row.times(row_bytes).plus(&in_row.times(unit));
             let from = (emission.elemental).address(self.base, ElementType::Ui8, &from);
             let b = emission.elemental.builder();
@@ -176,8 +173,9 @@ impl<'c> Side<'_, 'c, '_> {
             let unit = stage.thread.plus_constant(pass * LOADING_THREADS);
             let (own, place) = (unit.quotient(words), unit.remainder(words));
             let in_row = stage.step.times(words).plus(&place);
-            let (row, row_is_there) = clamped(emission, &self.corner.plus(&own), self.extent - 1);
-            let row = self.product.stored_row(self.operand, &self.batch, &row);
+            let (row, row_is_there) =
+                clamped(emission, &self.corner.plus(&own), self.codes.rows() - 1);
+            let row = self.codes.stored_row(&self.batch, &row);
             let to = place
                 .times(self.scale_tiles)
                 .plus(&own.quotient(ScaleTile::ROWS));

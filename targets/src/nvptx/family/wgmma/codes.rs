@@ -10,7 +10,7 @@ use crate::mlir::index::Expression;
 use crate::mlir::{Builder, Emission, Value, low_precision};
 use crate::nvptx::asynchronous::{self, word};
 use crate::nvptx::family::edges::{both, clamped, kept};
-use crate::nvptx::family::scaled_dot::ScaledProduct;
+use crate::nvptx::family::scaled_dot::Codes;
 use crate::nvptx::family::swizzled::SwizzledTile;
 use crate::nvptx::inline::Ptx;
 use tessera_ir::{ElementType, ScaledType};
@@ -36,13 +36,9 @@ fn run_bytes(scaled: &ScaledType) -> i64 {
 
 /// An operand as the loading threads of a CTA decode it, in a tile.
 pub struct Side<'a, 'c, 'g> {
-    pub product: &'a ScaledProduct<'g>,
-    /// Which operand (0: lhs, 1: rhs).
-    pub operand: usize,
+    pub codes: &'a Codes<'g>,
     /// The address of its storage.
     pub base: Value<'c>,
-    /// Its rows, of each product of the batch.
-    pub extent: i64,
     /// Rows of a tile.
     pub rows: i64,
     /// The product of the batch.
@@ -55,7 +51,7 @@ pub struct Side<'a, 'c, 'g> {
 
 impl<'c> Side<'_, 'c, '_> {
     fn scaled(&self) -> &ScaledType {
-        self.product.types()[self.operand]
+        self.codes.scaled_type
     }
 
     /// Runs of a tile that a thread has.
@@ -95,8 +91,8 @@ impl<'c> Side<'_, 'c, '_> {
                 .quotient(RUNS)
                 .plus_constant(pass * ROWS_AT_ONCE);
             let row = self.corner.plus(&row);
-            let (row, is_row) = clamped(emission, &row, self.extent - 1);
-            let row = self.product.stored_row(self.operand, &self.batch, &row);
+            let (row, is_row) = clamped(emission, &row, self.codes.rows() - 1);
+            let row = self.codes.stored_row(&self.batch, &row);
             let place = row.times(row_bytes).plus(&run.times(run_bytes));
             let from = (emission.elemental).address(self.base, ElementType::Ui8, &place);
             let b = emission.elemental.builder();

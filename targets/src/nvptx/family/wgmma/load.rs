@@ -152,10 +152,8 @@ impl<'c, P: Factors> Kernel<'_, 'c, '_, P> {
             let operand = self.own.operand(number);
             let value = operation.op.operands[operand];
             Ok(Side {
-                product,
-                operand,
+                codes: &product.codes()[operand],
                 base: emission.elemental.scaled_base(operation, value)?,
-                extent: self.own.extents()[number],
                 rows: self.own.tile.rows()[number],
                 batch: round.batch.clone(),
                 corner: corners[number].clone(),
