@@ -91,6 +91,8 @@ pub(crate) enum Target {
     Barrier {
         object: Access,
         mask: Option<Source>,
+        /// `.cta_group::2`: the mbarrier may be that of the other CTA of the destination's pair.
+        is_of_pair: bool,
     },
     Group,
 }
@@ -266,7 +268,7 @@ fn bulk(words: &mut Words<'_>, reduces: bool) -> Result<Copy, Refusal> {
     let operands = 3 + usize::from(to_barrier) + usize::from(multicast) + hinted;
     words.counted(&[operands])?;
     let target = if to_barrier {
-        target(words, 3, multicast.then_some(4))?
+        target(words, 3, multicast.then_some(4), false)?
     } else {
         Target::Group
     };
@@ -288,7 +290,12 @@ fn bytes_at(words: &Words<'_>, place: usize, space: Space) -> Result<Access, Ref
     })
 }
 
-fn target(words: &Words<'_>, place: usize, mask: Option<usize>) -> Result<Target, Refusal> {
+fn target(
+    words: &Words<'_>,
+    place: usize,
+    mask: Option<usize>,
+    is_of_pair: bool,
+) -> Result<Target, Refusal> {
     Ok(Target::Barrier {
         object: Access {
             space: Space::Shared,
@@ -299,6 +306,7 @@ fn target(words: &Words<'_>, place: usize, mask: Option<usize>) -> Result<Target
             Some(place) => Some(words.source(place)?),
             None => None,
         },
+        is_of_pair,
     })
 }
 
@@ -335,6 +343,8 @@ enum Goes {
 /// A box of a tensor. A load names shared memory first, a store last.
 fn tensor(words: &mut Words<'_>, rank: usize, goes: Goes, hinted: usize) -> Result<Copy, Refusal> {
     words.has("tile");
+    let is_of_pair = words.has("cta_group::2");
+    words.has("cta_group::1");
     let spaces = match goes {
         Goes::In { .. } => vec![Space::Shared, Space::Global],
         Goes::Out { .. } => vec![Space::Global, Space::Shared],
@@ -358,7 +368,7 @@ fn tensor(words: &mut Words<'_>, rank: usize, goes: Goes, hinted: usize) -> Resu
     };
     let (operands, map, shared, target) = match goes {
         Goes::In { multicast } => {
-            let target = target(words, 2, multicast.then_some(3))?;
+            let target = target(words, 2, multicast.then_some(3), is_of_pair)?;
             (3 + usize::from(multicast), 1, shared(0)?, target)
         }
         Goes::Out { .. } => (2, 0, shared(1)?, Target::Group),

@@ -214,11 +214,12 @@ pub(super) const FORMS: &[(&str, &[&str])] = &[
             ),
             concat!(
                 "async.bulk.tensor[.1d|.2d|.3d|.4d|.5d].shared::cluster.global[.tile|].mbarrier::complete_tx::bytes\
-                 [.multicast::cluster|]",
+                 [.multicast::cluster|][.cta_group::1|.cta_group::2|]",
                 hint!()
             ),
             concat!(
-                "async.bulk.tensor[.1d|.2d|.3d|.4d|.5d].shared::cta.global[.tile|].mbarrier::complete_tx::bytes",
+                "async.bulk.tensor[.1d|.2d|.3d|.4d|.5d].shared::cta.global[.tile|].mbarrier::complete_tx::bytes\
+                 [.cta_group::1|.cta_group::2|]",
                 hint!()
             ),
             concat!(

@@ -124,6 +124,11 @@ const RULES: &[Rule] = &[
     // Copies.
     rule(&["cp"], &[], From(80)),
     rule(&["cp"], &[&["bulk"]], From(90)),
+    rule(
+        &["cp"],
+        &[&["cta_group::1", "cta_group::2"]],
+        Of(DATA_CENTRE),
+    ),
     // Matrices.
     rule(
         &["ldmatrix", "stmatrix"],

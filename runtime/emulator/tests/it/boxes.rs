@@ -3,13 +3,14 @@
 
 use super::modifiers::row::{Form, forms};
 use super::tensor::{expected, run, tensor};
-use tessera_emulator::{TensorElement, TensorMap};
+use tessera_emulator::{Finding, FindingKind, Report, TensorElement, TensorMap};
 
 /// From global memory.
 pub const LOADS: &[&str] = &[
     "cp.async.bulk.tensor[.1d|.2d|.3d|.4d|.5d].shared::cluster.global[.tile|].mbarrier::complete_tx::bytes\
-     [.multicast::cluster|][.L2::cache_hint|]",
-    "cp.async.bulk.tensor[.1d|.2d|.3d|.4d|.5d].shared::cta.global[.tile|].mbarrier::complete_tx::bytes[.L2::cache_hint|]",
+     [.multicast::cluster|][.cta_group::1|.cta_group::2|][.L2::cache_hint|]",
+    "cp.async.bulk.tensor[.1d|.2d|.3d|.4d|.5d].shared::cta.global[.tile|].mbarrier::complete_tx::bytes\
+     [.cta_group::1|.cta_group::2|][.L2::cache_hint|]",
 ];
 
 /// To global memory.
@@ -71,13 +72,20 @@ fn loads() {
         } else {
             (1, "", "")
         };
+        // Of a pair the second CTA's mbarrier, which its thread names, is told of both boxes.
+        let is_told_of_both = is_for_both && form.has("cta_group::2");
+        let told = if is_told_of_both {
+            format!("mul.lo.u32 %r5, %r1, {};", 2 * bytes)
+        } else {
+            format!("mov.u32 %r5, {bytes};")
+        };
         // Each CTA's box behind the one before it.
         let body = format!(
-            "{POLICY}mbarrier.init.shared.b64 [object], 1;\nmbarrier.arrive.expect_tx.shared.b64 _, [object], {bytes};\n\
+            "{POLICY}{told}\nmbarrier.init.shared.b64 [object], 1;\nmbarrier.arrive.expect_tx.shared.b64 _, [object], %r5;\n\
              fence.mbarrier_init.release.cluster;\nbarrier.cluster.arrive;\nbarrier.cluster.wait;\n\
              {issuer}{text} [own], [%rd1, {}], [object]{mask}{policy};\n\
              W:\nmbarrier.try_wait.parity.shared.b64 %p2, [object], 0;\n@!%p2 bra W;\n\
-             mad.wide.u32 %rd2, %r1, {bytes}, %rd2;\nmov.u32 %r2, 0;\n\
+             barrier.cluster.arrive;\nbarrier.cluster.wait;\nmad.wide.u32 %rd2, %r1, {bytes}, %rd2;\nmov.u32 %r2, 0;\n\
              C:\nmov.u32 %r4, own;\nadd.u32 %r4, %r4, %r2;\nld.shared.u32 %r3, [%r4];\ncvt.u64.u32 %rd4, %r2;\n\
              add.u64 %rd4, %rd2, %rd4;\nst.global.u32 [%rd4], %r3;\nadd.u32 %r2, %r2, 4;\n\
              setp.lt.u32 %p1, %r2, {bytes};\n@%p1 bra C;\nbarrier.cluster.arrive;\nbarrier.cluster.wait;",
@@ -190,4 +198,68 @@ fn prefetches() {
             "{text}"
         );
     }
+}
+
+/// Four CTAs, of which the second loads a box into its own memory and has an mbarrier of another one told.
+fn told_elsewhere(modifier: &str, rank: u32) -> (Report, bool) {
+    let (map, mut memory, content) = tensor(TensorElement::U32, &[21, 6], &[8, 4]);
+    let bytes = map.box_bytes();
+    let body = format!(
+        "mbarrier.init.shared.b64 [object], 1;\nfence.mbarrier_init.release.cluster;\nbarrier.cluster.arrive;\n\
+         barrier.cluster.wait;\nsetp.ne.u32 %p1, %r1, {rank};\n@%p1 bra LOAD;\n\
+         mbarrier.arrive.expect_tx.shared.b64 _, [object], {bytes};\n\
+         LOAD:\nsetp.ne.u32 %p1, %r1, 1;\n@%p1 bra WAIT;\nmov.u32 %r2, object;\nmapa.shared::cluster.u32 %r2, %r2, {rank};\n\
+         cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes{modifier} [own], [%rd1, {{3, 1}}], [%r2];\n\
+         WAIT:\nsetp.ne.u32 %p1, %r1, {rank};\n@%p1 bra DONE;\n\
+         W:\nmbarrier.try_wait.parity.acquire.cluster.shared.b64 %p2, [object], 0;\n@!%p2 bra W;\n\
+         DONE:\nbarrier.cluster.arrive;\nbarrier.cluster.wait;\nsetp.ne.u32 %p1, %r1, 1;\n@%p1 bra END;\nmov.u32 %r2, 0;\n\
+         C:\nmov.u32 %r4, own;\nadd.u32 %r4, %r4, %r2;\nld.shared.u32 %r3, [%r4];\ncvt.u64.u32 %rd4, %r2;\n\
+         add.u64 %rd4, %rd2, %rd4;\nst.global.u32 [%rd4], %r3;\nadd.u32 %r2, %r2, 4;\n\
+         setp.lt.u32 %p1, %r2, {bytes};\n@%p1 bra C;\nEND:"
+    );
+    let (report, found) = run(map.encode().unwrap(), &mut memory, &body, 4);
+    let expected = expected(&map, &content, &[3, 1], &[0; 4]);
+    let is_there = found.starts_with(&expected);
+    (report, is_there)
+}
+
+#[test]
+fn a_pair_of_ctas_waits_at_the_mbarrier_of_one() {
+    for rank in [0, 1] {
+        let (report, is_there) = told_elsewhere(".cta_group::2", rank);
+        assert_eq!(report.findings, []);
+        assert!(is_there);
+    }
+    let (report, is_there) = told_elsewhere(".cta_group::1", 1);
+    assert!(report.findings.is_empty() && is_there);
+    for (modifier, rank, reason) in [
+        ("", 0, "in another CTA than its destination"),
+        (".cta_group::1", 0, "in another CTA than its destination"),
+        (
+            ".cta_group::2",
+            2,
+            "in another pair of CTAs than its destination",
+        ),
+    ] {
+        let (report, _) = told_elsewhere(modifier, rank);
+        let found = report.findings[0].kind.to_string();
+        assert!(found.contains(reason), "{modifier}: {found}");
+    }
+}
+
+/// Who reads what its peer's mbarrier was told of, and waits for nothing itself.
+#[test]
+fn a_box_of_a_pair_that_is_read_too_early() {
+    let (map, mut memory, _) = tensor(TensorElement::U32, &[21, 6], &[8, 4]);
+    let body = "mbarrier.init.shared.b64 [object], 1;\nfence.mbarrier_init.release.cluster;\nbarrier.cluster.arrive;\n\
+                barrier.cluster.wait;\nsetp.eq.u32 %p1, %r1, 0;\n@%p1 bra WAIT;\nmov.u32 %r2, object;\n\
+                mapa.shared::cluster.u32 %r2, %r2, 0;\n\
+                cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.cta_group::2 \
+                [own], [%rd1, {3, 1}], [%r2];\nld.shared.u32 %r3, [own];\nst.global.u32 [%rd2], %r3;\nbra END;\n\
+                WAIT:\nmbarrier.arrive.expect_tx.shared.b64 _, [object], 128;\n\
+                W:\nmbarrier.try_wait.parity.shared.b64 %p2, [object], 0;\n@!%p2 bra W;\n\
+                END:\nbarrier.cluster.arrive;\nbarrier.cluster.wait;";
+    let (report, _) = run(map.encode().unwrap(), &mut memory, body, 2);
+    let is_race = |finding: &Finding| matches!(finding.kind, FindingKind::Race { .. });
+    assert!(report.findings.iter().any(is_race), "{:?}", report.findings);
 }

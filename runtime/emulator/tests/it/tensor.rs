@@ -13,7 +13,7 @@ const TEXT: &str = include_str!("../kernels/tensor.ptx");
 /// `%rd1` the map's address, `%rd2` that of 8 KiB of global memory, which are given afterwards.
 pub fn run(map: [u8; 128], memory: &mut Global, body: &str, ctas: u32) -> (Report, Vec<u8>) {
     let text = format!(
-        ".version 8.7\n.target sm_90\n.address_size 64\n\
+        ".version 8.7\n.target sm_100a\n.address_size 64\n\
          .visible .entry main(.param .align 64 .b8 map[128], .param .u64 p) {{\n\
          .reg .pred %p<8>;\n.reg .b16 %rs<4>;\n.reg .b32 %r<16>;\n.reg .b64 %rd<16>;\n\
          .shared .align 1024 .b8 own[8192];\n.shared .align 8 .b64 object;\n\

@@ -284,7 +284,12 @@ impl Context<'_> {
             knows,
             is_asynchronous: true,
         };
-        let Target::Barrier { object, mask } = target else {
+        let Target::Barrier {
+            object,
+            mask,
+            is_of_pair,
+        } = target
+        else {
             let number = self.warp.groups[Family::Bulk as usize][lane as usize];
             let signal = Signal::Group {
                 warp,
@@ -314,20 +319,28 @@ impl Context<'_> {
             };
             let (to, rank) = match (each, to) {
                 (None, _) => (to, rank),
+                // Of each pair it is the CTA in which the mbarrier named is in its own.
+                (Some(each), Spot::Shared(_, own)) if *is_of_pair => {
+                    (Spot::Shared(each, own), each & !1 | rank & 1)
+                }
                 (Some(each), Spot::Shared(_, own)) => (Spot::Shared(each, own), each),
                 (Some(_), Spot::Global(_)) => {
                     return Err(refuse("a copy to several CTAs goes to shared memory"));
                 }
             };
-            if rank as usize >= self.ctas.len() {
+            let last = self.ctas.len() as u32 - 1;
+            if rank > last || matches!(to, Spot::Shared(own, _) if own > last) {
                 return Err(refuse(
                     "a copy goes to a CTA that the cluster does not have",
                 ));
             }
-            if matches!(to, Spot::Shared(own, _) if own != rank) {
-                return Err(refuse(
-                    "a copy's mbarrier is in another CTA than its destination",
-                ));
+            let place_of = |rank: u32| if *is_of_pair { rank >> 1 } else { rank };
+            if matches!(to, Spot::Shared(own, _) if place_of(own) != place_of(rank)) {
+                return Err(refuse(if *is_of_pair {
+                    "a copy's mbarrier is in another pair of CTAs than its destination"
+                } else {
+                    "a copy's mbarrier is in another CTA than its destination"
+                }));
             }
             let signal = Signal::Bytes { rank, place, bytes };
             self.queue.push(begun(to, signal, Rc::clone(&knows)));
