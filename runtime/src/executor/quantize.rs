@@ -85,28 +85,27 @@ impl QuantizeKernel {
     /// writes any or reads a result meanwhile. The function is the kernel's prologue.
     pub(super) unsafe fn run(&self, member: Member, buffers: &[*mut u8]) {
         let given = Given(buffers);
-        let make = |first: usize, room: &mut [f32]| {
-            let Some((function, _)) = &self.prologue else {
-                return;
-            };
-            let mut addresses = RowFunction::addresses(given.buffers());
-            // SAFETY: the caller's promises; there is room for the elements.
-            unsafe {
-                let elements = first..first + room.len();
-                function.run(&mut addresses, elements, room.as_mut_ptr());
+        let make = self.prologue.as_ref().map(|(function, _)| {
+            move |first: usize, room: &mut [f32]| {
+                let mut addresses = RowFunction::addresses(given.buffers());
+                // SAFETY: the caller's promises; there is room for the elements.
+                unsafe {
+                    let elements = first..first + room.len();
+                    function.run(&mut addresses, elements, room.as_mut_ptr());
+                }
             }
-        };
+        });
         let first = self.prologue.map_or(0, |(_, operands)| operands);
         let mut buffers = buffers[first..].iter();
         let mut next = || *buffers.next().expect("validation counted the buffers");
         // SAFETY: the caller's promises: the tensor has that many elements, the mean as many as its last dimension.
         let (values, mean) = unsafe {
-            let values = match self.prologue {
+            let values = match &make {
                 None => QuantizerValues::Given(std::slice::from_raw_parts(
                     next().cast::<f32>(),
                     self.elements,
                 )),
-                Some(_) => QuantizerValues::Made(&make),
+                Some(make) => QuantizerValues::Made(make),
             };
             let means = self.means;
             let mean = means.map(|count| std::slice::from_raw_parts(next().cast::<f32>(), count));

@@ -7,6 +7,7 @@ use super::pack::Lines;
 use super::{Groups, ScaledDot, ScaledDotBuffers};
 use crate::bundle::MatrixLayout;
 use crate::executor::prefetch;
+use crate::executor::row_function::RowFunction;
 use crate::executor::team::Member;
 use std::ops::Range;
 use std::slice;
@@ -294,9 +295,9 @@ impl<'a, K: Kernel> Launch<'a, K> {
                 break;
             }
         }
-        if dot.epilogue.is_some() {
+        if let Some(function) = &dot.epilogue {
             // SAFETY: the area is computed, and the caller's alone.
-            unsafe { self.finish(&part, &area) };
+            unsafe { self.finish(function, &part, &area) };
         }
     }
 
@@ -304,11 +305,8 @@ impl<'a, K: Kernel> Launch<'a, K> {
     ///
     /// # Safety
     /// The product's area is where it says; nobody else reads or writes the results there.
-    unsafe fn finish(&self, part: &Part, area: &Area) {
+    unsafe fn finish(&self, function: &RowFunction, part: &Part, area: &Area) {
         let (dot, local) = (self.dot, area.layout);
-        let Some(function) = &dot.epilogue else {
-            return;
-        };
         let MatrixLayout {
             row_stride,
             column_stride,
