@@ -167,8 +167,8 @@ fn integers(words: &mut Words<'_>, to: Integer, from: Integer) -> Result<Action,
     })
 }
 
-/// To an integer, which is clamped to its range; of NaN it is 0, but that of 64 bits the smallest, as is that of 32 bits
-/// from f64.
+/// To an integer, which is clamped to its range; of NaN it is 0, but the highest bit alone where it has 64 bits or NaN is an
+/// f64 (PTX ISA 9.7.9.22).
 fn to_integer(words: &mut Words<'_>, to: Integer, from: Float) -> Result<Action, Refusal> {
     let rounding =
         integer_rounding(words).ok_or_else(|| words.refuse("needs a rounding to an integer"))?;
@@ -184,7 +184,7 @@ fn to_integer(words: &mut Words<'_>, to: Integer, from: Float) -> Result<Action,
         };
         let value = from.value(a);
         if value.is_nan() {
-            let top = to.bits == 64 || (from == Float::F64 && to.bits == 32);
+            let top = to.bits == 64 || from == Float::F64;
             return extend(if top { 1 << (to.bits - 1) } else { 0 });
         }
         extend(to.saturate(to_whole(value, rounding) as i128))

@@ -6,6 +6,7 @@ use super::{Action, Location, Refusal, Source};
 use crate::arithmetic::Float;
 use crate::arithmetic::float::{Extreme, Mode};
 use crate::arithmetic::integer::Integer;
+use crate::memory::address::Window;
 use crate::program::Register;
 
 /// The memory that an instruction names.
@@ -102,8 +103,24 @@ pub(crate) struct Atomic {
     pub access: Access,
     pub ordering: Ordering,
     pub function: AtomicFunction,
+    /// Whether it is a sum of f32, to which subnormal numbers in global memory are zeros of their sign (PTX ISA 9.7.13.5).
+    pub is_sum_of_f32: bool,
     /// One behind the other; of several each is an operation of its own.
     pub elements: Vec<AtomicElement>,
+}
+
+impl Atomic {
+    /// What a window's memory becomes.
+    pub fn of(&self, window: Window, old: u64, [a, b]: [u64; 2]) -> u64 {
+        if !(self.is_sum_of_f32 && window == Window::Global) {
+            return (self.function)(old, a, b);
+        }
+        let mode = Mode {
+            flush: true,
+            ..Mode::plain(Float::F32)
+        };
+        mode.read((self.function)(mode.read(old), mode.read(a), b))
+    }
 }
 
 /// An element of memory that an atomic changes.
@@ -362,6 +379,9 @@ fn atomic(words: &mut Words<'_>) -> Result<Action, Refusal> {
             ..ordering
         },
         function: function(words, operation, number)?,
+        is_sum_of_f32: operation == "add"
+            && number == Number::Float(Float::F32)
+            && !words.scope.is_ring(),
         elements: elements.collect(),
     }))
 }

@@ -4,6 +4,7 @@ use super::number::Number;
 use super::words::Words;
 use super::{Action, Compute, Refusal, Source, Special};
 use crate::memory::address::{self, Window};
+use crate::program::Register;
 use crate::ptx::Operand;
 
 pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
@@ -78,7 +79,7 @@ fn mov(words: &mut Words<'_>) -> Result<Action, Refusal> {
         (Operand::Vector(_), _) => {
             let destinations = words.destinations(0)?;
             let count = destinations.len() as u32;
-            let bits = part(words, number, count)?;
+            let bits = part(words, number, count, &destinations)?;
             let mask = u64::MAX >> (64 - bits);
             Ok(Action::Compute(Compute {
                 parts: 0,
@@ -96,7 +97,11 @@ fn mov(words: &mut Words<'_>) -> Result<Action, Refusal> {
         (_, Operand::Vector(_)) => {
             let sources = words.sources(1)?;
             let count = sources.len() as u32;
-            let bits = part(words, number, count)?;
+            let registers = sources.iter().map(|source| match source {
+                Source::Register(register) => Some(*register),
+                _ => None,
+            });
+            let bits = part(words, number, count, &registers.collect::<Vec<_>>())?;
             let mask = u64::MAX >> (64 - bits);
             Ok(Action::Compute(Compute {
                 parts: sources.len(),
@@ -117,11 +122,16 @@ fn mov(words: &mut Words<'_>) -> Result<Action, Refusal> {
     }
 }
 
-/// Bits of one part of a value taken apart or put together.
-fn part(words: &Words<'_>, number: Number, count: u32) -> Result<u32, Refusal> {
+/// Bits of one part of a value taken apart or put together, of registers where it is of any.
+fn part(
+    words: &Words<'_>,
+    number: Number,
+    count: u32,
+    registers: &[Option<Register>],
+) -> Result<u32, Refusal> {
     let bits = number.bits();
     let mut types = words.instruction.modifiers.iter();
-    if !types.any(|word| matches!(&word[..], "b32" | "b64")) {
+    if !types.any(|word| matches!(&word[..], "b16" | "b32" | "b64")) {
         return Err(words.refuse("is of parts, and of no type of bits"));
     }
     if !matches!(count, 1 | 2 | 4) || bits / count < 8 {
@@ -129,7 +139,15 @@ fn part(words: &Words<'_>, number: Number, count: u32) -> Result<u32, Refusal> {
             "has {count} parts of {bits} bits, which is not modelled"
         )));
     }
-    Ok(bits / count)
+    let bits = bits / count;
+    let mut registers = registers.iter().flatten();
+    if let Some(other) = registers.find(|&&own| bits == 8 && words.register_bits(Some(own)) != 8) {
+        return Err(words.refuse(format!(
+            "has parts of 8 bits, and a register of {}",
+            words.register_bits(Some(*other))
+        )));
+    }
+    Ok(bits)
 }
 
 /// To a generic address, or from one with `.to`.

@@ -317,3 +317,31 @@ fn who_is_there() {
         });
     }
 }
+
+/// Lanes of one instruction that name different masks are groups by themselves.
+#[test]
+fn groups_of_lanes_with_masks_of_their_own() {
+    let eight = |lane: usize| lane & !7;
+    let lanes: Lanes = std::array::from_fn(|lane| [lane as u64 * 5 + 1, 0, 0xff << eight(lane)]);
+    let shuffled = run(
+        "shfl.sync.bfly.b32 %d|%q, %a, 3, 31, %c;",
+        32,
+        &lanes,
+        u32::MAX,
+    );
+    let summed = run("redux.sync.add.u32 %d, %a, %c;", 32, &lanes, u32::MAX);
+    let voted = run(
+        "setp.gt.u32 %p, %a, 40;\nvote.sync.ballot.b32 %d, %p, %c;",
+        32,
+        &lanes,
+        u32::MAX,
+    );
+    for lane in 0..32 {
+        assert_eq!(shuffled[lane], (Some(lanes[lane ^ 3][0]), true));
+        let own = eight(lane)..eight(lane) + 8;
+        let sum = own.clone().map(|other| lanes[other][0]).sum();
+        assert_eq!(summed[lane].0, Some(sum));
+        let ballot = own.filter(|&other| lanes[other][0] > 40);
+        assert_eq!(voted[lane].0, Some(ballot.map(|other| 1 << other).sum()));
+    }
+}

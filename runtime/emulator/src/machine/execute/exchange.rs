@@ -1,4 +1,5 @@
-//! Values of other lanes. All lanes of the mask must be at the instruction, in one strand.
+//! Values of other lanes. All lanes of a mask that have not ended must be at the instruction, in one strand; lanes that name
+//! different masks are groups by themselves.
 
 use super::super::context::{Context, Fault};
 use super::super::frame::lanes_of;
@@ -35,9 +36,17 @@ impl Context<'_> {
             | Exchange::Reduce { mask, .. }
             | Exchange::Elect { mask, .. } => mask,
         };
-        let Some(members) = self.members(strand, active, mask)? else {
+        let Some(groups) = self.groups(strand, active, mask)? else {
             return Ok(Outcome::Waits);
         };
+        for members in groups {
+            self.exchange_within(frame, active & members, members, exchange);
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// An exchange of those lanes of a mask that have not ended; of these the active ones get a result.
+    fn exchange_within(&mut self, frame: usize, active: u32, members: u32, exchange: &Exchange) {
         match exchange {
             Exchange::Shuffle {
                 shuffle,
@@ -150,34 +159,53 @@ impl Context<'_> {
             }
             Exchange::Active { .. } => {}
         }
-        Ok(Outcome::Done)
     }
 
-    /// The lanes of the mask, if they are all there; each lane must name itself, and all must name the same.
-    fn members(&mut self, strand: usize, active: u32, mask: &Source) -> Result<Option<u32>, Fault> {
+    /// The lanes of each mask that have not ended, if they are all there; each lane must name itself, and whom it names must
+    /// name the same.
+    fn groups(
+        &mut self,
+        strand: usize,
+        active: u32,
+        mask: &Source,
+    ) -> Result<Option<Vec<u32>>, Fault> {
         let frame = self.warp.strands[strand].frame;
         let masks = self.values(frame, mask);
         self.need_written(&masks, active, "a mask of lanes");
-        let first = active.trailing_zeros();
-        let members = masks.values[first as usize] as u32;
-        if members & active != active {
-            let lane = (active & !members).trailing_zeros();
+        let mask = |lane: u32| masks.values[lane as usize] as u32;
+        let refuse = |lane: u32, reason: String| Fault {
+            kind: FindingKind::Refused { reason },
+            lane,
+        };
+        if let Some(lane) = lanes_of(active).find(|&lane| mask(lane) >> lane & 1 == 0) {
             let reason = format!(
-                "lane {lane} executes an instruction whose mask {members:#010x} does not name it"
+                "lane {lane} executes an instruction whose mask {:#010x} does not name it",
+                mask(lane)
             );
-            return Err(Fault {
-                kind: FindingKind::Refused { reason },
-                lane,
-            });
+            return Err(refuse(lane, reason));
         }
-        if members & !self.warp.live() != 0 {
-            let kind = FindingKind::Divergence {
-                found: active,
-                expected: members,
-            };
-            return Err(Fault { kind, lane: first });
+        let live = self.warp.live();
+        let named = lanes_of(active).fold(0, |all, lane| all | mask(lane) & live);
+        if !self.gathers(strand, active, named) {
+            return Ok(None);
         }
-        Ok(self.gathers(strand, active, members).then_some(members))
+        let mut groups = Vec::new();
+        let mut left = active;
+        while left != 0 {
+            let first = left.trailing_zeros();
+            let members = mask(first) & live;
+            if let Some(other) = lanes_of(members).find(|&other| mask(other) != mask(first)) {
+                let reason = format!(
+                    "lane {first} names lane {other} in its mask {:#010x}, and lane {other} has the mask {:#010x}",
+                    mask(first),
+                    mask(other)
+                );
+                return Err(refuse(first, reason));
+            }
+            groups.push(members);
+            left &= !members;
+        }
+        Ok(Some(groups))
     }
 }
 

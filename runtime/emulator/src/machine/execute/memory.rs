@@ -372,7 +372,8 @@ impl Context<'_> {
                 let (old, written) = self
                     .read(frame, lane, window, place, bytes as usize)
                     .ok_or_else(out_of_bounds)?;
-                let new = (atomic.function)(old, operands[0].values[own], operands[1].values[own]);
+                let values = operands.each_ref().map(|values| values.values[own]);
+                let new = atomic.of(window, old, values);
                 let written = written
                     && operands
                         .iter()

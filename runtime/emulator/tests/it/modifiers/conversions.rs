@@ -84,9 +84,8 @@ fn to_integer(form: &Form, [a, ..]: [u64; 4]) -> Option<u64> {
     let number = value(from, only_single(form, from, a));
     let width = bits(to)?;
     if number.is_nan() {
-        // The ISA: 0, but of 64 bits, or from f64, the highest bit alone. Of fewer bits than 32 from f64 it is not clear.
+        // The ISA: 0, but of 64 bits, or from f64, the highest bit alone.
         return match (from, width) {
-            ("f64", 8 | 16) => None,
             ("f64", _) | (_, 64) => Some(low(integer(to, 1 << (width - 1)), 64)),
             _ => Some(0),
         };

@@ -93,6 +93,17 @@ fn new(form: &Form, old: u64, b: u64, c: u64) -> u64 {
             let of = |place: u32| sum(half, old >> place & 0xffff, b >> place & 0xffff) << place;
             of(0) | of(16)
         }
+        // In global memory f32 has no subnormal numbers.
+        "add" if name == "f32" && !form.words.iter().any(|word| word.starts_with("shared")) => {
+            let flushed = |own: u64| {
+                if own & 0x7f80_0000 == 0 {
+                    own & 0x8000_0000
+                } else {
+                    own
+                }
+            };
+            flushed(sum(name, flushed(old), flushed(b)))
+        }
         "add" if is_float => sum(name, old, b),
         "add" => low(integer(name, old) + integer(name, b), width),
         "min" => low(integer(name, old).min(integer(name, b)), width),
