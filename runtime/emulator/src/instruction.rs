@@ -21,6 +21,7 @@ mod number;
 mod operands;
 mod quad_pairs;
 mod ring;
+mod sizes;
 mod stochastic;
 mod synchronise;
 mod targets;
@@ -212,6 +213,7 @@ pub(crate) fn decode(instruction: &Instruction, scope: &Scope<'_>) -> Action {
             words.finish()?;
             forms::check(&words)?;
             accesses::check(&words)?;
+            sizes::check(&words)?;
             Ok(action)
         });
     action.unwrap_or_else(Action::Refused)

@@ -54,7 +54,7 @@ fn run(body: &str, ctas: u32) -> (Report, Vec<u64>) {
     let text = format!(
         ".version 8.8\n.target sm_100a\n.address_size 64\n.const .align 4 .b32 cst = 13;\n\
          .visible .entry main(.param .u64 p, .param .u64 q) {{\n\
-         .reg .b64 %x, %out, %d, %a, %b, %rank64;\n.reg .b32 %r, %s, %rank, %other;\n.reg .b16 %h<4>;\n.reg .pred %p, %q;\n\
+         .reg .b64 %x, %out, %d, %a, %b, %rank64;\n.reg .b32 %r, %s, %rank, %other;\n.reg .b16 %h<4>;\n.reg .b8 %b<2>;\n.reg .pred %p, %q;\n\
          .shared .align 4 .b32 shr;\n.local .align 4 .b32 loc;\n\
          ld.param.u64 %x, [p];\nld.param.u64 %out, [q];\nmov.u32 %rank, %cluster_ctarank;\nmad.wide.u32 %out, %rank, 8, %out;\n\
          xor.b32 %other, %rank, 1;\nst.shared.b32 [shr], 11;\nst.local.b32 [loc], 12;\nmov.b64 %d, 0;\n{body}\n\
@@ -173,6 +173,14 @@ fn parts_and_wholes() {
             "mov.b64 {%h3, %h2, %h1, %h0}, 0x1122334455667788;\nmov.b64 %d, {%h0, %h1, %h2, %h3};",
             0x7788_5566_3344_1122,
         ),
+        (
+            "mov.b16 {%b0, %b1}, %h1;\nmov.b16 %h2, {%b1, %b0};\ncvt.u64.u16 %d, %h2;",
+            0x4433,
+        ),
+        (
+            "mov.b16 {%b0, _}, %h1;\nmov.b16 %h2, {%b0, 0};\ncvt.u64.u16 %d, %h2;",
+            0x44,
+        ),
     ] {
         assert_eq!(value(&format!("{halves}{body}")), expected, "{body}");
     }
@@ -180,10 +188,71 @@ fn parts_and_wholes() {
         "mov.u32 %r, {%h0, %h1};",
         "mov.s64 {%r, %s}, %a;",
         "mov.f64 %d, {%r, %s};",
-        "mov.b16 %h0, {%h1, %h2};",
     ] {
         assert!(refusal(instruction).contains("of no type of bits"));
     }
+    let parts = refusal("mov.b16 %h0, {%h1, %h2};");
+    assert!(
+        parts.contains("parts of 8 bits, and a register of 16"),
+        "{parts}"
+    );
+}
+
+/// Registers that are of another size than the instruction, each of which ptxas refuses.
+#[test]
+fn registers_of_other_sizes() {
+    for (instruction, reason) in [
+        (
+            "mov.u64 %r, 5;",
+            "%r, a register of 32 bits, as operand 1, which has 64",
+        ),
+        (
+            "mov.u32 %p, %r;",
+            "%p, a register of 1 bits, as operand 1, which has 32",
+        ),
+        (
+            "add.u32 %a, %a, 1;",
+            "%a, a register of 64 bits, as operand 1",
+        ),
+        (
+            "add.u32 %r, %r, %h0;",
+            "%h0, a register of 16 bits, as operand 3",
+        ),
+        (
+            "mul.wide.u32 %r, %r, %r;",
+            "%r, a register of 32 bits, as operand 1, which has 64",
+        ),
+        (
+            "mad.wide.u32 %a, %r, %r, %r;",
+            "%r, a register of 32 bits, as operand 4",
+        ),
+        (
+            "shl.b64 %a, %a, %a;",
+            "%a, a register of 64 bits, as operand 3, which has 32",
+        ),
+        (
+            "setp.lt.u64 %p, %r, %r;",
+            "%r, a register of 32 bits, as operand 2",
+        ),
+        (
+            "selp.b64 %a, %a, %r, %p;",
+            "%r, a register of 32 bits, as operand 3",
+        ),
+        (
+            "and.pred %r, %r, %r;",
+            "%r, a register of 32 bits, as operand 1, which has 1",
+        ),
+        (
+            "fma.rn.f32 %a, %a, %a, %a;",
+            "%a, a register of 64 bits, as operand 1",
+        ),
+    ] {
+        let found = refusal(instruction);
+        assert!(found.contains(reason), "{instruction}: {found}");
+    }
+    let right = "mov.u32 %r, 3;\nmov.u16 %h0, 2;\nmul.wide.u32 %a, %r, 5;\nmad.wide.u16 %s, %h0, %h0, %r;\n\
+                 shl.b64 %a, %a, %r;\ncvt.u64.u32 %b, %s;\nadd.u64 %d, %a, %b;";
+    assert_eq!(value(right), ((3 * 5) << 3) + 2 * 2 + 3);
 }
 
 /// A variable of a space, its address there in `%a`, what it holds, and what loads it by that address.
