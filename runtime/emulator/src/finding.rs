@@ -133,10 +133,12 @@ pub enum FindingKind {
         /// A sentence that names the field.
         reason: String,
     },
-    /// An access of the shared memory of a CTA of the cluster that has come to its end.
+    /// An access of the shared memory of a CTA of the cluster that has come to its end, or that may have.
     Ended {
         /// The place in that CTA's memory.
         address: u64,
+        /// Whether the CTA had ended; else none of its threads waited for the access before it did.
+        before: bool,
     },
     /// Registers are used as those of asynchronous work cannot be.
     Registers {
@@ -204,7 +206,7 @@ impl FindingKind {
             | Self::Lanes { address, .. }
             | Self::Paths { address, .. }
             | Self::Mbarrier { address, .. }
-            | Self::Ended { address } => Some(address),
+            | Self::Ended { address, .. } => Some(address),
             Self::Uninitialised { .. }
             | Self::Divergence { .. }
             | Self::Deadlock { .. }
@@ -320,10 +322,13 @@ impl fmt::Display for FindingKind {
             }
             Self::TensorMemory { reason } => write!(f, "tensor memory {reason}"),
             Self::Descriptor { reason } => f.write_str(reason),
-            Self::Ended { address } => write!(
-                f,
-                "uses {address:#x} of the shared memory of a CTA whose threads have all ended"
-            ),
+            Self::Ended { address, before } => {
+                write!(f, "uses {address:#x} of the shared memory of a CTA ")?;
+                f.write_str(match before {
+                    true => "whose threads have all ended",
+                    false => "none of whose threads waits for it before it ends",
+                })
+            }
             Self::Registers { reason } => write!(f, "registers {reason}"),
             Self::Unfinished => f.write_str(
                 "asynchronous work that uses a CTA's shared memory is not waited for before the CTA's end",

@@ -1,5 +1,6 @@
 //! A module decoded: names are slots and addresses, labels are indices, and each instruction is what it does.
 
+mod behind;
 mod decode;
 mod layout;
 mod mentions;
@@ -10,6 +11,7 @@ pub(crate) use scope::{Scope, Symbol};
 
 use crate::instruction::Action;
 use crate::ptx::{self, Module, Place, ScalarType};
+use behind::Behind;
 use std::collections::HashMap;
 
 /// A module that can be executed.
@@ -44,6 +46,7 @@ pub(crate) struct Function {
     pub registers: usize,
     /// The steps, in their order; falling off their end is `ret`.
     pub steps: Vec<Step>,
+    behind: Behind,
     /// What it takes and returns, in their order.
     pub parameters: Vec<Formal>,
     pub results: Vec<Formal>,

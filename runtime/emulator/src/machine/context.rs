@@ -3,7 +3,7 @@
 use super::asynchronous::{Memories, Origin, Queue, Spot, race};
 use super::frame::lanes_of;
 use super::mbarrier::Mbarrier;
-use super::order::{self, Order};
+use super::order::{self, Agent, Order};
 use super::paths;
 use super::places::Places;
 use super::random::Random;
@@ -37,9 +37,36 @@ pub(crate) struct Cta {
     pub tensor: Tensor,
     /// Whether all its threads have ended, and its shared memory with them.
     pub has_ended: bool,
+    /// Of each warp of other CTAs its last access of this one's shared memory.
+    pub visits: BTreeMap<Agent, Visit>,
+}
+
+/// An access of another CTA's shared memory.
+pub(crate) struct Visit {
+    pub clock: u32,
+    pub origin: Origin,
+    pub address: u64,
+    pub barrier: Passage,
+}
+
+/// How far the cluster's barrier stands behind an access, with or without what it tells of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passage {
+    /// Not at all.
+    None,
+    /// Whoever accessed has come to it since.
+    Came,
+    /// And so have all others.
+    Full,
 }
 
 impl Cta {
+    /// A thread has passed the cluster's barrier: what others accessed before they came to it is known to be done.
+    pub fn passes_cluster(&mut self) {
+        self.visits
+            .retain(|_, visit| visit.barrier != Passage::Full);
+    }
+
     /// An mbarrier that lies in some bytes of shared memory.
     pub fn mbarrier_in(&self, place: u64, bytes: u64) -> Option<u64> {
         if self.mbarriers.is_empty() {
@@ -89,7 +116,8 @@ pub(crate) struct Context<'m> {
     pub random: &'m mut Random,
     /// Instructions of the grid so far: the clock.
     pub clock: u64,
-    /// Where the instruction is that is executed.
+    /// Where the instruction is that is executed: its function and its place in the text.
+    pub function: usize,
     pub place: Place,
     /// The lanes that go along with those that execute it.
     pub along: u32,
@@ -362,7 +390,7 @@ impl Context<'_> {
 
     /// Notes an access of some bytes, strong to a scope or not, with the memory's shadow; the lane is who is told of memory
     /// that is no more.
-    fn shadowed(
+    pub fn shadowed(
         &mut self,
         spot: Spot,
         bytes: u64,
@@ -393,10 +421,28 @@ impl Context<'_> {
         };
         match spot {
             Spot::Shared(rank, place) => {
+                let origin = Origin {
+                    function: self.function,
+                    place: self.place,
+                    rank: self.rank as u32,
+                    warp: self.warp.index,
+                    lane,
+                };
                 let cta = &mut self.ctas[rank as usize];
                 if cta.has_ended {
-                    let kind = FindingKind::Ended { address: place };
+                    let kind = FindingKind::Ended {
+                        address: place,
+                        before: true,
+                    };
                     self.found.push(Fault { kind, lane });
+                } else if rank as usize != self.rank {
+                    let visit = Visit {
+                        clock,
+                        origin,
+                        address: place,
+                        barrier: Passage::None,
+                    };
+                    cta.visits.insert(agent, visit);
                 }
                 cta.shadow.access(place, bytes, writes, &accessor)
             }

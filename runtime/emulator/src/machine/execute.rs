@@ -1,5 +1,6 @@
 //! One step of one strand.
 
+mod bypass;
 mod control;
 mod copy;
 mod exchange;
@@ -37,7 +38,8 @@ impl Context<'_> {
     /// Executes the next step of a strand. Gives the lanes that executed it.
     pub fn step(&mut self, strand: usize) -> Result<u32, Fault> {
         let own = self.warp.strands[strand];
-        let function = &self.program.functions[self.warp.frame(own.frame).function];
+        self.function = self.warp.frame(own.frame).function;
+        let function = &self.program.functions[self.function];
         let Some(step) = function.steps.get(own.step) else {
             // Behind the last instruction there is a `ret`.
             self.return_from(strand, own.lanes);
@@ -46,6 +48,9 @@ impl Context<'_> {
         self.place = step.place;
         self.along = own.lanes;
         let active = self.guarded(own, step.guard);
+        if active != 0 && self.warp.strands.len() > 1 {
+            self.goes_past_barriers(strand, step);
+        }
         let outcome = match &step.action {
             Action::Compute(compute) => {
                 self.compute(own.frame, active, compute);

@@ -29,6 +29,12 @@ pub(crate) fn is_warp(agent: Agent, warps: u32) -> bool {
     agent & ((1 << LOCAL_BITS) - 1) < warps
 }
 
+/// Whether an agent accesses memory through the generic proxy, where each cluster has so many warps: a warp, or the groups of
+/// its `cp.async`, which are no bulk copies (PTX ISA 9.7.9.25.3).
+pub(crate) fn is_generic(agent: Agent, warps: u32) -> bool {
+    is_warp(agent, 2 * warps)
+}
+
 /// The narrowest scope that two warps are both in, where each CTA has so many.
 pub(crate) fn together(a: Agent, b: Agent, of_cta: u32) -> ThreadScope {
     let local = |agent| agent & ((1 << LOCAL_BITS) - 1);
@@ -257,7 +263,7 @@ impl Order {
         Self {
             cluster,
             is_kept,
-            next: warps.len() as u32,
+            next: 2 * warps.len() as u32,
             warps,
             channels: HashMap::new(),
             barriers: HashMap::new(),
@@ -292,8 +298,12 @@ impl Order {
         &self.warps[warp as usize].knows
     }
 
-    /// The agent that a channel is. A cluster that has more than there are numbers for shares the last one.
+    /// The agent that a channel is: behind the warps the groups of their copies, then all others. A cluster that has more than
+    /// there are numbers for shares the last one.
     pub fn channel(&mut self, channel: Channel) -> Agent {
+        if let Channel::Copies(warp) = channel {
+            return self.cluster << LOCAL_BITS | (self.warps() + warp);
+        }
         let next = &mut self.next;
         let local = *self.channels.entry(channel).or_insert_with(|| {
             let local = (*next).min((1 << LOCAL_BITS) - 1);

@@ -118,7 +118,7 @@ impl Accessor<'_> {
         if !self.knows.covers(earlier.agent, earlier.clock()) {
             return Err(Missing::Order);
         }
-        if !writes || !order::is_warp(earlier.agent, self.warps) {
+        if !writes || !order::is_generic(earlier.agent, self.warps) {
             return Ok(());
         }
         let (agent, clock) = (earlier.agent, earlier.clock());

@@ -255,6 +255,7 @@ impl<'w> Wave<'w> {
             shadow: self.shadow.as_deref_mut(),
             random: &mut self.random,
             clock: self.report.instructions,
+            function: 0,
             place: Default::default(),
             along: 0,
             found: Vec::new(),

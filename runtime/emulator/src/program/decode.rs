@@ -1,5 +1,6 @@
 //! A module's functions decoded: declarations first, then instructions.
 
+use super::behind::Behind;
 use super::layout::Layout;
 use super::mentions::{mentions, of_instruction};
 use super::{Formal, Function, Global, Program, Register, Scope, Step, Symbol};
@@ -161,6 +162,7 @@ pub(super) fn program(
                 is_defined: function.body.is_some(),
                 registers: declared.widths.len(),
                 steps,
+                behind: Behind::default(),
                 parameters: declared.parameters,
                 results: declared.results,
                 parameter_bytes: declared.parameter_layout.end,

@@ -8,7 +8,7 @@ use tessera_emulator::{Finding, FindingKind, Global, Launch, Program, launch, pt
 fn found(body: &str, (cluster, threads): (u32, u32)) -> Vec<(Finding, String)> {
     let text = format!(
         ".version 8.7\n.target sm_90\n.address_size 64\n.visible .entry classic(.param .u64 p) {{\n.reg .pred %p<6>;\n\
-         .reg .b32 %r<16>;\n.reg .b64 %rd<8>;\n.shared .align 128 .b8 tile[1024];\n.shared .align 8 .b8 object[8];\n\
+         .reg .b32 %r<16>;\n.reg .b64 %rd<8>;\n.reg .b16 %h<2>;\n.shared .align 128 .b8 tile[1024];\n.shared .align 8 .b8 object[8];\n\
          ld.param.u64 %rd1, [p];\nmov.u32 %r1, %tid.x;\nmov.u32 %r2, %cluster_ctarank;\nshl.b32 %r5, %r1, 2;\n\
          mov.u32 %r6, tile;\nadd.u32 %r3, %r6, %r5;\nxor.b32 %r7, %r5, 128;\nadd.u32 %r4, %r6, %r7;\n\
          setp.eq.u32 %p1, %r1, 0;\nsetp.lt.u32 %p2, %r1, 32;\nmov.u32 %r8, %ctaid.x;\nshl.b32 %r9, %r8, 9;\n\
@@ -226,6 +226,44 @@ fn objects_that_the_other_cta_does_not_know_of() {
 }
 
 #[test]
+fn objects_of_other_ctas_that_a_copy_to_several_does_not_know_of() {
+    let body = "@!%p1 bra MADE;\nmbarrier.init.shared.b64 [object], 1;\nfence.mbarrier_init.release.cluster;\n\
+                mbarrier.arrive.expect_tx.shared.b64 _, [object], 256;\nMADE:\n\
+                barrier.cluster.arrive;\nbarrier.cluster.wait;\n\
+                setp.ne.u32 %p3, %r2, 0;\n@%p3 bra WAIT;\n@!%p1 bra WAIT;\nmov.u32 %r10, object;\nmov.b16 %h0, 3;\n\
+                cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%r6], [%rd1], 256, [%r10], %h0;\n\
+                WAIT:\nmbarrier.try_wait.parity.shared.b64 %p4, [object], 0;\n@!%p4 bra WAIT;\nld.shared.u32 %r11, [%r3];\n\
+                barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;";
+    let barrier = "barrier.cluster.arrive;\nbarrier.cluster.wait;";
+    check(body, (2, 64), (barrier, "bar.sync 0;"), |kind, line| {
+        (is_race(kind) || matches!(kind, FindingKind::Mbarrier { .. }))
+            && (line.starts_with("cp.async.bulk") || line.starts_with("mbarrier"))
+    });
+}
+
+#[test]
+fn memory_of_a_cta_that_may_come_to_its_end() {
+    // The first CTA waits for nobody: in every order, not only in those in which it ends first, this is found.
+    let body = "st.shared.u32 [%r3], %r1;\nbarrier.cluster.arrive;\nbarrier.cluster.wait;\nmov.u32 %r10, 0;\n\
+                mapa.shared::cluster.u32 %r11, %r3, %r10;\nld.shared::cluster.u32 %r12, [%r11];\n\
+                barrier.cluster.arrive.relaxed;\nbarrier.cluster.wait;";
+    let wait = "barrier.cluster.arrive.relaxed;\nbarrier.cluster.wait;";
+    assert_eq!(found(body, (2, 64)), []);
+    for wrong in ["", "barrier.cluster.arrive.relaxed;"] {
+        let all = found(&body.replace(wait, wrong), (2, 64));
+        let of_end = |(finding, line): &&(Finding, String)| {
+            matches!(finding.kind, FindingKind::Ended { .. })
+                && line.starts_with("ld.shared::cluster")
+        };
+        assert_eq!(
+            all.iter().filter(of_end).count(),
+            12,
+            "one in each order: {wrong}"
+        );
+    }
+}
+
+#[test]
 fn memory_of_a_cta_that_has_come_to_its_end() {
     let body = "st.shared.u32 [%r3], %r1;\nbarrier.cluster.arrive;\nbarrier.cluster.wait;\nxor.b32 %r10, %r2, 1;\n\
                 mapa.shared::cluster.u32 %r11, %r3, %r10;\nld.shared::cluster.u32 %r12, [%r11];\n\
@@ -234,6 +272,35 @@ fn memory_of_a_cta_that_has_come_to_its_end() {
     check(body, (2, 64), (last, ""), |kind, line| {
         matches!(kind, FindingKind::Ended { .. }) && line.starts_with("ld.shared::cluster")
     });
+}
+
+#[test]
+fn a_barrier_that_some_lanes_of_a_warp_go_past() {
+    // Forty of 64 threads come to the barrier, and all write behind it.
+    let past =
+        "setp.ge.u32 %p3, %r1, 40;\n@%p3 bra PAST;\nbar.sync 0;\nPAST:\nst.global.u32 [%rd3], %r1;";
+    let all = found(past, CTA);
+    let is_at_barrier = |(finding, line): &(Finding, String)| {
+        matches!(finding.kind, FindingKind::Divergence { found: 0xff, .. }) && line == "bar.sync 0;"
+    };
+    assert!(!all.is_empty() && all.iter().all(is_at_barrier), "{all:?}");
+    // Those that end without a word may.
+    let ends =
+        "setp.ge.u32 %p3, %r1, 40;\n@%p3 bra END;\nbar.sync 0;\nst.global.u32 [%rd3], %r1;\nEND:";
+    assert_eq!(found(ends, CTA), []);
+    // So may those that come later.
+    let later = "setp.ge.u32 %p3, %r1, 40;\n@!%p3 bra COME;\nst.global.u32 [%rd3], %r1;\nCOME:\nbar.sync 0;";
+    assert_eq!(found(later, CTA), []);
+    // In a loop whoever leaves it has gone past the barrier in it, but not whoever comes to it once more.
+    let turns = "mov.u32 %r10, 0;\nNEXT:\nadd.u32 %r10, %r10, 1;\nsetp.eq.u32 %p3, %r10, 3;\n@%p3 bra DONE;\n\
+                 st.global.u32 [%rd3], %r1;\nbar.sync 0;\nbra NEXT;\nDONE:\nst.global.u32 [%rd3], 0;";
+    assert_eq!(found(turns, CTA), []);
+    let early = turns.replace("%r10, 3;", "%r10, %r12;").replace(
+        "mov.u32 %r10, 0;",
+        "mov.u32 %r10, 0;\nshr.u32 %r12, %r1, 4;\nand.b32 %r12, %r12, 1;\nadd.u32 %r12, %r12, 2;",
+    );
+    let all = found(&early, CTA);
+    assert!(all.iter().any(|(_, line)| line == "bar.sync 0;"), "{all:?}");
 }
 
 #[test]

@@ -169,6 +169,21 @@ fn fences_of_mbarriers_that_were_made() {
     assert!(races(Together::Cluster, &body("")));
 }
 
+#[test]
+fn copies_that_are_no_bulk_copies_go_through_the_generic_proxy() {
+    let body = |fence: &str| {
+        format!(
+            "setp.ne.u32 %q, %w, 0;\n@%q bra END;\ncp.async.ca.shared.global [own], [%x], 16;\ncp.async.wait_all;\n{fence}\n\
+             cp.async.bulk.global.shared::cta.bulk_group [%x+64], [own], 16;\n\
+             cp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;\n"
+        )
+    };
+    assert_eq!(found(Together::Cta, &body("fence.proxy.async;")), []);
+    let all = found(Together::Cta, &body("fence.acq_rel.cta;"));
+    let is_of_proxies = |finding: &Finding| matches!(finding.kind, FindingKind::Race { needs_proxy_fence, .. } if needs_proxy_fence);
+    assert!(!all.is_empty() && all.iter().all(is_of_proxies), "{all:?}");
+}
+
 /// Warp 0 writes sixteen bytes of a memory, fences, and has them copied to the other one.
 fn copied(from_shared: bool, fence: &str) -> String {
     let copy = if from_shared {

@@ -302,32 +302,29 @@ impl Context<'_> {
             return Ok(());
         };
         let (rank, place) = self.objects(frame, 1 << lane, object, false)?[lane as usize];
-        let knows = Rc::new(self.order.snapshot(warp));
-        let ranks = match mask {
-            None => vec![None],
-            Some(mask) => {
-                let mask = self.values(frame, mask).values[lane as usize] as u32 & 0xffff;
-                lanes_of(mask).map(Some).collect()
-            }
+        let refuse = |reason: &str| Fault {
+            kind: FindingKind::Refused {
+                reason: reason.into(),
+            },
+            lane,
         };
-        for each in ranks {
-            let refuse = |reason: &str| Fault {
-                kind: FindingKind::Refused {
-                    reason: reason.into(),
-                },
-                lane,
-            };
-            let (to, rank) = match (each, to) {
-                (None, _) => (to, rank),
-                // Of each pair it is the CTA in which the mbarrier named is in its own.
-                (Some(each), Spot::Shared(_, own)) if *is_of_pair => {
-                    (Spot::Shared(each, own), each & !1 | rank & 1)
-                }
-                (Some(each), Spot::Shared(_, own)) => (Spot::Shared(each, own), each),
-                (Some(_), Spot::Global(_)) => {
-                    return Err(refuse("a copy to several CTAs goes to shared memory"));
-                }
-            };
+        let mut copies = Vec::new();
+        match (mask, to) {
+            (None, _) => copies.push((to, rank)),
+            (Some(mask), Spot::Shared(_, own)) => {
+                let mask = self.values(frame, mask).values[lane as usize] as u32 & 0xffff;
+                copies.extend(lanes_of(mask).map(|each| {
+                    // Of each pair it is the CTA in which the mbarrier named is in its own.
+                    let of_pair = each & !1 | rank & 1;
+                    let rank = if *is_of_pair { of_pair } else { each };
+                    (Spot::Shared(each, own), rank)
+                }));
+            }
+            (Some(_), Spot::Global(_)) => {
+                return Err(refuse("a copy to several CTAs goes to shared memory"));
+            }
+        }
+        for &(to, rank) in &copies {
             let last = self.ctas.len() as u32 - 1;
             if rank > last || matches!(to, Spot::Shared(own, _) if own > last) {
                 return Err(refuse(
@@ -342,6 +339,13 @@ impl Context<'_> {
                     "a copy's mbarrier is in another CTA than its destination"
                 }));
             }
+        }
+        if mask.is_some() {
+            let ranks: Vec<u32> = copies.iter().map(|&(_, rank)| rank).collect();
+            self.names_objects(&ranks, place, lane);
+        }
+        let knows = Rc::new(self.order.snapshot(warp));
+        for (to, rank) in copies {
             let signal = Signal::Bytes { rank, place, bytes };
             self.queue.push(begun(to, signal, Rc::clone(&knows)));
         }

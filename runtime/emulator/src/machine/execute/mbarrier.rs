@@ -6,8 +6,8 @@ use super::super::mbarrier::Mbarrier as Object;
 use super::super::{Lanes, State};
 use super::Outcome;
 use crate::finding::FindingKind;
-use crate::instruction::{Access, Arrive, Mbarrier, Ordering, Test};
-use crate::machine::asynchronous::Spot;
+use crate::instruction::{Access, Arrive, Mbarrier, Ordering, Test, ThreadScope};
+use crate::machine::asynchronous::{Spot, race};
 
 /// The object of each lane: the CTA's rank, the place in its shared memory.
 pub(super) type Objects = [(u32, u64); 32];
@@ -103,6 +103,23 @@ impl Context<'_> {
             }
         }
         Ok(objects)
+    }
+
+    /// Notes that work of a lane will arrive at the mbarriers that several CTAs have at one place: who begins it must know them
+    /// all.
+    pub(super) fn names_objects(&mut self, ranks: &[u32], place: u64, lane: u32) {
+        if self.shadow.is_none() {
+            return;
+        }
+        let own = self.rank as u32;
+        for &rank in ranks.iter().filter(|&&rank| rank != own) {
+            let spot = Spot::Shared(rank, place);
+            let scope = Some(ThreadScope::Cluster);
+            if let Some(conflict) = self.shadowed(spot, 8, false, scope, lane) {
+                let kind = race(spot, 8, false, &conflict);
+                self.found.push(Fault { kind, lane });
+            }
+        }
     }
 
     fn initialise(

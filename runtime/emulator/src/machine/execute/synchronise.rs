@@ -1,7 +1,7 @@
 //! Barriers and fences. A barrier is counted here; who waits at it is released by the grid, which sees all warps.
 
 use super::super::State;
-use super::super::context::{Context, Fault};
+use super::super::context::{Context, Fault, Passage};
 use super::super::frame::lanes_of;
 use super::Outcome;
 use crate::finding::FindingKind;
@@ -65,13 +65,21 @@ impl Context<'_> {
             Synchronise::ClusterArrive { releases } => {
                 if active != 0 {
                     self.warp.at_cluster |= active;
-                    self.order.comes_to_cluster(self.agent(), *releases);
+                    let warp = self.agent();
+                    let (agent, _) = self.order.warp(warp);
+                    for cta in self.ctas.iter_mut() {
+                        if let Some(visit) = cta.visits.get_mut(&agent) {
+                            visit.barrier = Passage::Came;
+                        }
+                    }
+                    self.order.comes_to_cluster(warp, *releases);
                 }
                 Ok(Outcome::Done)
             }
             Synchronise::ClusterWait => {
                 // Who came in a phase that is over has nothing to wait for.
                 if self.warp.at_cluster & active == 0 {
+                    self.ctas[self.rank].passes_cluster();
                     return Ok(Outcome::Done);
                 }
                 self.warp.strands[strand].state = State::AtCluster;

@@ -52,6 +52,7 @@ impl Cluster {
                     ..Tensor::default()
                 },
                 has_ended: false,
+                visits: BTreeMap::new(),
             })
             .collect();
         let warps: Vec<Vec<Warp>> = ctas.iter().map(|_| warps(setting)).collect();

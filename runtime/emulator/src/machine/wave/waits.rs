@@ -1,11 +1,14 @@
 //! What strands of a wave wait for, and how they go on: barriers, phases of mbarriers, columns of tensor memory.
 
-use super::super::context::Cta;
+use super::super::asynchronous::Origin;
+use super::super::context::{Cta, Passage};
+use super::super::order::Order;
 use super::super::{Lanes, State, Strand, Warp};
 use super::{Cluster, Wave};
 use crate::finding::{Finding, FindingKind};
 use crate::instruction::{Action, Mbarrier, Synchronise};
 use crate::program::Program;
+use std::ops::Range;
 
 impl Wave<'_> {
     /// Does one work that somebody sleeps for; whether there was one.
@@ -97,9 +100,14 @@ impl Wave<'_> {
         } = &mut self.resident[cluster];
         let each = warps.first().map_or(0, Vec::len) as u32;
         let mut goes_on = false;
+        let mut found = Vec::new();
         for (rank, (cta, warps)) in ctas.iter_mut().zip(warps.iter_mut()).enumerate() {
             let live: u32 = warps.iter().map(|warp| warp.live().count_ones()).sum();
-            cta.has_ended = live == 0;
+            if live == 0 && !cta.has_ended {
+                cta.has_ended = true;
+                let all = rank as u32 * each..(rank as u32 + 1) * each;
+                found.extend(unawaited(cta, all, order));
+            }
             for (number, barrier) in cta.barriers.iter_mut().enumerate() {
                 if barrier.arrived == 0 || barrier.arrived < barrier.expected.unwrap_or(live) {
                     continue;
@@ -120,6 +128,12 @@ impl Wave<'_> {
                 }
             }
         }
+        for (origin, kind) in found {
+            self.report_late(cluster, origin, kind);
+        }
+        let Cluster {
+            ctas, warps, order, ..
+        } = &mut self.resident[cluster];
         let missing = |warp: &Warp| warp.live() & !warp.at_cluster != 0;
         let came = warps.iter().flatten().any(|warp| warp.at_cluster != 0);
         if !came || warps.iter().flatten().any(missing) {
@@ -131,6 +145,17 @@ impl Wave<'_> {
         // All have come: those that wait go on, and who comes to wait later has nothing to wait for.
         self.timeouts = 0;
         let known = order.at_cluster();
+        for (cta, warps) in ctas.iter_mut().zip(warps.iter()) {
+            for visit in cta.visits.values_mut() {
+                if visit.barrier == Passage::Came {
+                    visit.barrier = Passage::Full;
+                }
+            }
+            let mut strands = warps.iter().flat_map(|warp| &warp.strands);
+            if strands.any(|strand| strand.state == State::AtCluster) {
+                cta.passes_cluster();
+            }
+        }
         for (number, warp) in warps.iter_mut().flatten().enumerate() {
             warp.at_cluster = 0;
             warp.paths.clear();
@@ -186,6 +211,23 @@ impl Wave<'_> {
         };
         self.report.findings.push(found);
     }
+}
+
+/// Accesses of a CTA's shared memory by others of which none of its own warps knew when it ended: it might have ended before.
+fn unawaited(cta: &mut Cta, warps: Range<u32>, order: &Order) -> Vec<(Origin, FindingKind)> {
+    let visits = std::mem::take(&mut cta.visits).into_iter();
+    let unknown = visits.filter(|(agent, visit)| {
+        !warps
+            .clone()
+            .any(|warp| order.knows(warp).covers(*agent, visit.clock))
+    });
+    let kind = |address| FindingKind::Ended {
+        address,
+        before: false,
+    };
+    unknown
+        .map(|(_, visit)| (visit.origin, kind(visit.address)))
+        .collect()
 }
 
 /// A strand goes on behind a barrier; of one that reduces, with its result.

@@ -145,6 +145,7 @@ impl Context<'_> {
                     lane,
                 ));
             }
+            self.names_objects(&ranks, place, lane);
             let warp = self.agent();
             let mut knows = self.order.snapshot(warp);
             let channel = self.order.channel(Channel::Tensor(warp, lane));
