@@ -19,6 +19,7 @@ mod memory;
 mod movement;
 mod number;
 mod operands;
+mod pack;
 mod quad_pairs;
 mod ring;
 mod sizes;
@@ -197,7 +198,10 @@ const FAMILIES: &[(&[&str], Decode)] = &[
         &["shfl", "vote", "match", "redux", "activemask", "elect"],
         exchange::decode,
     ),
-    (&["ldmatrix", "stmatrix", "mma"], matrix::decode),
+    (
+        &["ldmatrix", "stmatrix", "movmatrix", "mma"],
+        matrix::decode,
+    ),
     (&["tcgen05"], tcgen05::decode),
 ];
 
@@ -246,12 +250,14 @@ mod tests {
         include_str!("../tests/it/conversions.rs"),
         include_str!("../tests/it/findings.rs"),
         include_str!("../tests/it/instructions.rs"),
+        include_str!("../tests/it/movmatrix.rs"),
         include_str!("../tests/it/ordinary.rs"),
         include_str!("../tests/it/tcgen05.rs"),
         include_str!("../tests/it/tcgen05_kernels.rs"),
         include_str!("../tests/it/tensor.rs"),
         include_str!("../tests/it/tensormap.rs"),
         include_str!("../tests/it/warpgroup.rs"),
+        include_str!("../tests/it/wide.rs"),
     ];
 
     #[test]

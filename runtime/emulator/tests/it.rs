@@ -34,6 +34,8 @@ mod lanes;
 mod malformed;
 #[path = "it/modifiers.rs"]
 mod modifiers;
+#[path = "it/movmatrix.rs"]
+mod movmatrix;
 #[path = "it/ordinary.rs"]
 mod ordinary;
 #[path = "it/paths.rs"]
@@ -70,3 +72,5 @@ mod threads;
 mod triton;
 #[path = "it/warpgroup.rs"]
 mod warpgroup;
+#[path = "it/wide.rs"]
+mod wide;

@@ -6,7 +6,8 @@ use super::words::Words;
 
 /// Types that registers of memory's bits are loaded as and stored as.
 const TYPES: &[&str] = &[
-    "b8", "b16", "b32", "b64", "u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64", "f32", "f64",
+    "b8", "b16", "b32", "b64", "b128", "u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64", "f32",
+    "f64",
 ];
 
 /// Types that elements of arithmetic have, and accesses have not.
@@ -42,8 +43,8 @@ const ATOMICS: &[(&str, &[&str])] = &[
     ("xor", &["b32", "b64"]),
     ("inc", &["u32"]),
     ("dec", &["u32"]),
-    ("exch", &["b32", "b64"]),
-    ("cas", &["b16", "b32", "b64"]),
+    ("exch", &["b32", "b64", "b128"]),
+    ("cas", &["b16", "b32", "b64", "b128"]),
 ];
 
 /// That an access has a form that there is.
@@ -83,6 +84,9 @@ fn uniform(words: &Words<'_>) -> Result<(), Refusal> {
 fn width(words: &Words<'_>) -> Result<(), Refusal> {
     let has = |word: &str| words.instruction.has(word);
     let has_type = |bits: &str| TYPES.iter().any(|name| name.ends_with(bits) && has(name));
+    if has("b128") && ["v2", "v4", "v8"].into_iter().any(has) {
+        return Err(words.refuse("of .b128 has one element"));
+    }
     let is_wide = has("v8") && has_type("32") || has("v4") && has_type("64");
     if has("v8") && !is_wide {
         return Err(words.refuse("has eight elements of 32 bits"));

@@ -94,8 +94,35 @@ pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
 /// The table is written, so it is part of the function.
 fn lop3(words: &mut Words<'_>) -> Result<Action, Refusal> {
     words.has("b32");
-    words.counted(&[5])?;
+    let joins = words.choice(|word| match word {
+        "or" => Some(false),
+        "and" => Some(true),
+        _ => None,
+    });
+    words.counted(&[if joins.is_some() { 6 } else { 5 }])?;
     let table = words.immediate(4)? as u8;
+    if let Some(is_and) = joins {
+        let destinations = words.destinations(0)?;
+        if destinations.len() != 2 {
+            return Err(words.refuse("has a result and a predicate"));
+        }
+        let sources = [1, 2, 3, 5].map(|place| words.source(place));
+        return Ok(Action::Compute(super::Compute {
+            parts: 0,
+            function: super::of_each_lane(move |&[a, b, c, with]| {
+                let result = integer::logic(a, b, c, table);
+                let (is_some, with) = (result & 0xffff_ffff != 0, with & 1 == 1);
+                let joined = if is_and {
+                    is_some & with
+                } else {
+                    is_some | with
+                };
+                [result, u64::from(joined), 0, 0]
+            }),
+            sources: sources.into_iter().collect::<Result<_, _>>()?,
+            destinations,
+        }));
+    }
     let sources = (1..=3)
         .map(|place| words.source(place))
         .collect::<Result<_, _>>()?;

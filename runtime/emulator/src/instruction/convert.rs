@@ -2,7 +2,7 @@
 
 use super::number::{Number, Roundings, Takes, in_format};
 use super::words::Words;
-use super::{Action, Compute, Refusal, stochastic};
+use super::{Action, Compute, Refusal, pack, stochastic};
 use crate::arithmetic::float::Mode;
 use crate::arithmetic::integer::Integer;
 use crate::arithmetic::{Float, Rounding};
@@ -41,6 +41,9 @@ impl Type {
 }
 
 pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
+    if words.has("pack") {
+        return pack::decode(words);
+    }
     let to = words.needed("result type", Type::from_name)?;
     let from = words.needed("operand type", Type::from_name)?;
     if words.scope.is_ring()

@@ -83,6 +83,30 @@ pub(super) fn arithmetic(
     }
 }
 
+/// `add`, `sub` and `fma` of f32, whose first operand or factors are of halves' types (PTX ISA 9.7.5).
+pub(super) fn mixed(words: &mut Words<'_>, narrow: Float) -> Result<Action, Refusal> {
+    if words.scope.is_ring() {
+        return Err(words.refuse("is not modelled in the ring mode"));
+    }
+    let mode = words.mode_of(
+        Float::F32,
+        Takes {
+            rounding: Roundings::All,
+            saturate: true,
+            ..Takes::default()
+        },
+    );
+    // Every number of the narrow types is one of f32.
+    let wide = move |bits| Float::F32.round(narrow.value(bits), Rounding::NearestEven);
+    match words.opcode() {
+        "add" => words.compute_in(Float::F32, move |[a, b]| mode.add(wide(a), b)),
+        "sub" => words.compute_in(Float::F32, move |[a, b]| mode.subtract(wide(a), b)),
+        _ => words.compute_in(Float::F32, move |[a, b, c]| {
+            mode.multiply_add(wide(a), wide(b), c)
+        }),
+    }
+}
+
 /// What the ISA lets an arithmetic instruction say.
 fn takes(opcode: &str, format: Float, two: bool) -> Takes {
     let is_half = matches!(format, Float::F16 | Float::Bf16);

@@ -103,7 +103,7 @@ pub(super) const FORMS: &[(&str, &[&str])] = &[
     ),
     (
         "mov",
-        &["[pred|b16|b32|b64|u16|u32|u64|s16|s32|s64|f32|f64]"],
+        &["[pred|b16|b32|b64|b128|u16|u32|u64|s16|s32|s64|f32|f64]"],
     ),
     (
         "cvta",
@@ -245,6 +245,7 @@ pub(super) const FORMS: &[(&str, &[&str])] = &[
             "sync.aligned.m16n16[.x1|.x2].trans[.shared|.shared::cta|][.b8|.b8x16.b6x16_p32|.b8x16.b4x16_p64]",
         ],
     ),
+    ("movmatrix", &["sync.aligned.m8n8.trans.b16"]),
     (
         "stmatrix",
         &[
@@ -349,7 +350,7 @@ fn expand(pattern: &'static str) -> Vec<Vec<&'static str>> {
 }
 
 /// The modifiers of an instruction whose types are one thing's and another's in this order.
-const ORDERED: &[&str] = &["cvt", "set", "slct"];
+const ORDERED: &[&str] = &["cvt", "set", "slct", "add", "sub", "fma"];
 
 /// Modifiers in an order of their own, but for the types of instructions that are told by these' order.
 fn sorted<'t>(opcode: &str, pieces: impl Iterator<Item = &'t str>) -> Vec<&'t str> {

@@ -4,6 +4,7 @@ use super::number::Number;
 use super::number::on_both;
 use super::words::Words;
 use super::{Action, Compute, Refusal, float};
+use crate::arithmetic::Float;
 use crate::arithmetic::integer::Integer;
 
 /// Opcodes whose type says whether they are of integers.
@@ -12,6 +13,17 @@ pub(super) fn or_float(words: &mut Words<'_>) -> Result<Action, Refusal> {
     match words.number()? {
         Number::Integer(integer) => decode(words, integer, wide),
         Number::TwoIntegers(integer) => two(words, integer),
+        Number::Float(Float::F32) if matches!(words.opcode(), "add" | "sub" | "fma") => {
+            let narrow = words.choice(|word| match word {
+                "f16" => Some(Float::F16),
+                "bf16" => Some(Float::Bf16),
+                _ => None,
+            });
+            match narrow {
+                Some(narrow) => float::mixed(words, narrow),
+                None => float::arithmetic(words, Float::F32, false),
+            }
+        }
         Number::Float(format) if !wide => float::arithmetic(words, format, false),
         Number::Two(format) if !wide => float::arithmetic(words, format, true),
         _ => Err(words.refuse("has no type that is modelled")),

@@ -19,6 +19,11 @@ pub(crate) enum Matrix {
     Move(Box<Move>),
     /// D = A·B + C.
     Multiply(Box<Multiply>),
+    /// 8×8 numbers of 16 bits are transposed, two of a row in each lane.
+    Transpose {
+        source: Source,
+        destination: Option<Register>,
+    },
     /// Four products at once, each of eight lanes.
     QuadPairs(Box<QuadPairs>),
 }
@@ -294,6 +299,16 @@ pub(crate) struct Selected {
 pub(super) fn decode(words: &mut Words<'_>) -> Result<Action, Refusal> {
     if !words.has("sync") || !words.has("aligned") {
         return Err(words.refuse("needs .sync.aligned"));
+    }
+    if words.opcode() == "movmatrix" {
+        for word in ["m8n8", "trans", "b16"] {
+            words.has(word);
+        }
+        words.counted(&[2])?;
+        return Ok(Action::Matrix(Matrix::Transpose {
+            source: words.source(1)?,
+            destination: words.destination(0)?,
+        }));
     }
     if words.opcode() != "mma" {
         return Ok(Action::Matrix(Matrix::Move(Box::new(fragments::decode(

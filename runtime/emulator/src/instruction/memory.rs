@@ -107,6 +107,8 @@ pub(crate) struct Atomic {
     pub is_sum_of_f32: bool,
     /// One behind the other; of several each is an operation of its own.
     pub elements: Vec<AtomicElement>,
+    /// Whether it is `.cas` of all elements as one number.
+    pub swaps_whole: bool,
 }
 
 impl Atomic {
@@ -222,6 +224,19 @@ fn space(words: &mut Words<'_>) -> Result<(Space, Ordering), Refusal> {
     Ok((space, ordering))
 }
 
+/// The type of an access's elements, and how many there are; 128 bits are two of 64, as their registers are.
+fn elements(words: &mut Words<'_>) -> Result<(Number, usize), Refusal> {
+    let count = vector(words);
+    if words.has("b128") {
+        let half = Integer {
+            bits: 64,
+            signed: false,
+        };
+        return Ok((Number::Integer(half), 2 * count));
+    }
+    Ok((words.number()?, count))
+}
+
 /// Elements of an access: `.v2`, `.v4`, `.v8`.
 fn vector(words: &mut Words<'_>) -> usize {
     let vector = words.choice(|word| match word {
@@ -236,8 +251,7 @@ fn vector(words: &mut Words<'_>) -> usize {
 fn load(words: &mut Words<'_>) -> Result<Action, Refusal> {
     let (space, ordering) = space(words)?;
     let hinted = words.has("L2::cache_hint");
-    let count = vector(words);
-    let number = words.number()?;
+    let (number, count) = elements(words)?;
     words.counted(if hinted { &[3] } else { &[2] })?;
     let destinations = words.destinations(0)?;
     if destinations.len() != count {
@@ -275,8 +289,7 @@ fn load(words: &mut Words<'_>) -> Result<Action, Refusal> {
 fn store(words: &mut Words<'_>) -> Result<Action, Refusal> {
     let (space, ordering) = space(words)?;
     let hinted = words.has("L2::cache_hint");
-    let count = vector(words);
-    let number = words.number()?;
+    let (number, count) = elements(words)?;
     words.counted(if hinted { &[3] } else { &[2] })?;
     let format = match number {
         Number::Float(format) => format,
@@ -312,24 +325,28 @@ fn atomic(words: &mut Words<'_>) -> Result<Action, Refusal> {
         .into_iter()
         .find(|own| *own == word)
     })?;
-    let number = words.number()?;
+    let is_whole = words.instruction.has("b128");
+    let (number, count) = elements(words)?;
     let is_half = matches!(
         number,
         Number::Float(Float::F16 | Float::Bf16) | Number::Two(_)
     );
     // Which is what memory does: subnormal numbers stay.
-    if is_half && operation == "add" && !words.has("noftz") {
+    let is_extreme = matches!(operation, "min" | "max");
+    if is_half && (operation == "add" || is_extreme) && !words.has("noftz") {
         return Err(words.refuse("needs .noftz"));
     }
     let gives = words.opcode() == "atom";
-    let count = vector(words);
-    if count > 1 {
+    if is_half && is_extreme && count == 1 {
+        return Err(words.refuse("of halves is of a vector"));
+    }
+    if count > 1 && !is_whole {
         // As many as 16 bytes have.
         let is_of = matches!(
             number,
             Number::Float(Float::F32 | Float::F16 | Float::Bf16)
                 | Number::Two(Float::F16 | Float::Bf16)
-        ) && operation == "add"
+        ) && (operation == "add" || is_half && is_extreme)
             && count as u32 * number.bits() <= 128;
         if !is_of || space != Space::Global {
             return Err(words.refuse("is of a vector that no atomic changes"));
@@ -383,6 +400,7 @@ fn atomic(words: &mut Words<'_>) -> Result<Action, Refusal> {
             && number == Number::Float(Float::F32)
             && !words.scope.is_ring(),
         elements: elements.collect(),
+        swaps_whole: is_whole && operation == "cas",
     }))
 }
 
@@ -439,13 +457,19 @@ pub(super) fn atomic_function(
             let add = super::number::on_both(format.bits(), move |[old, a]| mode.add(old, a));
             Box::new(move |old, a, _| add([old, a]))
         }
-        ("min" | "max", Number::Float(format)) => {
+        ("min" | "max", Number::Float(format) | Number::Two(format)) => {
             let mode = Mode::plain(format);
             let how = Extreme {
                 smaller: operation == "min",
                 ..Extreme::default()
             };
-            Box::new(move |old, a, _| mode.extreme(old, a, how))
+            let one = move |[old, a]: [u64; 2]| mode.extreme(old, a, how);
+            if let Number::Two(_) = number {
+                let both = super::number::on_both(format.bits(), one);
+                Box::new(move |old, a, _| both([old, a]))
+            } else {
+                Box::new(move |old, a, _| one([old, a]))
+            }
         }
         _ => return None,
     })

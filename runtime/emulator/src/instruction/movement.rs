@@ -67,9 +67,26 @@ fn is_space(words: &mut Words<'_>) -> Result<Action, Refusal> {
     }))
 }
 
+/// 128 bits, which are two registers: from one such number or of two of 64 bits, to one or to two.
+fn mov_wide(words: &Words<'_>) -> Result<Action, Refusal> {
+    let (sources, destinations) = (words.sources(1)?, words.destinations(0)?);
+    if sources.len() != 2 || destinations.len() != 2 {
+        return Err(words.refuse("is of a number of 128 bits, or of its halves"));
+    }
+    Ok(Action::Compute(Compute {
+        parts: 0,
+        function: super::of_each_lane(|&[low, high, ..]| [low, high, 0, 0]),
+        sources,
+        destinations,
+    }))
+}
+
 /// One value to one register, several to one, one to several.
 fn mov(words: &mut Words<'_>) -> Result<Action, Refusal> {
     words.counted(&[2])?;
+    if words.has("b128") {
+        return mov_wide(words);
+    }
     let number = words.number()?;
     let format = match number {
         Number::Float(format) => format,

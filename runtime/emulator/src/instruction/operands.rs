@@ -55,6 +55,8 @@ pub(crate) enum Special {
     GlobaltimerHigh,
     DynamicSharedSize,
     TotalSharedSize,
+    /// `%envreg`, which a driver may give a meaning, and the graph that a kernel is launched by: none.
+    Nothing,
 }
 
 impl Special {
@@ -81,7 +83,10 @@ impl Special {
             "%globaltimer_lo" => Self::GlobaltimerLow,
             "%globaltimer_hi" => Self::GlobaltimerHigh,
             "%dynamic_smem_size" => Self::DynamicSharedSize,
-            "%total_smem_size" => Self::TotalSharedSize,
+            // The system keeps none of it for itself here.
+            "%total_smem_size" | "%aggr_smem_size" => Self::TotalSharedSize,
+            "%current_graph_exec" => Self::Nothing,
+            _ if is_environment(name) => Self::Nothing,
             _ => return None,
         })
     }
@@ -101,14 +106,14 @@ impl Special {
     }
 }
 
+/// `%envreg0` to `%envreg31`
+fn is_environment(name: &str) -> bool {
+    let number = name.strip_prefix("%envreg");
+    number.is_some_and(|number| (0..32).any(|own| own.to_string() == number))
+}
+
 /// Registers that the ISA has beside those of [`Special`], by how their names begin: what reads one is refused when it is reached.
-const OTHERS: [&str; 5] = [
-    "%pm",
-    "%envreg",
-    "%reserved_smem_",
-    "%aggr_smem_size",
-    "%current_graph_exec",
-];
+const OTHERS: [&str; 2] = ["%pm", "%reserved_smem_"];
 
 /// Whether a name is that of a special register.
 pub(crate) fn is_special_register(name: &str) -> bool {
@@ -265,5 +270,8 @@ fn address(symbol: Symbol, offset: i64, name: &str) -> Result<Source, String> {
 }
 
 fn unknown(name: &str) -> String {
+    if OTHERS.iter().any(|begins| name.starts_with(begins)) {
+        return format!("reads {name}, which is not modelled");
+    }
     format!("names {name}, which is not declared")
 }

@@ -196,6 +196,11 @@ const RULES: &[Rule] = &[
     rule(&["cvt"], &[FP6_AND_FP4], Of(BLACKWELL)),
     rule(&["cvt"], &[&["ue8m0x2"]], Of(BLACKWELL)),
     rule(&["cvt"], &[&["rs"]], Exactly(&[100, 103])),
+    rule(
+        &["add", "sub", "fma"],
+        &[&["f32"], &["f16", "bf16"]],
+        From(100),
+    ),
     // Memory.
     rule(&["ld"], &[&["L2::256B"]], From(80)),
     rule(&["ld", "st"], &[&["v8"]], From(100)),
@@ -205,6 +210,7 @@ const RULES: &[Rule] = &[
         From(100),
     ),
     rule(&["atom", "red"], &[&["v2", "v4", "v8"]], From(90)),
+    rule(&["atom"], &[&["b128"]], From(90)),
 ];
 
 /// The first thing that the target lacks: a modifier, where it is one that asks for it.

@@ -569,7 +569,7 @@ impl Context<'_> {
                 splat(x + width * (y + height * z))
             }
             Special::Nsmid => splat(launch.grid.iter().map(|&size| u64::from(size)).product()),
-            Special::Gridid => splat(0),
+            Special::Gridid | Special::Nothing => splat(0),
             Special::LanemaskEq => Lanes::from_fn(|lane| 1 << lane),
             Special::LanemaskLe => Lanes::from_fn(|lane| (2u64 << lane) - 1),
             Special::LanemaskLt => Lanes::from_fn(|lane| (1 << lane) - 1),

@@ -117,6 +117,7 @@ impl Context<'_> {
             Action::Control(_) => Class::Control,
             Action::Synchronise(_) | Action::Mbarrier(_) => Class::Synchronisation,
             Action::Exchange(_) => Class::Exchange,
+            Action::Matrix(Matrix::Transpose { .. }) => Class::Exchange,
             Action::Matrix(Matrix::Multiply(_) | Matrix::QuadPairs(_)) => Class::Matrix,
             Action::Copy(_) => Class::Copy,
             Action::Tensormap(_) => Class::Memory,

@@ -5,7 +5,8 @@ use super::modifiers::row::{Form, bits, forms};
 use tessera_emulator::{FindingKind, Global, Launch, Program, Report, launch, ptx::Module};
 
 /// Moves of one value.
-pub const MOVES: &[&str] = &["mov[.pred|.b16|.b32|.b64|.u16|.u32|.u64|.s16|.s32|.s64|.f32|.f64]"];
+pub const MOVES: &[&str] =
+    &["mov[.pred|.b16|.b32|.b64|.b128|.u16|.u32|.u64|.s16|.s32|.s64|.f32|.f64]"];
 
 /// Addresses to and from generic ones.
 pub const GENERIC: &[&str] = &[
@@ -103,7 +104,8 @@ const PATTERN: u64 = 0x8123_4567_89ab_cdef;
 
 #[test]
 fn moves_of_one_value() {
-    for form in forms_of(MOVES) {
+    // Numbers of 128 bits are in `wide.rs`.
+    for form in forms_of(MOVES).into_iter().filter(|form| !form.has("b128")) {
         let text = form.text();
         let width = bits(form.of()).unwrap();
         let expected = PATTERN & (u64::MAX >> (64 - width));
@@ -148,6 +150,20 @@ fn moves_of_one_value() {
         let body = format!("{text} {register}, {written};\n{}", of(register));
         assert_eq!(value(&body), expected, "{text} {written}");
     }
+}
+
+/// Registers of the system that mean nothing here, and one that is as large as what is known of it.
+#[test]
+fn registers_of_the_system() {
+    for name in ["%envreg0", "%envreg17", "%envreg31"] {
+        assert_eq!(
+            value(&format!("mov.b32 %r, {name};\ncvt.u64.u32 %d, %r;")),
+            0
+        );
+    }
+    assert_eq!(value("mov.u64 %d, %current_graph_exec;"), 0);
+    let sizes = "mov.u32 %r, %aggr_smem_size;\nmov.u32 %s, %total_smem_size;\nsub.u32 %r, %r, %s;\ncvt.u64.u32 %d, %r;";
+    assert_eq!(value(sizes), 0);
 }
 
 #[test]

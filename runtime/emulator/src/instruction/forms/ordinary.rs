@@ -6,6 +6,7 @@ pub(super) const FORMS: &[(&str, &[&str])] = &[
     (
         "add",
         &[
+            "[.rn|.rz|.rm|.rp|][.sat|].f32[.f16|.bf16]",
             "[.u16|.u32|.u64|.s16|.s32|.s64|.sat.s32]",
             ".cc[.u32|.u64|.s32|.s64]",
             "[.u16x2|.s16x2]",
@@ -18,6 +19,7 @@ pub(super) const FORMS: &[(&str, &[&str])] = &[
     (
         "sub",
         &[
+            "[.rn|.rz|.rm|.rp|][.sat|].f32[.f16|.bf16]",
             ".cc[.u32|.u64|.s32|.s64]",
             "[.u16|.u32|.u64|.s16|.s32|.s64|.sat.s32]",
             "[.rn|.rz|.rm|.rp|][.ftz|][.sat|].f32",
@@ -131,10 +133,11 @@ pub(super) const FORMS: &[(&str, &[&str])] = &[
             ".b32.rc16",
         ],
     ),
-    ("lop3", &[".b32"]),
+    ("lop3", &[".b32", "[.or|.and].b32"]),
     (
         "fma",
         &[
+            "[.rn|.rz|.rm|.rp][.sat|].f32[.f16|.bf16]",
             "[.rn|.rz|.rm|.rp][.ftz|][.sat|].f32",
             "[.rn|.rz|.rm|.rp][.f64|.f32x2|.ftz.f32x2]",
             ".rn[.ftz|][.sat|.relu|][.f16|.f16x2]",
@@ -198,6 +201,12 @@ pub(super) const FORMS: &[(&str, &[&str])] = &[
             "[.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan][.ftz|][.f16|.u16|.s16|.u32|.s32].f16",
             "[.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan][.bf16|.u16|.s16|.u32|.s32].bf16",
             "[.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan][.ftz|][.f16x2|.u32|.s32].f16x2",
+            "[.eq|.ne|.lt|.le|.gt|.ge][.and|.or|.xor][.u32|.s32|.f32][.u16|.u32|.u64|.s16|.s32|.s64]",
+            "[.eq|.ne][.and|.or|.xor][.u32|.s32|.f32][.b16|.b32|.b64]",
+            "[.lo|.ls|.hi|.hs][.and|.or|.xor][.u32|.s32|.f32][.u16|.u32|.u64]",
+            "[.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan][.and|.or|.xor][.u32|.s32|.f32].f64",
+            "[.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan][.and|.or|.xor][.ftz|][.f16|.u16|.s16|.u32|.s32].f16",
+            "[.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan][.and|.or|.xor][.bf16|.u16|.s16|.u32|.s32].bf16",
             "[.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan][.and|.or|.xor][.ftz|][.f16x2|.u32|.s32].f16x2",
             "[.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan][.bf16x2|.u32|.s32].bf16x2",
             "[.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan][.and|.or|.xor][.bf16x2|.u32|.s32].bf16x2",
@@ -244,6 +253,8 @@ pub(super) const FORMS: &[(&str, &[&str])] = &[
             "[.rz|.rp][.satfinite|].ue8m0x2.f32",
             "[.rz|.rp][.satfinite|].ue8m0x2.bf16x2",
             ".rn.bf16x2.ue8m0x2",
+            ".pack.sat[.u16|.s16].s32",
+            ".pack.sat[.u8|.s8|.u4|.s4|.u2|.s2].s32.b32",
             ".rs[.relu|].satfinite[.e4m3x4|.e5m2x4|.e2m3x4|.e3m2x4|.e2m1x4].f32",
             ".rs[.relu|][.satfinite|][.f16x2|.bf16x2].f32",
         ],

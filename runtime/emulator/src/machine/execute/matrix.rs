@@ -12,6 +12,20 @@ use crate::instruction::{Accumulator, Element, Matrix, Multiply, Scales, Source}
 use crate::machine::Lanes;
 use tessera_numerics::ScaleFormat;
 
+/// 8×8 numbers of 16 bits transposed: lane 4r + c/2 has those of row r at columns c and c + 1.
+fn transposed(from: &Lanes) -> Lanes {
+    let mut to = Lanes::splat(0);
+    for row in 0..8 {
+        for column in 0..8 {
+            let (its, own) = (4 * column + row / 2, 4 * row + column / 2);
+            let number = from.values[its] >> (16 * (row % 2)) & 0xffff;
+            to.values[own] |= number << (16 * (column % 2));
+            to.written &= !(u32::from(from.written >> its & 1 == 0) << own);
+        }
+    }
+    to
+}
+
 impl Context<'_> {
     pub(super) fn matrix(
         &mut self,
@@ -29,6 +43,14 @@ impl Context<'_> {
         match matrix {
             Matrix::Move(own) => self.move_matrices(frame, own)?,
             Matrix::Multiply(multiply) => self.multiply(frame, multiply)?,
+            Matrix::Transpose {
+                source,
+                destination,
+            } => {
+                let from = self.values(frame, source);
+                let to = transposed(&from);
+                self.set(frame, *destination, active, &to);
+            }
             Matrix::QuadPairs(quad_pairs) => self.quad_pairs(frame, quad_pairs),
         }
         Ok(Outcome::Done)

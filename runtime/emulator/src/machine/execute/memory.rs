@@ -350,6 +350,9 @@ impl Context<'_> {
         let all = bytes * atomic.elements.len() as u32;
         let places = self.places(frame, active, &atomic.access, all, what)?;
         self.accesses(active, &places, (true, true), atomic.ordering);
+        if atomic.swaps_whole {
+            return self.swap_whole(frame, active, atomic, &places);
+        }
         let zero = Lanes::splat(0);
         for (element, parts) in atomic.elements.iter().enumerate() {
             let operands = parts.operands.each_ref().map(|source| match source {
@@ -387,6 +390,69 @@ impl Context<'_> {
                 before.written &= !(u32::from(!written) << lane);
             }
             self.set(frame, parts.destination, active, &before);
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+impl Context<'_> {
+    /// `.cas` of a number of several elements, lane by lane.
+    fn swap_whole(
+        &mut self,
+        frame: usize,
+        active: u32,
+        atomic: &Atomic,
+        places: &Places,
+    ) -> Result<Outcome, Fault> {
+        let size = atomic.access.bytes as usize;
+        let what = names(atomic.access.space).1;
+        let nothing = Lanes::splat(0);
+        let operands = atomic.elements.iter().map(|element| {
+            let of = |source: &Option<Source>| source.as_ref().map(|own| self.values(frame, own));
+            element
+                .operands
+                .each_ref()
+                .map(|own| of(own).unwrap_or(nothing))
+        });
+        let operands: Vec<[Lanes; 2]> = operands.collect();
+        let mut before = vec![Lanes::splat(0); operands.len()];
+        for lane in lanes_of(active) {
+            let own = lane as usize;
+            let (window, place) = places.of(lane);
+            let at = |element: usize| place + (element * size) as u64;
+            let beyond = |address: u64| Fault {
+                kind: FindingKind::OutOfBounds {
+                    access: what,
+                    address,
+                    bytes: size as u32,
+                },
+                lane,
+            };
+            let (mut is_equal, mut is_written) = (true, true);
+            for (element, [expected, new]) in operands.iter().enumerate() {
+                let (old, written) = self
+                    .read(frame, lane, window, at(element), size)
+                    .ok_or_else(|| beyond(at(element)))?;
+                is_equal &= old == expected.values[own];
+                is_written &= written && (expected.written & new.written) >> lane & 1 == 1;
+                before[element].values[own] = old;
+            }
+            for (element, [_, new]) in operands.iter().enumerate() {
+                let value = if is_equal {
+                    new.values[own]
+                } else {
+                    before[element].values[own]
+                };
+                self.write(frame, lane, window, at(element), size, (value, is_written))
+                    .ok_or_else(|| beyond(at(element)))?;
+                if !is_written {
+                    self.leaves_undefined(lane, window, at(element), size as u32);
+                    before[element].written &= !(1 << lane);
+                }
+            }
+        }
+        for (element, before) in atomic.elements.iter().zip(&before) {
+            self.set(frame, element.destination, active, before);
         }
         Ok(Outcome::Done)
     }

@@ -210,6 +210,36 @@ pub const ROWS: &[Row] = &[
         result: set_both,
     },
     Row {
+        forms: "set[.eq|.ne|.lt|.le|.gt|.ge][.and|.or|.xor][.u32|.s32|.f32][.u16|.u32|.u64|.s16|.s32|.s64]",
+        operands: "d32, a#, b#, c1",
+        result: set,
+    },
+    Row {
+        forms: "set[.eq|.ne][.and|.or|.xor][.u32|.s32|.f32][.b16|.b32|.b64]",
+        operands: "d32, a#, b#, c1",
+        result: set,
+    },
+    Row {
+        forms: "set[.lo|.ls|.hi|.hs][.and|.or|.xor][.u32|.s32|.f32][.u16|.u32|.u64]",
+        operands: "d32, a#, b#, c1",
+        result: set,
+    },
+    Row {
+        forms: "set[.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan][.and|.or|.xor][.u32|.s32|.f32].f64",
+        operands: "d32, a#, b#, c1",
+        result: set,
+    },
+    Row {
+        forms: "set[.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan][.and|.or|.xor][.ftz|][.f16|.u16|.s16|.u32|.s32].f16",
+        operands: "d@, a#, b#, c1",
+        result: set,
+    },
+    Row {
+        forms: "set[.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan][.and|.or|.xor][.bf16|.u16|.s16|.u32|.s32].bf16",
+        operands: "d@, a#, b#, c1",
+        result: set,
+    },
+    Row {
         forms: "selp[.b16|.b32|.b64|.u16|.u32|.u64|.s16|.s32|.s64|.f32|.f64]",
         operands: "d#, a#, b#, c1",
         result: |_, [a, b, c, _]| Some(if c & 1 == 1 { a } else { b }),

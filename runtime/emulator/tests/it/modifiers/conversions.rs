@@ -186,7 +186,34 @@ fn tf32(form: &Form, [a, ..]: [u64; 4]) -> Option<u64> {
     })
 }
 
+/// The first number above the second, each the nearest that a type of few bits has, and above both the third one's low bits.
+fn packed(form: &Form, [a, b, c, _]: [u64; 4]) -> u64 {
+    let name = &form.words[3];
+    let bits: u32 = name[1..].parse().expect("bits");
+    let (least, largest) = match name.starts_with('s') {
+        true => (-(1i64 << (bits - 1)), (1i64 << (bits - 1)) - 1),
+        false => (0, (1i64 << bits) - 1),
+    };
+    let one = |value: u64| {
+        let nearest = i64::from(value as u32 as i32).clamp(least, largest);
+        nearest as u64 & ((1 << bits) - 1)
+    };
+    let both = one(a) << bits | one(b);
+    let above = if bits == 16 { 0 } else { c };
+    (above << (2 * bits) | both) & 0xffff_ffff
+}
+
 pub const ROWS: &[Row] = &[
+    Row {
+        forms: "cvt.pack.sat[.u16|.s16].s32",
+        operands: "d32, a32, b32",
+        result: |form, values| Some(packed(form, values)),
+    },
+    Row {
+        forms: "cvt.pack.sat[.u8|.s8|.u4|.s4|.u2|.s2].s32.b32",
+        operands: "d32, a32, b32, c32",
+        result: |form, values| Some(packed(form, values)),
+    },
     Row {
         // Extended to the bits of the result's register.
         forms: "cvt[.u8|.u16|.u32|.u64|.s8|.s16|.s32|.s64][.u8|.u16|.u32|.u64|.s8|.s16|.s32|.s64]",

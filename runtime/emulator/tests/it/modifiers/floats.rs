@@ -246,6 +246,18 @@ fn parts(value: f64) -> (u128, i32) {
     }
 }
 
+/// A number of the form's last type, as f32.
+fn wide(form: &Form, bits: u64) -> u64 {
+    (value(form.of(), bits & 0xffff) as f32).to_bits().into()
+}
+
+/// What the form gives without its last type: of f32 alone.
+fn of_f32(form: &Form, values: [u64; 4]) -> Option<u64> {
+    let mut words = form.words.clone();
+    words.pop();
+    by_definition(&Form { words }, values)
+}
+
 pub const ROWS: &[Row] = &[
     Row {
         forms: "[add|sub|mul][.rn|.rz|.rm|.rp|][.ftz|][.sat|].f32",
@@ -266,6 +278,21 @@ pub const ROWS: &[Row] = &[
         forms: "[add|sub|mul][.rn|][.bf16|.bf16x2]",
         operands: "d#, a#, b#",
         result: by_definition,
+    },
+    Row {
+        forms: "add[.rn|.rz|.rm|.rp|][.sat|].f32[.f16|.bf16]",
+        operands: "d32, a#, b32",
+        result: |form, [a, b, c, e]| of_f32(form, [wide(form, a), b, c, e]),
+    },
+    Row {
+        forms: "sub[.rn|.rz|.rm|.rp|][.sat|].f32[.f16|.bf16]",
+        operands: "d32, a#, b32",
+        result: |form, [a, b, c, e]| of_f32(form, [wide(form, a), b, c, e]),
+    },
+    Row {
+        forms: "fma[.rn|.rz|.rm|.rp][.sat|].f32[.f16|.bf16]",
+        operands: "d32, a#, b#, c32",
+        result: |form, [a, b, c, e]| of_f32(form, [wide(form, a), wide(form, b), c, e]),
     },
     Row {
         forms: "fma[.rn|.rz|.rm|.rp][.ftz|][.sat|].f32",

@@ -537,6 +537,23 @@ pub const ROWS: &[Row] = &[
         },
     },
     Row {
+        // Whether the result has a bit, joined with a predicate.
+        forms: "lop3[.or|.and].b32",
+        operands: "_|d1, a32, b32, c32, 0x80, e1",
+        result: |form, [a, b, c, e]| {
+            let (is_some, with) = (a & b & c != 0, e & 1 == 1);
+            Some(u64::from(match form.has("and") {
+                true => is_some && with,
+                false => is_some || with,
+            }))
+        },
+    },
+    Row {
+        forms: "lop3[.or|.and].b32",
+        operands: "d32|e1, a32, b32, c32, 0xfe, !e1",
+        result: |_, [a, b, c, _]| Some(a | b | c),
+    },
+    Row {
         // A table with no symmetry.
         forms: "lop3.b32",
         operands: "d32, a32, b32, c32, 0x4d",

@@ -68,6 +68,19 @@ fn sum(name: &str, a: u64, b: u64) -> u64 {
     }
 }
 
+/// The smaller or larger of two halves, -0 below +0; of a number and NaN the number.
+fn extreme(smaller: bool, format: &str, [a, b]: [u64; 2]) -> u64 {
+    let [x, y] = [a, b].map(|own| value(format, own));
+    if x.is_nan() || y.is_nan() {
+        return if x.is_nan() { b } else { a };
+    }
+    if (x.total_cmp(&y).is_lt()) == smaller {
+        a
+    } else {
+        b
+    }
+}
+
 /// What memory becomes (PTX ISA 9.7.13.5).
 fn new(form: &Form, old: u64, b: u64, c: u64) -> u64 {
     let name = form.of();
@@ -105,6 +118,14 @@ fn new(form: &Form, old: u64, b: u64, c: u64) -> u64 {
             flushed(sum(name, flushed(old), flushed(b)))
         }
         "add" if is_float => sum(name, old, b),
+        operation @ ("min" | "max") if is_float => {
+            let half = name.trim_end_matches("x2");
+            let of = |place: u32| {
+                let both = [old, b].map(|own| own >> place & 0xffff);
+                extreme(operation == "min", half, both) << place
+            };
+            of(0) | if name.ends_with("x2") { of(16) } else { 0 }
+        }
         "add" => low(integer(name, old) + integer(name, b), width),
         "min" => low(integer(name, old).min(integer(name, b)), width),
         "max" => low(integer(name, old).max(integer(name, b)), width),
@@ -129,7 +150,9 @@ fn new(form: &Form, old: u64, b: u64, c: u64) -> u64 {
 pub fn canonical(form: &Form, own: u64) -> u64 {
     let name = form.of();
     let format = name.trim_end_matches("x2");
-    if !matches!(format, "f16" | "bf16" | "f32" | "f64") || !form.has("add") {
+    if !matches!(format, "f16" | "bf16" | "f32" | "f64")
+        || form.one_of(&["add", "min", "max"]).is_none()
+    {
         return own;
     }
     let one = |own: u64| {
@@ -298,6 +321,24 @@ pub const ACCESSES: &[Access] = &[
         forms: "atom.global.add.v4[.f32|.noftz.f16|.noftz.bf16|.noftz.f16x2|.noftz.bf16x2]",
         operands: "{_, _, _, d#}, [%at], {b#, c#, e#, a#}",
         result: |form, cell, [a, b, c, e]| each_element(form, cell, &[b, c, e, a]),
+    },
+    Access {
+        forms: "atom.global[.min|.max].noftz.v2[.f16|.bf16|.f16x2|.bf16x2]",
+        operands: "{_, d#}, [%at], {b#, c#}",
+        result: |form, cell, [_, b, c, _]| each_element(form, cell, &[b, c]),
+    },
+    Access {
+        forms: "atom.global[.min|.max].noftz.v4[.f16|.bf16|.f16x2|.bf16x2]",
+        operands: "{_, _, _, d#}, [%at], {b#, c#, e#, a#}",
+        result: |form, cell, [a, b, c, e]| each_element(form, cell, &[b, c, e, a]),
+    },
+    Access {
+        forms: "red.global[.min|.max].noftz.v8[.f16|.bf16]",
+        operands: "[%at], {b#, c#, e#, a#, b#, c#, e#, a#}",
+        result: |form, cell, [a, b, c, e]| {
+            each_element(form, cell, &[b, c, e, a, b, c, e, a]);
+            0
+        },
     },
     Access {
         forms: "red[.global|.relaxed.gpu.global].add.v2[.f32|.noftz.f16|.noftz.bf16x2]",
