@@ -11,7 +11,7 @@
 //!   value, one of its operands X is multiplied by the state in a product whose result flows into the other operand,
 //!   dY. That product is the forward; the one that multiplies dY by the same state is dgrad.
 //! - State that has a wgrad is a parameter. Moments never meet the batch in a product, and a product of an optimizer's
-//!   own matrices is no wgrad, for what it multiplies is not what the forward multiplied.
+//!   own matrices is no wgrad, for what it multiplies is not what the forward multiplied, or is itself a wgrad.
 //!
 //! - A matrix that the step takes and does not update is *frozen*. It has a forward and a dgrad, found by where results and
 //!   gradients flow, and no wgrad.
@@ -27,6 +27,7 @@ mod flow;
 mod frozen;
 mod gradient;
 mod matching;
+mod optimizer;
 mod products;
 mod reason;
 mod roles;
@@ -237,6 +238,8 @@ pub enum Reason {
     Constant,
     /// An operand comes of parameters' gradients.
     AfterGradients,
+    /// What it gives flows into new state, and into nothing else: no loss, and no product of a linear.
+    IntoState,
 }
 
 impl fmt::Display for Reason {
@@ -270,6 +273,10 @@ impl fmt::Display for Reason {
             Self::Constant => f.write_str("one operand is constant: no parameter is multiplied"),
             Self::AfterGradients => f.write_str(
                 "parameters' gradients are multiplied: part of the optimizer, or of how a weight is made of parameters",
+            ),
+            Self::IntoState => f.write_str(
+                "only new state comes of it, no loss and no linear's product: part of the optimizer, or the gradient of what no \
+                 linear multiplies",
             ),
         }
     }

@@ -345,14 +345,18 @@ impl<'a> Step<'a> {
     /// Whether a use's result flows into a result of the step that is no new state: the loss. Where gradients are known,
     /// what comes of the parameters' gradients, as their norm, is no loss either.
     pub(super) fn reports(&self, found: &Use, gradients: Option<&Gradients>) -> bool {
-        let entry = self.flow.frames[0].graph;
-        let donated: BTreeSet<usize> = entry.inputs().iter().filter_map(|i| i.donate).collect();
-        let results = (0..entry.results().len()).filter(|number| !donated.contains(number));
-        let mut results = results.map(|number| self.flow.frame_result(0, number));
-        results.any(|result| {
+        self.reported().any(|result| {
             found.reached.contains(result)
                 && gradients.is_none_or(|known| !known.parameters.contains(result))
         })
+    }
+
+    /// The results of the step that are no new state.
+    pub(super) fn reported(&self) -> impl Iterator<Item = Node> {
+        let entry = self.flow.frames[0].graph;
+        let donated: BTreeSet<usize> = entry.inputs().iter().filter_map(|i| i.donate).collect();
+        let results = (0..entry.results().len()).filter(move |number| !donated.contains(number));
+        results.map(|number| self.flow.frame_result(0, number))
     }
 
     /// Whether some state is applied to that value.

@@ -1,5 +1,6 @@
 //! What is said of products: the linears' names, and why a product is no linear's.
 
+use super::flow::NodeSet;
 use super::matching::{Match, Step};
 use super::products::Dot;
 use super::roles::Gradients;
@@ -73,8 +74,8 @@ impl Step<'_> {
             .unwrap_or_else(|| format!("arg{input}"))
     }
 
-    /// Why a product is no linear's.
-    pub(super) fn reason(&self, number: usize, gradients: &Gradients) -> Reason {
+    /// Why a product is no linear's; `serving` is what flows into products of linears and into losses.
+    pub(super) fn reason(&self, number: usize, gradients: &Gradients, serving: &NodeSet) -> Reason {
         let dot = &self.dots[number];
         let names = |states: &[usize]| -> Vec<String> {
             let names = states.iter().map(|&state| self.parameter(state).name);
@@ -109,6 +110,9 @@ impl Step<'_> {
             } else {
                 Reason::Untrained { names }
             };
+        }
+        if !serving.contains(dot.result) {
+            return Reason::IntoState;
         }
         if let Some(name) = self.input_operand(dot) {
             return Reason::Input { name };

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 impl Step<'_> {
     /// The linears, and why the other products are none's.
     pub(super) fn linears(&self) -> Linears {
-        let wgrads = self.wgrads();
+        let wgrads = self.of_activations(self.wgrads());
         let gradients = Gradients::new(self, &wgrads);
         let trained = self.forwards(&wgrads, &gradients);
         let frozen = self.frozen_forwards(&wgrads, &trained, &gradients);
@@ -35,6 +35,7 @@ impl Step<'_> {
                 }
             }
         }
+        let serving = self.serving(roles.known.keys().copied());
         let mut linears = Linears {
             linears: self.name(&forwards, &wgrads),
             ..Linears::default()
@@ -44,7 +45,7 @@ impl Step<'_> {
             let Some((product, shared)) = roles.product(number, place.clone()) else {
                 linears.others.push(Other {
                     place,
-                    reason: self.reason(number, &gradients),
+                    reason: self.reason(number, &gradients, &serving),
                     dimensions: dot.sizes.plain(),
                 });
                 continue;
@@ -55,6 +56,12 @@ impl Step<'_> {
             linears.products.push(product);
         }
         linears
+    }
+
+    /// All that flows into a product of a linear, or into a result of the step that is no new state.
+    fn serving(&self, products: impl Iterator<Item = usize>) -> NodeSet {
+        let operands = products.flat_map(|number| self.dots[number].operands);
+        self.flow.reaching(operands.chain(self.reported()))
     }
 
     /// The uses that are forwards, those of one linear together, the linears in the order of their first products.

@@ -20,7 +20,7 @@ const STEPS: [&str; 6] = [
 ];
 
 /// The small steps, made by `make_fixtures.py` beside them.
-const SMALL_STEPS: [&str; 38] = [
+const SMALL_STEPS: [&str; 39] = [
     "accumulation",
     "adapter",
     "adapter_of_frozen_state",
@@ -40,6 +40,7 @@ const SMALL_STEPS: [&str; 38] = [
     "one_hot_dispatch",
     "parts_on_one_input",
     "preconditioned",
+    "projected",
     "ragged",
     "recurrent",
     "routers",
