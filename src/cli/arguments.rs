@@ -402,6 +402,7 @@ const EMULATE_CHECKS: &str = "\
 Arguments, in the kernel's order:
   TYPE:VALUE                 a number: i8 … i64, u8 … u64, f16, bf16, f32, f64; integers may be
                              hexadecimal, 0x…
+  bytes:HEX                  a parameter that is passed by value, as a struct is: two digits a byte, as they lie in memory
   in:FILE#TENSOR             the address of a tensor of a safetensors file, whatever its elements are
   out:NAME:TYPE:SHAPE        the address of memory that nobody has written, e.g. out:c:f32:256x256
   inout:NAME:FILE#TENSOR     the address of a tensor that the kernel reads and writes
@@ -437,7 +438,7 @@ pub struct EmulateArguments {
     /// Bytes of shared memory beside that of the module's variables.
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     pub shared: u64,
-    /// An argument of the kernel, in its order: TYPE:VALUE, in:…, out:… or inout:…, see --help.
+    /// An argument of the kernel, in its order: TYPE:VALUE, bytes:…, in:…, out:… or inout:…, see --help.
     #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
     pub arg: Vec<String>,
     /// Writes the outputs to a safetensors file.

@@ -277,7 +277,7 @@ fn arguments_are_read_before_anything_runs() {
     );
     refused(
         &["--entry", "add", "--arg", "5"],
-        "expected TYPE:VALUE, in:FILE#TENSOR",
+        "expected TYPE:VALUE, bytes:HEX, in:FILE#TENSOR",
     );
     refused(
         &["--entry", "add", "--arg", "f32:1e50"],

@@ -18,7 +18,7 @@ pub(super) struct Argument {
 }
 
 enum Value {
-    /// `TYPE:VALUE`: a number, in its bytes.
+    /// `TYPE:VALUE`: a number, in its bytes; `bytes:HEX`: a parameter that is passed by value, of any size.
     Number(Vec<u8>),
     /// `in:FILE#TENSOR`: the address of a tensor's bytes.
     Input(Memory),
@@ -44,7 +44,7 @@ pub(super) struct Output {
 }
 
 /// The forms, as an error tells them.
-const FORMS: &str = "TYPE:VALUE, in:FILE#TENSOR, out:NAME:TYPE:SHAPE, inout:NAME:FILE#TENSOR, inout:NAME:TYPE:SHAPE or \
+const FORMS: &str = "TYPE:VALUE, bytes:HEX, in:FILE#TENSOR, out:NAME:TYPE:SHAPE, inout:NAME:FILE#TENSOR, inout:NAME:TYPE:SHAPE or \
                      tensormap:box=SHAPE:MEMORY";
 
 impl Argument {
@@ -121,6 +121,7 @@ impl Value {
         let wrong = || format!("expected {FORMS}");
         let (kind, rest) = text.split_once(':').ok_or_else(wrong)?;
         match kind {
+            "bytes" => Ok(Self::Number(bytes(rest)?)),
             "in" => Ok(Self::Input(tensor_of(rest)?)),
             "out" | "inout" => {
                 let (name, what) = rest.split_once(':').ok_or_else(wrong)?;
@@ -216,6 +217,21 @@ fn element(name: &str) -> Result<ElementType, String> {
     })
 }
 
+/// Bytes as two hexadecimal digits each, in the order of memory.
+fn bytes(text: &str) -> Result<Vec<u8>, String> {
+    let wrong = || format!("expected two hexadecimal digits for each byte, found '{text}'");
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .map(|digit| Some(digit.to_digit(16)? as u8))
+        .collect();
+    let digits = digits.ok_or_else(wrong)?;
+    if digits.is_empty() || digits.len() % 2 != 0 {
+        return Err(wrong());
+    }
+    let pairs = digits.chunks(2);
+    Ok(pairs.map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
 /// The bytes of a number.
 fn number(kind: &str, value: &str) -> Result<Vec<u8>, String> {
     let element = element(kind).map_err(|unknown| format!("{unknown}, or {FORMS}"))?;
@@ -277,6 +293,16 @@ mod tests {
         assert_eq!(number("u64", "0x102"), Ok(vec![2, 1, 0, 0, 0, 0, 0, 0]));
         assert_eq!(number("f32", "1.5"), Ok(1.5f32.to_le_bytes().to_vec()));
         assert_eq!(number("bf16", "1"), Ok(vec![0x80, 0x3f]));
+    }
+
+    #[test]
+    fn bytes_are_those_that_are_written() {
+        assert_eq!(bytes("00ff1Aa0"), Ok(vec![0x00, 0xff, 0x1a, 0xa0]));
+        for text in ["", "0", "0x10", "+1", "1 ", "é0"] {
+            let reason = bytes(text).unwrap_err();
+            let expected = format!("expected two hexadecimal digits for each byte, found '{text}'");
+            assert_eq!(reason, expected);
+        }
     }
 
     #[test]
