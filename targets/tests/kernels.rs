@@ -44,6 +44,8 @@ mod scaled;
 mod sorts;
 #[path = "kernels/tcgen05.rs"]
 mod tcgen05;
+#[path = "kernels/tcgen05_dense.rs"]
+mod tcgen05_dense;
 #[path = "kernels/tcgen05_wrong.rs"]
 mod tcgen05_wrong;
 #[path = "kernels/triton.rs"]

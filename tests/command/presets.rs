@@ -68,8 +68,9 @@ fn the_llama_on_gpus_in_software() {
 }
 
 #[test]
-fn the_ragged_mixture_of_experts_on_a_gpu_in_software() {
-    check_on_gpus("moe_ragged_tiny", &[("averis", "sm_90a")]);
+fn the_ragged_mixture_of_experts_on_gpus_in_software() {
+    let targets = ["sm_90a", "sm_100a", "sm_120a"];
+    check_on_gpus("moe_ragged_tiny", &targets.map(|target| ("averis", target)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! How each schedule family's kernels are built for a GPU.
 
 mod blocks;
+mod boxes;
 mod column;
 mod dot;
 mod edges;

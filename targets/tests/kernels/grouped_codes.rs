@@ -1,7 +1,7 @@
 //! Products of groups of codes with block scales, on the matrix units that take these, run in the emulator with its checker
 //! on: every bit is what the units are said to make of the exact numbers.
 
-use crate::emulated::run_on;
+use crate::emulated::{run_on, try_run_on};
 use crate::harness::{Case, Random, assert_within_roundings, interpret, numbers};
 use crate::ptx::{assembled, ptx, tools};
 use crate::scaled::{ordinary, quantized};
@@ -224,6 +224,31 @@ fn groups_of_rows_round_once_an_instruction_on_sm_120() {
 }
 
 #[test]
+fn groups_of_rows_round_once_an_instruction_on_sm_100() {
+    check_bits(&ROWS, "sm_100a");
+}
+
+/// Of more tiles than there are processors: a CTA has some of several groups, and of none.
+const MANY_TILES: Groups = Groups {
+    lhs: (&[900, 64], 1),
+    rhs: (&[160, 3, 64], 2),
+    sizes: &{
+        let mut sizes = [0; 160];
+        let mut group = 0;
+        while group < 160 {
+            sizes[group] = (group * 7 % 11) as i32;
+            group += 1;
+        }
+        sizes
+    },
+};
+
+#[test]
+fn groups_of_more_tiles_than_processors() {
+    check_bits(&[MANY_TILES], "sm_100a");
+}
+
+#[test]
 fn groups_of_depth_round_once_an_instruction_on_sm_120() {
     check_bits(&DEPTH, "sm_120a");
 }
@@ -270,6 +295,11 @@ fn groups_of_codes_of_six_and_eight_bits_are_within_their_roundings_on_sm_120() 
     check_bytes(&DEPTH, "sm_120a");
 }
 
+#[test]
+fn groups_of_codes_of_six_and_eight_bits_are_within_their_roundings_on_sm_100() {
+    check_bytes(&ROWS[1..], "sm_100a");
+}
+
 /// A NaN in a number makes its block's numbers NaN, and so the groups' that have one of them, but no other group's: not of a
 /// group that has another part of the step, and not of one that has no number.
 #[test]
@@ -291,6 +321,19 @@ fn what_is_not_a_number_stays_in_its_groups() {
             let is_nan = |all: &[f64]| all.iter().map(|x| x.is_nan()).collect::<Vec<_>>();
             assert!(is_nan(&expected).contains(&true) && is_nan(&expected).contains(&false));
             assert_eq!(is_nan(&found), is_nan(&expected), "{format} at {place}");
+        }
+    }
+}
+
+#[test]
+fn groups_that_do_not_fit_end_the_step() {
+    let one = |sizes| Groups { sizes, ..ROWS[3] };
+    for groups in [one(&[1, 300, 0]), one(&[4, -1, 2])] {
+        let types = groups.types(Format::Nvfp4, ScaleLayout::Linear);
+        let operands = operands(&mut Random(85), &types);
+        for target in ["sm_100a", "sm_120a"] {
+            let error = try_run_on(&[groups.case(&types, &operands)], target).unwrap_err();
+            assert!(error.to_string().contains("trap"), "{target}: {error}");
         }
     }
 }
@@ -319,6 +362,7 @@ const LONG_DEPTH: Groups = Groups {
 fn right_kernels_are_silent_in_many_orders() {
     kernel(LONG_ROWS, Format::Nvfp4, "sm_120a", 33 * 20).check_silence(40);
     kernel(LONG_DEPTH, Format::Nvfp4, "sm_120a", 3 * 20 * 18).check_silence(40);
+    kernel(LONG_ROWS, Format::Nvfp4, "sm_100a", 33 * 20).check_silence(40);
 }
 
 #[test]
@@ -331,6 +375,19 @@ fn products_are_made_with_block_scales_where_a_target_has_them() {
                 "{target}: {text}"
             );
         }
+    }
+    for target in ["sm_100a", "sm_100f", "sm_103a"] {
+        let text = ptx(&[ROWS[1].without_operands(Format::Nvfp4)], target);
+        assert!(
+            text.contains("tcgen05.mma.cta_group::1.kind::mxf4nvf4"),
+            "{target}"
+        );
+        // Sums over a part of a block are those of bf16.
+        let text = ptx(&[DEPTH[0].without_operands(Format::Nvfp4)], target);
+        assert!(
+            !text.contains("tcgen05") && text.contains("mma.sync"),
+            "{target}"
+        );
     }
 }
 
@@ -387,6 +444,9 @@ fn the_assembler_makes_the_instruction_and_spills_nothing() {
     for target in ["sm_120a", "sm_121a"] {
         check_machine_code(target, &LARGE, "OMMA");
     }
+    for target in ["sm_100a", "sm_103a"] {
+        check_machine_code(target, &LARGE[..1], "UTCOMMA");
+    }
 }
 
 #[test]
@@ -399,6 +459,19 @@ fn a_kernel_of_groups_with_one_defect_is_found_out() {
             "%rd334, %rd334, -128;",
             "%rd334, %rd334, -64;",
             Shown::Numbers,
+        ),
+    ]);
+    kernel(LONG_ROWS, Format::Nvfp4, "sm_100a", 33 * 20).check(&[
+        // Threads do not come together before mbarriers are there; sums are not waited for.
+        (
+            "bar.sync \t0;",
+            "",
+            Shown::Found("was not initialised", "mbarrier.try_wait"),
+        ),
+        (
+            "tcgen05.wait::ld.sync.aligned;",
+            "",
+            Shown::Found("that is not waited for", "mul.rn.f32"),
         ),
     ]);
 }

@@ -12,9 +12,9 @@ use tessera_runtime::bundle::{CUBIN_FILE, PTX_FILE};
 /// A product of tensors of 16-bit numbers: shape, batching dimensions and contracting dimension of each.
 #[derive(Clone, Copy, Debug)]
 pub struct Dense {
-    lhs: (&'static [usize], &'static [usize], usize),
-    rhs: (&'static [usize], &'static [usize], usize),
-    element: ElementType,
+    pub lhs: (&'static [usize], &'static [usize], usize),
+    pub rhs: (&'static [usize], &'static [usize], usize),
+    pub element: ElementType,
 }
 
 impl Dense {
@@ -42,7 +42,7 @@ impl Dense {
         self
     }
 
-    fn of(self, element: ElementType) -> Self {
+    pub fn of(self, element: ElementType) -> Self {
         Self { element, ..self }
     }
 
@@ -74,16 +74,25 @@ impl Dense {
     }
 }
 
-/// The results for operands, each product's kernel being of `wgmma`.
-fn results(products: &[Dense], operands: &[[Tensor; 2]]) -> Vec<Tensor> {
+/// A target and the instruction that it has for products.
+pub type Unit = [&'static str; 2];
+
+const WGMMA: Unit = ["sm_90a", "wgmma.mma_async"];
+
+/// The results for operands, each product's kernel being of a target's matrix unit.
+fn results(
+    [target, instruction]: Unit,
+    products: &[Dense],
+    operands: &[[Tensor; 2]],
+) -> Vec<Tensor> {
     let cases: Vec<Case> = (products.iter().zip(operands))
         .map(|(own, operands)| own.case(operands.to_vec()))
         .collect();
     for (own, case) in products.iter().zip(&cases) {
-        let text = ptx(std::slice::from_ref(case), "sm_90a");
-        assert!(text.contains("wgmma.mma_async"), "{own:?}: {text}");
+        let text = ptx(std::slice::from_ref(case), target);
+        assert!(text.contains(instruction), "{own:?}: {text}");
     }
-    run_on(&cases, "sm_90a")
+    run_on(&cases, target)
 }
 
 fn magnitudes(tensor: &Tensor) -> Tensor {
@@ -92,12 +101,13 @@ fn magnitudes(tensor: &Tensor) -> Tensor {
     Random(0).tensor_of(tensor.element(), tensor.shape(), next)
 }
 
-fn check(products: &[Dense]) {
+/// That results are within their roundings of the interpreter's.
+pub fn check(unit: Unit, products: &[Dense]) {
     let operands = products
         .iter()
         .map(|own| own.operands(|random| random.uniform() * 2.0));
     let operands: Vec<_> = operands.collect();
-    let found = results(products, &operands);
+    let found = results(unit, products, &operands);
     for ((own, operands), found) in products.iter().zip(&operands).zip(&found) {
         let body = own.body();
         let expected = numbers(&interpret(&body, operands)[0]);
@@ -112,27 +122,33 @@ fn check(products: &[Dense]) {
 
 #[test]
 fn operands_stored_along_k() {
-    check(&[
-        // One row, one column, a part of one step.
-        Dense::plain(1, 1, 8),
-        Dense::plain(1, 70, 40),
-        // Tiles that go beyond the result and beyond K.
-        Dense::plain(70, 9, 72),
-        Dense::plain(130, 100, 200),
-        // More steps than stages.
-        Dense::plain(20, 33, 648),
-    ]);
+    check(
+        WGMMA,
+        &[
+            // One row, one column, a part of one step.
+            Dense::plain(1, 1, 8),
+            Dense::plain(1, 70, 40),
+            // Tiles that go beyond the result and beyond K.
+            Dense::plain(70, 9, 72),
+            Dense::plain(130, 100, 200),
+            // More steps than stages.
+            Dense::plain(20, 33, 648),
+        ],
+    );
 }
 
 #[test]
 fn operands_stored_along_rows() {
-    check(&[
-        Dense::plain(8, 64, 33).transposed(0).transposed(1),
-        Dense::plain(72, 136, 100).transposed(0).transposed(1),
-        Dense::plain(200, 24, 72).transposed(0),
-        Dense::plain(24, 200, 72).transposed(1).of(ElementType::F16),
-        Dense::plain(40, 1, 8).transposed(0),
-    ]);
+    check(
+        WGMMA,
+        &[
+            Dense::plain(8, 64, 33).transposed(0).transposed(1),
+            Dense::plain(72, 136, 100).transposed(0).transposed(1),
+            Dense::plain(200, 24, 72).transposed(0),
+            Dense::plain(24, 200, 72).transposed(1).of(ElementType::F16),
+            Dense::plain(40, 1, 8).transposed(0),
+        ],
+    );
 }
 
 #[test]
@@ -142,13 +158,16 @@ fn batches_at_any_distance() {
         rhs,
         element: ElementType::Bf16,
     };
-    check(&[
-        product((&[3, 9, 40], &[0], 2), (&[3, 40, 16], &[0], 1)),
-        // Attention's, from [batch, sequence, heads, width].
-        product((&[2, 11, 3, 8], &[0, 2], 3), (&[2, 13, 3, 8], &[0, 2], 3)),
-        product((&[2, 3, 11, 16], &[0, 1], 3), (&[2, 16, 3, 8], &[0, 2], 1)),
-        product((&[24, 3, 40], &[1], 0), (&[3, 70, 24], &[0], 2)),
-    ]);
+    check(
+        WGMMA,
+        &[
+            product((&[3, 9, 40], &[0], 2), (&[3, 40, 16], &[0], 1)),
+            // Attention's, from [batch, sequence, heads, width].
+            product((&[2, 11, 3, 8], &[0, 2], 3), (&[2, 13, 3, 8], &[0, 2], 3)),
+            product((&[2, 3, 11, 16], &[0, 1], 3), (&[2, 16, 3, 8], &[0, 2], 1)),
+            product((&[24, 3, 40], &[1], 0), (&[3, 70, 24], &[0], 2)),
+        ],
+    );
 }
 
 #[test]
@@ -158,15 +177,29 @@ fn more_tiles_than_processors() {
         rhs,
         element: ElementType::Bf16,
     };
-    check(&[
-        // Of 300 tiles, of two warpgroups each, the first CTAs have three.
-        product((&[300, 70, 8], &[0], 2), (&[300, 3, 8], &[0], 2)),
-        // Two or three tiles of three steps, whose stages follow each other.
-        product((&[280, 5, 136], &[0], 2), (&[280, 3, 136], &[0], 2)),
-    ]);
+    check(
+        WGMMA,
+        &[
+            // Of 300 tiles, of two warpgroups each, the first CTAs have three.
+            product((&[300, 70, 8], &[0], 2), (&[300, 3, 8], &[0], 2)),
+            // Two or three tiles of three steps, whose stages follow each other.
+            product((&[280, 5, 136], &[0], 2), (&[280, 3, 136], &[0], 2)),
+        ],
+    );
 }
 
-/// Sums of integers below 2²⁴ are exact in every order: each bit is the interpreter's.
+/// That sums of integers below 2²⁴, which are exact in every order, are the interpreter's bits.
+pub fn check_exact(unit: Unit, products: &[Dense]) {
+    let integers = |random: &mut Random| (random.word() % 17) as f64 - 8.0;
+    let operands = products.iter().map(|own| own.operands(integers));
+    let operands: Vec<_> = operands.collect();
+    let found = results(unit, products, &operands);
+    for ((own, operands), found) in products.iter().zip(&operands).zip(&found) {
+        let expected = &interpret(&own.body(), operands)[0];
+        assert!(found == expected, "{own:?}");
+    }
+}
+
 #[test]
 fn sums_that_are_exact() {
     let products = [
@@ -176,13 +209,7 @@ fn sums_that_are_exact() {
             .transposed(0)
             .of(ElementType::F16),
     ];
-    let integers = |random: &mut Random| (random.word() % 17) as f64 - 8.0;
-    let operands = products.each_ref().map(|own| own.operands(integers));
-    let found = results(&products, &operands);
-    for ((own, operands), found) in products.iter().zip(&operands).zip(&found) {
-        let expected = &interpret(&own.body(), operands)[0];
-        assert!(found == expected, "{own:?}");
-    }
+    check_exact(WGMMA, &products);
 }
 
 /// What tensor maps do not reach is left to the warps' units.
@@ -200,7 +227,7 @@ fn operands_that_no_tensor_map_describes() {
 }
 
 /// Large products of every major, whose tiles are the largest, and others.
-fn large() -> Vec<Case> {
+pub fn large() -> Vec<Case> {
     let plain = || Dense::plain(4096, 4096, 4096);
     let all = [
         plain(),

@@ -1,13 +1,16 @@
 //! The dot family: which unit of a target makes a product, and what all of them ask of it.
 //!
-//! On Hopper, products of 16-bit numbers that tensor maps reach in memory are `wgmma`, and so are those of codes that bf16
-//! represents with their scales. What neither holds of is left to the warps' units: lines that are no multiples of 16 bytes,
-//! strided on both sides, or computed in the kernel, rows of codes that are no multiples of sixteen codes, and groups.
+//! On Blackwell's data-centre chips, products of codes are `tcgen05`, those of groups of rows among them, and so are those of
+//! 16-bit numbers that tensor maps reach in memory. On Hopper the latter are `wgmma`, as are those of codes that bf16
+//! represents with their scales. What none of these holds of is left to the warps' units: lines that are no multiples of 16
+//! bytes, strided on both sides, or computed in the kernel, rows of codes that are no multiples of sixteen codes, and other
+//! groups: on sm_120 with block scales too, elsewhere of what bf16 represents.
 
+use super::boxes::Half;
 use super::grouped::GroupedProduct;
 use super::mma::{Halves, Packed};
 use super::part::Part;
-use super::scaled_dot::ScaledProduct;
+use super::scaled_dot::{Codes, ScaledProduct};
 use super::{fma, mma, tcgen05, wgmma};
 use crate::blocks::dot::Product;
 use crate::blocks::epilogue;
@@ -32,7 +35,8 @@ pub fn emit(
     shared: &mut Shared,
 ) -> Result<Grid, Unsupported> {
     if let Some(product) = ScaledProduct::of(&emission.kernel.body) {
-        if let Some(product) = tcgen05::Product::of(&product, target.capability()) {
+        let codes = product.codes();
+        if let Some(product) = tcgen05::Product::of_codes(&product, codes, target.capability()) {
             return product.in_tiles(tile)?.emit(emission, shared);
         }
         let unit = unit_of_scaled(target, &product);
@@ -54,8 +58,11 @@ pub fn emit(
         return plain(emission, shared, &product, (unit, tile));
     }
     if let Some(product) = GroupedProduct::of(&emission.kernel.body) {
-        let unit = unit_of_grouped(target, &product);
-        if let (Unit::BlockScaled(format), Some(codes)) = (unit, product.codes()) {
+        let (unit, codes) = (unit_of_grouped(target, &product), product.codes());
+        if let Some(product) = of_rows_of_codes(&product, codes.as_ref(), target) {
+            return product.in_tiles(tile)?.emit(emission, shared);
+        }
+        if let (Unit::BlockScaled(format), Some(codes)) = (unit, codes) {
             let staging = Packed::new(product.operation(), &codes, format);
             let mma = Mma::BlockScaled(format);
             return mma::tiles(emission, shared, &product, (mma, tile), &staging);
@@ -66,11 +73,14 @@ pub fn emit(
         return super::r#loop::emit(emission);
     };
     let unit = unit_of_dense(target, &product);
-    if let Some(half) = unit.half()
-        && let Some(product) =
-            wgmma::Product::of_numbers(&emission.kernel.body, &product, half, target.capability())
-    {
-        return product.in_tiles(tile)?.emit(emission, shared);
+    if let Some(half) = unit.half() {
+        let (body, capability) = (&emission.kernel.body, target.capability());
+        if let Some(product) = tcgen05::Product::of_numbers(body, &product, half, capability) {
+            return product.in_tiles(tile)?.emit(emission, shared);
+        }
+        if let Some(product) = wgmma::Product::of_numbers(body, &product, half, capability) {
+            return product.in_tiles(tile)?.emit(emission, shared);
+        }
     }
     plain(emission, shared, &product, (unit, tile))
 }
@@ -89,11 +99,11 @@ enum Unit {
 }
 
 impl Unit {
-    /// What warpgroups multiply, where warps multiply numbers without scales.
-    fn half(self) -> Option<wgmma::Half> {
+    /// What warpgroups and CTAs multiply, where warps multiply numbers without scales.
+    fn half(self) -> Option<Half> {
         match self {
-            Self::Bf16 => Some(wgmma::Half::Bf16),
-            Self::F16 => Some(wgmma::Half::F16),
+            Self::Bf16 => Some(Half::Bf16),
+            Self::F16 => Some(Half::F16),
             Self::BlockScaled(_) | Self::Fma => None,
         }
     }
@@ -115,7 +125,7 @@ pub fn matrix_unit(body: &Graph, target: GpuTarget) -> Option<MatrixUnit> {
             false => MatrixUnit::Fp8,
         };
     if let Some(product) = ScaledProduct::of(body) {
-        if tcgen05::Product::of(&product, target.capability()).is_some() {
+        if tcgen05::Product::of_codes(&product, product.codes(), target.capability()).is_some() {
             return Some(of_formats(product.formats()));
         }
         return match unit_of_scaled(target, &product) {
@@ -125,12 +135,27 @@ pub fn matrix_unit(body: &Graph, target: GpuTarget) -> Option<MatrixUnit> {
     }
     if let Some(product) = GroupedProduct::of(body) {
         let unit = unit_of_grouped(target, &product);
-        return match (unit, product.formats()) {
-            (Unit::BlockScaled(_), Some(formats)) => Some(of_formats(formats)),
-            _ => unit.of_numbers(),
+        let Some(codes) = product.codes() else {
+            return unit.of_numbers();
+        };
+        let of_rows = of_rows_of_codes(&product, Some(&codes), target);
+        let is_of_codes = of_rows.is_some() || matches!(unit, Unit::BlockScaled(_));
+        return match is_of_codes {
+            true => Some(of_formats(codes.map(|own| own.scaled_type.format()))),
+            false => unit.of_numbers(),
         };
     }
     unit_of_dense(target, &Product::of(body)?).of_numbers()
+}
+
+/// Products of groups of rows of codes, where a CTA makes them.
+fn of_rows_of_codes<'a>(
+    product: &'a GroupedProduct<'a>,
+    codes: Option<&'a [Codes<'a>; 2]>,
+    target: GpuTarget,
+) -> Option<tcgen05::Product<'a, GroupedProduct<'a>>> {
+    let codes = codes.filter(|_| product.is_by_rows())?;
+    tcgen05::Product::of_codes(product, codes, target.capability())
 }
 
 /// What makes a product of scaled tensors.
@@ -227,6 +252,11 @@ pub trait Factors {
         tile: [i64; 2],
     ) -> Result<(i64, Part<'c>), Unsupported> {
         Ok(Part::of_equal_tiles(emission, self.extents(), tile))
+    }
+
+    /// Itself, where a tile's rows are those of a group whose size is known when it runs.
+    fn groups_of_rows(&self) -> Option<&GroupedProduct<'_>> {
+        None
     }
 
     /// What sums are made in.

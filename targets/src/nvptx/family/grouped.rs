@@ -106,8 +106,13 @@ impl<'g> GroupedProduct<'g> {
         Some(self.codes()?.map(|own| own.scaled_type.format()))
     }
 
+    /// How many groups there are.
+    pub fn groups(&self) -> i64 {
+        self.groups
+    }
+
     /// Whether groups are of rows, not of contracted elements.
-    fn is_by_rows(&self) -> bool {
+    pub fn is_by_rows(&self) -> bool {
         self.operands[1].has_groups()
     }
 
@@ -163,32 +168,51 @@ impl<'g> GroupedProduct<'g> {
         Ok((last[0], last[2..].to_vec()))
     }
 
-    /// Groups' rows in tiles, a tile of rows of one group, and then the rows of none.
-    fn part_of_rows<'c>(
+    /// How many tiles of rows of one group, and then of none, there are at most.
+    pub fn most_tiles(&self, height: i64) -> i64 {
+        // Each group, and what comes after the last, has less than a tile more than its rows.
+        self.together() / height + self.groups + 1
+    }
+
+    /// How many tiles the groups' rows have, an `i64`. Ends the kernel where sizes do not fit.
+    ///
+    /// # Errors
+    /// The sizes are none of the kernel's inputs.
+    pub fn tiles<'c>(
         &self,
         emission: &mut Emission<'c, '_>,
-        tile: [i64; 2],
-    ) -> Result<(i64, Part<'c>), Unsupported> {
-        let [_, m, n, k] = self.extents();
-        // Each group, and what comes after the last, has less than a tile more than its rows.
-        let (down, across) = (m / tile[0] + self.groups + 1, ceil_div(n, tile[1]));
-        let ctas = down * across;
-        let cta = part::cta(emission, ctas);
-        let number = emission.elemental.number(&cta.quotient(across));
+        height: i64,
+    ) -> Result<Value<'c>, Unsupported> {
+        let zero = emission.elemental.builder().constant_i64(0);
+        let next = |b: &Builder<'c>, [_, begin, end]: [Value<'c>; 3], carried: &[Value<'c>]| {
+            [tiles_with(b, carried[0], [begin, end], height)]
+        };
+        let (_, found) = self.through_groups(emission, [zero], next)?;
+        Ok(found[0])
+    }
+
+    /// The tile of rows of that number.
+    ///
+    /// # Errors
+    /// The sizes are none of the kernel's inputs.
+    pub fn tile<'c>(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        number: Value<'c>,
+        height: i64,
+    ) -> Result<RowTile<'c>, Unsupported> {
+        let m = self.together();
         let b = emission.elemental.builder();
-        let [zero, height, rows] = [0, tile[0], m].map(|n| b.constant_i64(n));
+        let [zero, rows] = [0, m].map(|n| b.constant_i64(n));
         let first_of = |b: &Builder<'c>, begin, tiles| {
             let before = b.binary("arith.subi", number, tiles);
-            b.binary("arith.addi", begin, b.binary("arith.muli", before, height))
+            let before = b.binary("arith.muli", before, b.constant_i64(height));
+            b.binary("arith.addi", begin, before)
         };
-        // Tiles of the groups before, then this CTA's group, first row and the row to stop before.
+        // Tiles of the groups before, then the tile's group, first row and the row to stop before.
         let initial = [zero, zero, rows, rows];
         let next = |b: &Builder<'c>, [group, begin, end]: [Value<'c>; 3], carried: &[Value<'c>]| {
-            let size = b.binary("arith.subi", end, begin);
-            let size = b.binary("arith.maxsi", size, zero);
-            let padded = b.binary("arith.addi", size, b.constant_i64(tile[0] - 1));
-            let count = b.binary("arith.divui", padded, height);
-            let tiles = b.binary("arith.addi", carried[0], count);
+            let tiles = tiles_with(b, carried[0], [begin, end], height);
             let begun = b.compare_integers(IntegerPredicate::Sge, number, carried[0]);
             let ended = b.compare_integers(IntegerPredicate::Sge, number, tiles);
             let choose = |x, y| b.select(begun, b.select(ended, y, x), y);
@@ -204,18 +228,35 @@ impl<'g> GroupedProduct<'g> {
         let is_of_none = b.compare_integers(IntegerPredicate::Sge, number, found[0]);
         let first = b.select(is_of_none, first_of(&b, end, found[0]), found[2]);
         let first = b.binary("arith.minsi", first, rows);
-        let contracted = b.select(is_of_none, zero, b.constant_i64(k));
         let group = (emission.elemental).variable(found[1], 0, (self.groups - 1).max(0));
         let first = emission.elemental.variable(first, 0, m);
+        Ok(RowTile {
+            group: Expression::variable(group),
+            first: Expression::variable(first),
+            end: b.select(is_of_none, rows, found[3]),
+            is_of_none,
+        })
+    }
+
+    /// Groups' rows in tiles, a tile of rows of one group, and then the rows of none.
+    fn part_of_rows<'c>(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        tile: [i64; 2],
+    ) -> Result<(i64, Part<'c>), Unsupported> {
+        let [_, _, n, k] = self.extents();
+        let across = ceil_div(n, tile[1]);
+        let ctas = self.most_tiles(tile[0]) * across;
+        let cta = part::cta(emission, ctas);
+        let number = emission.elemental.number(&cta.quotient(across));
+        let own = self.tile(emission, number, tile[0])?;
+        let b = emission.elemental.builder();
         let part = Part {
-            batch: Expression::variable(group),
-            corner: [
-                Expression::variable(first),
-                cta.remainder(across).times(tile[1]),
-            ],
-            rows_end: b.select(is_of_none, rows, found[3]),
+            batch: own.group,
+            corner: [own.first, cta.remainder(across).times(tile[1])],
+            rows_end: own.end,
             first: Expression::constant(0),
-            end: contracted,
+            end: b.select(own.is_of_none, b.constant_i64(0), b.constant_i64(k)),
         };
         Ok((ctas, part))
     }
@@ -247,6 +288,30 @@ impl<'g> GroupedProduct<'g> {
     }
 }
 
+/// A tile of rows of one group, or of none.
+pub struct RowTile<'c> {
+    pub group: Expression,
+    /// The first row, and the row to stop before, an `i64`.
+    pub first: Expression,
+    pub end: Value<'c>,
+    /// Its rows are zeros, if it has any.
+    pub is_of_none: Value<'c>,
+}
+
+/// So many tiles and those of a group's rows.
+fn tiles_with<'c>(
+    b: &Builder<'c>,
+    tiles: Value<'c>,
+    [begin, end]: [Value<'c>; 2],
+    height: i64,
+) -> Value<'c> {
+    let size = b.binary("arith.subi", end, begin);
+    let size = b.binary("arith.maxsi", size, b.constant_i64(0));
+    let padded = b.binary("arith.addi", size, b.constant_i64(height - 1));
+    let count = b.binary("arith.divui", padded, b.constant_i64(height));
+    b.binary("arith.addi", tiles, count)
+}
+
 impl Factors for GroupedProduct<'_> {
     fn operation(&self) -> &Operation {
         self.operation
@@ -274,6 +339,10 @@ impl Factors for GroupedProduct<'_> {
         } else {
             self.part_of_groups(emission, tile)
         }
+    }
+
+    fn groups_of_rows(&self) -> Option<&GroupedProduct<'_>> {
+        self.is_by_rows().then_some(self)
     }
 
     fn accumulator(&self) -> ElementType {

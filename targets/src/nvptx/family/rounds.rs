@@ -42,6 +42,15 @@ impl Rounds {
         }
     }
 
+    /// Those of tiles whose number is known when it runs, row by row: what there is comes before what there is not.
+    pub fn in_order([down, across]: [i64; 2], processors: i64) -> Self {
+        Self {
+            ctas: (down * across).min(processors),
+            tiles: [1, down, across],
+            band: 1,
+        }
+    }
+
     /// Tiles that a CTA has, at most.
     pub fn most(&self) -> i64 {
         let all: i64 = self.tiles.iter().product();
@@ -59,6 +68,13 @@ impl Rounds {
         b.binary("arith.divui", rest, b.constant_i64(self.ctas))
     }
 
+    /// How many of the first so many tiles the CTA has, where these are `all` at most.
+    pub fn count_of<'c>(&self, b: &Builder<'c>, tiles: Value<'c>) -> Value<'c> {
+        let last = b.binary("arith.addi", tiles, b.constant_i64(self.ctas - 1));
+        let rest = b.binary("arith.subi", last, thread::cta(b));
+        b.binary("arith.divui", rest, b.constant_i64(self.ctas))
+    }
+
     /// Does something for each tile of the CTA.
     ///
     /// # Errors
@@ -68,11 +84,26 @@ impl Rounds {
         emission: &mut Emission<'c, 'g>,
         body: impl FnOnce(&mut Emission<'c, 'g>, &Round) -> Result<(), Unsupported>,
     ) -> Result<(), Unsupported> {
+        let b = emission.elemental.builder();
+        let numbers = [b.constant_i64(0), self.count(&b)];
+        self.for_each_of(emission, numbers, body)
+    }
+
+    /// Does something for each of the CTA's tiles from one number on and before another.
+    ///
+    /// # Errors
+    /// What `body` returns.
+    pub fn for_each_of<'c, 'g>(
+        &self,
+        emission: &mut Emission<'c, 'g>,
+        [from, to]: [Value<'c>; 2],
+        body: impl FnOnce(&mut Emission<'c, 'g>, &Round) -> Result<(), Unsupported>,
+    ) -> Result<(), Unsupported> {
         let [batches, down, across] = self.tiles;
         let all = batches * down * across;
         let b = emission.elemental.builder();
-        let (cta, count) = (thread::cta(&b), self.count(&b));
-        let bounds = [b.constant_i64(0), count, b.constant_i64(1)];
+        let cta = thread::cta(&b);
+        let bounds = [from, to, b.constant_i64(1)];
         emission.for_bounds(bounds, (0, self.most() - 1), None, |emission, number| {
             let before = emission.elemental.number(&number.times(self.ctas));
             let b = emission.elemental.builder();

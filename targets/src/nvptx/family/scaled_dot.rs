@@ -3,6 +3,7 @@
 //! A code times its block scale is exact in f32, and so is the product of two such numbers of 4 bits.
 
 use super::dot::Factors;
+use super::edges::{Condition, clamped};
 use crate::blocks::epilogue;
 use crate::blocks::extent;
 use crate::mlir::elemental::{Unsupported, stored_place};
@@ -48,6 +49,22 @@ impl<'g> Codes<'g> {
     pub fn stored_row(&self, batch: &Expression, free: &Expression) -> Expression {
         let indices = self.indices([batch, free, &Expression::constant(0)]);
         stored_place(self.scaled_type, &indices).0
+    }
+
+    /// The same of the last row or column where a place is beyond it, and whether it is there.
+    pub fn held_row<'c>(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        batch: &Expression,
+        free: &Expression,
+    ) -> (Expression, Condition<'c>) {
+        let (free, is_there) = clamped(emission, free, self.rows() - 1);
+        (self.stored_row(batch, &free), is_there)
+    }
+
+    /// The products of the batch, one where it has no dimension of it.
+    pub fn batches(&self) -> i64 {
+        extent(&self.shape(self.batching))
     }
 
     fn shape(&self, dimensions: &[usize]) -> Vec<usize> {

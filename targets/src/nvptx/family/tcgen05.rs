@@ -1,10 +1,15 @@
-//! Products of scaled tensors on the matrix unit of Blackwell's data-centre family: `tcgen05.mma` with block scales.
+//! Products on the matrix unit of Blackwell's data-centre family: `tcgen05.mma`, of scaled tensors, with block scales where
+//! they have any, and of bf16 and f16.
 //!
-//! A CTA has tiles of the result, one after the other. Its first four warps bring codes and scales to shared memory, a step
-//! of 128 bytes of a row at a time, some steps ahead: each thread its share of the scales; codes that go there as they lie
-//! by tensor maps, a tile at once, others each thread its share. The next four warps read the sums of a tile that is done,
+//! A CTA has tiles of the result, one after the other. Its first four warps bring operands and scales to shared memory, a step
+//! of 128 bytes of a row at a time, some steps ahead: each thread its share of the scales; what goes there as it lies
+//! by tensor maps, a tile at once, other codes each thread its share. Where tensor maps bring everything, one thread has
+//! that done. The next four warps read the sums of a tile that is done,
 //! multiply them by the tensor scales and write them, while the next one is made. One thread of the last warp has scales
 //! copied to tensor memory and products made there.
+//!
+//! Where rows are those of groups, tiles are counted when it runs: those of groups come first, then those of rows of none,
+//! which are only written. A tile has rows of one group; what its operand has beyond them is multiplied and not written.
 //!
 //! Each stage of shared memory has two mbarriers. *Full* is arrived at by every loading thread, once its copies are done
 //! and fenced for the matrix unit, and waits for the bytes that come by tensor maps; *empty* by the matrix unit, once it
@@ -24,18 +29,20 @@ mod stage;
 mod tile;
 mod write;
 
+use super::boxes::{Boxed, Half, Major};
 use super::dot::{Factors, no_such_tile};
 use super::grid;
-use super::scaled_dot::ScaledProduct;
+use super::rounds;
+use super::scaled_dot::Codes;
+use crate::blocks::{ceil_div, dot};
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Builder, Emission, IntegerPredicate, Value};
 use crate::nvptx::shared::Shared;
 use crate::nvptx::{Capability, Feature, Grid, asynchronous, thread};
-use boxes::Boxed;
 use kind::Kind;
 use memory::SharedMemory;
-use tessera_ir::Definition;
+use tessera_ir::{Definition, Graph, ScaledType};
 use tessera_runtime::bundle::{self, TensorMap};
 use tile::{Places, Tile};
 
@@ -50,30 +57,72 @@ const WRITING_THREADS: i64 = 4 * thread::WARP;
 const THREADS: i64 = LOADING_THREADS + WRITING_THREADS + thread::WARP;
 
 /// A product that the matrix unit computes.
-pub struct Product<'a, 'g> {
-    product: &'a ScaledProduct<'g>,
+pub struct Product<'a, P> {
+    product: &'a P,
     kind: Kind,
+    operands: Operands<'a>,
     capability: &'a Capability,
     tile: Tile,
     places: Places,
 }
 
-impl<'a, 'g> Product<'a, 'g> {
-    /// That product, where the chip has a matrix unit for it.
-    pub fn of(product: &'a ScaledProduct<'g>, capability: &'a Capability) -> Option<Self> {
-        if !capability.features.contains(&Feature::Tcgen05) {
+/// Where A and B come from.
+enum Operands<'a> {
+    /// Codes, with block scales where the kind has any.
+    Codes(&'a [Codes<'a>; 2]),
+    /// Numbers of 16 bits in memory, lhs and rhs; and the dimensions of the batch.
+    Boxes([Boxed; 2], &'a [usize]),
+}
+
+impl<'a> Product<'a, dot::Product<'a>> {
+    /// That product of numbers that are all represented in 16 bits, where the chip has the matrix unit and tensor maps reach
+    /// the operands.
+    pub fn of_numbers(
+        graph: &Graph,
+        product: &'a dot::Product<'a>,
+        half: Half,
+        capability: &'a Capability,
+    ) -> Option<Self> {
+        if product.extents().contains(&0) {
             return None;
         }
-        let kind = Kind::of(product.types())?;
-        let [batches, m, n, k] = product.extents();
-        if batches * m * n * k == 0 {
+        let operands = [Boxed::of(graph, product, 0)?, Boxed::of(graph, product, 1)?];
+        let operands = Operands::Boxes(operands, &product.batch);
+        Self::of(product, Kind::Half(half), operands, capability)
+    }
+}
+
+impl<'a, P: Factors> Product<'a, P> {
+    /// That product of codes, where the chip has a matrix unit for it and rows are whole copies; of groups those of rows.
+    pub fn of_codes(
+        product: &'a P,
+        codes: &'a [Codes<'a>; 2],
+        capability: &'a Capability,
+    ) -> Option<Self> {
+        let kind = Kind::of(codes.each_ref().map(|own| own.scaled_type))?;
+        let are_copied = codes.iter().all(stage::has_copies);
+        let operands = Operands::Codes(codes);
+        are_copied.then(|| Self::of(product, kind, operands, capability))?
+    }
+
+    fn of(
+        product: &'a P,
+        kind: Kind,
+        operands: Operands<'a>,
+        capability: &'a Capability,
+    ) -> Option<Self> {
+        let has_unit = capability.features.contains(&Feature::Tcgen05);
+        let extents = even_extents(product);
+        if !has_unit || product.extents().contains(&0) || extents.contains(&0) {
             return None;
         }
-        let bytes = stage::row_bytes(kind, product.types()[0]);
-        let (tile, places) = Tile::of([batches, m, n], bytes).places(kind, capability)?;
+        let bytes = operands.row_bytes(kind, product);
+        let tile = Tile::of(extents, bytes, operands.are_whole());
+        let (tile, places) = with_groups(tile, product).places(kind, capability)?;
         Some(Self {
             product,
             kind,
+            operands,
             capability,
             tile,
             places,
@@ -88,12 +137,18 @@ impl<'a, 'g> Product<'a, 'g> {
         let Some(wanted) = tile else {
             return Ok(self);
         };
-        let [batches, m, n, _] = self.product.extents();
-        let bytes = stage::row_bytes(self.kind, self.product.types()[0]);
-        let tile = self.tile.in_tiles([batches, m, n], bytes, wanted);
-        let placed = tile.and_then(|tile| tile.places(self.kind, self.capability));
+        let bytes = self.operands.row_bytes(self.kind, self.product);
+        let wanted_of = (self.operands.are_whole(), wanted);
+        let tile = (self.tile).in_tiles(even_extents(self.product), bytes, wanted_of);
+        let placed = tile
+            .and_then(|tile| with_groups(tile, self.product).places(self.kind, self.capability));
         let (tile, places) = placed.ok_or_else(|| {
-            let expected = "128 rows or columns by a multiple of 16 up to 256";
+            let expected = match self.operands {
+                Operands::Codes(_) => "128 rows or columns by a multiple of 16 up to 256",
+                Operands::Boxes(..) => {
+                    "128 rows or columns by a multiple of 16 up to 256, of operands that lie across of 64"
+                }
+            };
             no_such_tile(self.product.operation(), wanted, expected)
         })?;
         Ok(Self {
@@ -112,9 +167,9 @@ impl<'a, 'g> Product<'a, 'g> {
         emission: &mut Emission<'_, '_>,
         shared: &mut Shared,
     ) -> Result<Grid, Unsupported> {
-        let [batches, m, n, _] = self.product.extents();
+        let [_, m, n, _] = self.product.extents();
         let extents = if self.tile.a == 0 { [m, n] } else { [n, m] };
-        let maps = self.tensor_maps(emission, batches, extents);
+        let maps = self.tensor_maps(emission);
         let b = emission.elemental.builder();
         let parameter = |_: &TensorMap| asynchronous::map_parameter(&b);
         let kernel = Kernel {
@@ -140,38 +195,92 @@ impl<'a, 'g> Product<'a, 'g> {
         super::tile(self.tile.of_result(), depth, self.tile.stages)
     }
 
-    /// The tensor maps of A's and B's codes, where these are copied by one.
-    fn tensor_maps(
-        &self,
-        emission: &Emission<'_, '_>,
-        batches: i64,
-        extents: [i64; 2],
-    ) -> [Option<TensorMap>; 2] {
+    /// The operand that is A (0) or B (1).
+    fn operand(&self, side: usize) -> usize {
+        match side {
+            0 => self.tile.a,
+            _ => 1 - self.tile.a,
+        }
+    }
+
+    /// The tensor maps of A and B, where these are copied by one.
+    fn tensor_maps(&self, emission: &Emission<'_, '_>) -> [Option<TensorMap>; 2] {
         let graph = &emission.kernel.body;
         [0, 1].map(|side| {
-            let operand = if side == 0 {
-                self.tile.a
-            } else {
-                1 - self.tile.a
-            };
-            let value = self.product.operation().op.operands[operand];
-            let Definition::Input(buffer) = graph.definition(value) else {
-                return None;
-            };
-            let boxed = Boxed {
-                buffer,
-                batches,
-                extent: extents[side],
-                rows: self.tile.rows()[side],
-            };
-            boxed.tensor_map(&self.product.codes()[operand], self.kind)
+            let (operand, rows) = (self.operand(side), self.tile.rows()[side]);
+            match &self.operands {
+                Operands::Boxes(all, _) => Some(all[operand].tensor_map(rows)),
+                Operands::Codes(codes) => {
+                    let value = self.product.operation().op.operands[operand];
+                    let Definition::Input(buffer) = graph.definition(value) else {
+                        return None;
+                    };
+                    boxes::tensor_map(&codes[operand], self.kind, buffer, rows)
+                }
+            }
         })
+    }
+
+    /// The types of A and B, where these are codes.
+    fn types(&self) -> Option<[&ScaledType; 2]> {
+        match &self.operands {
+            Operands::Boxes(..) => None,
+            Operands::Codes(codes) => {
+                Some([0, 1].map(|side| codes[self.operand(side)].scaled_type))
+            }
+        }
+    }
+
+    /// How A and B lie in shared memory.
+    fn majors(&self) -> [Major; 2] {
+        [0, 1].map(|side| self.operands.major(self.operand(side)))
+    }
+}
+
+impl Operands<'_> {
+    /// Bytes of shared memory that a row takes.
+    fn row_bytes(&self, kind: Kind, product: &impl Factors) -> i64 {
+        let [.., k] = product.extents();
+        match self {
+            Self::Codes([lhs, _]) => stage::row_bytes(kind, lhs.scaled_type),
+            Self::Boxes(..) => 2 * k,
+        }
+    }
+
+    /// Whether tiles of lhs and of rhs have whole lines of 64 rows.
+    fn are_whole(&self) -> [bool; 2] {
+        [0, 1].map(|operand| self.major(operand) == Major::Rows)
+    }
+
+    fn major(&self, operand: usize) -> Major {
+        match self {
+            Self::Boxes(boxes, _) => boxes[operand].major,
+            Self::Codes(_) => Major::K,
+        }
+    }
+}
+
+/// Products of a batch, rows and columns of each, as if all groups had as many rows.
+fn even_extents(product: &impl Factors) -> [i64; 3] {
+    let [batches, m, n, _] = product.extents();
+    match product.groups_of_rows().map(|groups| groups.groups()) {
+        Some(groups) => [groups, ceil_div(m, groups.max(1)), n],
+        None => [batches, m, n],
+    }
+}
+
+/// A tile of which there are as many as groups may have, if there are any.
+fn with_groups(tile: Tile, product: &impl Factors) -> Tile {
+    let [_, _, n, _] = product.extents();
+    match product.groups_of_rows() {
+        Some(groups) => tile.of_groups(groups.most_tiles(tile.of_result()[0]), n),
+        None => tile,
     }
 }
 
 /// A CTA's work.
-struct Kernel<'a, 'c, 'g> {
-    own: &'a Product<'a, 'g>,
+struct Kernel<'a, 'c, P> {
+    own: &'a Product<'a, P>,
     /// Rows of A and of B.
     extents: [i64; 2],
     /// Addresses of tensor maps of A and B.
@@ -181,17 +290,17 @@ struct Kernel<'a, 'c, 'g> {
     warp: Value<'c>,
 }
 
-/// A tile of a CTA.
-struct Round {
-    /// The CTA's tiles before it.
-    number: Expression,
-    /// The product of the batch.
+/// Where a tile of a CTA is.
+struct Round<'c> {
+    /// The product of the batch, or the group.
     batch: Expression,
     /// The first row of A and of B.
     corners: [Expression; 2],
+    /// The rows to stop before, an `i64`, of the side that has a group's.
+    ends: [Option<Value<'c>>; 2],
 }
 
-impl<'c> Kernel<'_, 'c, '_> {
+impl<'c, P: Factors> Kernel<'_, 'c, P> {
     fn emit(&self, emission: &mut Emission<'c, '_>) -> Result<(), Unsupported> {
         let places = &self.own.places;
         let b = emission.elemental.builder();
@@ -260,22 +369,69 @@ impl<'c> Kernel<'_, 'c, '_> {
         b.binary("arith.addi", self.at(b, first), offset)
     }
 
-    /// Does something for each tile of the CTA.
-    fn for_each_tile(
+    /// How many of the CTA's tiles have products, where that is known only now: those of groups.
+    fn products(&self, emission: &mut Emission<'c, '_>) -> Result<Option<Value<'c>>, Unsupported> {
+        let tile = &self.own.tile;
+        let Some(groups) = self.own.product.groups_of_rows() else {
+            return Ok(None);
+        };
+        let tiles = groups.tiles(emission, tile.of_result()[0])?;
+        let [.., across] = tile.rounds.tiles;
+        let b = emission.elemental.builder();
+        let tiles = b.binary("arith.muli", tiles, b.constant_i64(across));
+        Ok(Some(tile.rounds.count_of(&b, tiles)))
+    }
+
+    /// Does something for each tile of the CTA that has products, whose number is given if it is not that of all.
+    fn for_each_product(
         &self,
         emission: &mut Emission<'c, '_>,
-        body: impl FnOnce(&mut Emission<'c, '_>, &Round) -> Result<(), Unsupported>,
+        count: Option<Value<'c>>,
+        body: impl FnOnce(&mut Emission<'c, '_>, &rounds::Round) -> Result<(), Unsupported>,
     ) -> Result<(), Unsupported> {
+        let rounds = &self.own.tile.rounds;
+        match count {
+            None => rounds.for_each(emission, body),
+            Some(count) => {
+                let zero = emission.elemental.builder().constant_i64(0);
+                rounds.for_each_of(emission, [zero, count], body)
+            }
+        }
+    }
+
+    /// Where a tile is.
+    fn round(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        own: &rounds::Round,
+    ) -> Result<Round<'c>, Unsupported> {
         let tile = &self.own.tile;
-        tile.rounds.for_each(emission, |emission, round| {
-            let rows = tile.rows();
-            let round = Round {
-                number: round.number.clone(),
-                batch: round.batch.clone(),
-                corners: [0, 1].map(|side| round.tile[side].times(rows[side])),
-            };
-            body(emission, &round)
+        let rows = tile.rows();
+        let Some(groups) = self.own.product.groups_of_rows() else {
+            return Ok(Round {
+                batch: own.batch.clone(),
+                corners: [0, 1].map(|side| own.tile[side].times(rows[side])),
+                ends: [None; 2],
+            });
+        };
+        // Down are the rows of lhs, which is either side.
+        let [grouped, other] = [tile.a, 1 - tile.a];
+        let number = emission.elemental.number(&own.tile[0]);
+        let of_group = groups.tile(emission, number, rows[grouped])?;
+        let mut corners = [0, 1].map(|_| own.tile[1].times(rows[other]));
+        corners[grouped] = of_group.first;
+        let mut ends = [None; 2];
+        ends[grouped] = Some(of_group.end);
+        Ok(Round {
+            batch: of_group.group,
+            corners,
+            ends,
         })
+    }
+
+    /// Whether tensor maps bring everything.
+    fn is_copied(&self) -> bool {
+        self.own.kind.scales() == 0 && self.maps.iter().all(Option::is_some)
     }
 
     /// The last warp makes mbarriers and allocates tensor memory.
@@ -283,9 +439,10 @@ impl<'c> Kernel<'_, 'c, '_> {
         let (tile, places) = (&self.own.tile, &self.own.places);
         let b = emission.elemental.builder();
         let first = b.compare_integers(IntegerPredicate::Eq, thread::lane(&b), b.constant_i64(0));
+        let loading = if self.is_copied() { 1 } else { LOADING_THREADS };
         let make = |(): &mut (), b: Builder<'c>| {
             for (first, count, arrivals) in [
-                (places.full, tile.stages, LOADING_THREADS),
+                (places.full, tile.stages, loading),
                 (places.empty, tile.stages, 1),
                 (places.done, tile.buffers, 1),
                 (places.read, tile.buffers, WRITING_THREADS),

@@ -12,15 +12,13 @@
 //! The order of a sum is fixed: steps along K, each of which is 16 numbers of a row in one instruction, which the matrix unit
 //! adds to what was there, rounding towards zero once for each. Which CTA has which tiles depends on the shape alone.
 
-mod boxes;
 mod codes;
 mod instructions;
 mod load;
 mod multiply;
 mod tile;
 
-pub use instructions::Half;
-
+use super::boxes::{Boxed, Half, Major};
 use super::dot::{Factors, no_such_tile};
 use super::grid;
 use super::rounds::Round;
@@ -33,8 +31,7 @@ use crate::mlir::{Builder, Emission, IntegerPredicate, Value};
 use crate::nvptx::inline::Ptx;
 use crate::nvptx::shared::Shared;
 use crate::nvptx::{Capability, Feature, Grid, asynchronous, thread};
-use boxes::Boxed;
-use instructions::{DEPTH, Major};
+use instructions::DEPTH;
 use tessera_ir::Graph;
 use tessera_runtime::bundle::{self, TensorMap};
 use tile::{Places, Tile};

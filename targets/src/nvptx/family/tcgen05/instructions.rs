@@ -80,14 +80,14 @@ pub fn copy_scales<'c>(b: B<'_, 'c>, to: Value<'c>, descriptor: Value<'c>) {
         .run(b, &[to, descriptor]);
 }
 
-/// A product with block scales.
+/// A product.
 pub struct Multiplication<'c> {
     /// Columns of tensor memory of the sums.
     pub sums: Value<'c>,
     /// Descriptors of A and B.
     pub tiles: [Value<'c>; 2],
-    /// Columns of tensor memory of their scales.
-    pub scales: [Value<'c>; 2],
+    /// Columns of tensor memory of their scales, where the kind has any.
+    pub scales: Option<[Value<'c>; 2]>,
     /// The instruction descriptor.
     pub descriptor: Value<'c>,
     /// An `i32`, 0 where the sums begin.
@@ -96,14 +96,19 @@ pub struct Multiplication<'c> {
 
 /// Begins a product.
 pub fn multiply<'c>(b: B<'_, 'c>, kind: Kind, own: &Multiplication<'c>) {
+    let (scales, adds) = match own.scales {
+        Some(_) => (" [$4], [$5],", 6),
+        None => ("", 4),
+    };
     let text = format!(
-        "{{ .reg .pred adds; setp.ne.b32 adds, $6, 0;\n\t\
-         tcgen05.mma.cta_group::1.{} [$0], $1, $2, $3, [$4], [$5], adds; }}",
+        "{{ .reg .pred adds; setp.ne.b32 adds, ${adds}, 0;\n\t\
+         tcgen05.mma.cta_group::1.{} [$0], $1, $2, $3,{scales} adds; }}",
         kind.qualifiers()
     );
     let [x, y] = own.tiles;
-    let [x_scales, y_scales] = own.scales;
-    let operands = [own.sums, x, y, own.descriptor, x_scales, y_scales, own.adds];
+    let mut operands = vec![own.sums, x, y, own.descriptor];
+    operands.extend(own.scales.into_iter().flatten());
+    operands.push(own.adds);
     Ptx::new(&text).memory().run(b, &operands);
 }
 

@@ -2,23 +2,61 @@
 
 use super::memory::SwizzledTile;
 use super::stage::{Side, Stage};
-use super::{Kernel, LOADING_THREADS, Round, instructions};
+use super::{Kernel, LOADING_THREADS, Operands, Round, instructions};
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
-use crate::mlir::{Emission, IntegerPredicate, Value};
+use crate::mlir::{Builder, Emission, IntegerPredicate, Value};
+use crate::nvptx::asynchronous::word;
+use crate::nvptx::family::boxes::{LINE, PIECE_BYTES};
 use crate::nvptx::family::dot::Factors;
 use crate::nvptx::family::rounds::turn;
+use crate::nvptx::family::scaled_dot::Codes;
 use crate::nvptx::thread;
 
 /// By so many steps the loading threads are ahead of what they say is full.
 const AHEAD: i64 = 2;
 
-impl<'c> Kernel<'_, 'c, '_> {
-    /// Brings codes and scales of all steps to shared memory.
+impl<'c, P: Factors> Kernel<'_, 'c, P> {
+    /// Brings all steps of all tiles to shared memory.
     pub(super) fn load(
         &self,
         emission: &mut Emission<'c, '_>,
     ) -> Result<Vec<Value<'c>>, Unsupported> {
+        match self.own.operands {
+            Operands::Codes(codes) if !self.is_copied() => self.load_codes(emission, codes)?,
+            _ => self.copy(emission)?,
+        }
+        Ok(Vec::new())
+    }
+
+    /// One thread has everything copied.
+    fn copy(&self, emission: &mut Emission<'c, '_>) -> Result<(), Unsupported> {
+        let (tile, places) = (&self.own.tile, &self.own.places);
+        let thread = thread::thread(&emission.elemental.builder());
+        emission.when_below(thread, 1, |emission, _| {
+            let count = self.products(emission)?;
+            self.for_each_product(emission, count, |emission, own| {
+                let round = self.round(emission, own)?;
+                emission.for_range(tile.steps, None, |emission, step| {
+                    let use_number = own.number.times(tile.steps).plus(&step);
+                    let [stage, parity] = turn(emission, &use_number, tile.stages);
+                    let b = emission.elemental.builder();
+                    let empty = self.one_of(&b, places.empty, 8, stage);
+                    instructions::wait_before(&b, empty, parity);
+                    let expect = instructions::arrive_expecting;
+                    self.copy_boxes(emission, &round, (&step, stage), expect);
+                    Ok(())
+                })
+            })
+        })
+    }
+
+    /// All threads load their part, and one has copied what tensor maps bring.
+    fn load_codes(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        codes: &[Codes<'_>; 2],
+    ) -> Result<(), Unsupported> {
         let tile = &self.own.tile;
         let ahead = AHEAD.min(tile.stages - 1);
         let b = emission.elemental.builder();
@@ -26,11 +64,14 @@ impl<'c> Kernel<'_, 'c, '_> {
             .elemental
             .variable(thread::thread(&b), 0, LOADING_THREADS - 1);
         let thread = Expression::variable(thread);
-        self.for_each_tile(emission, |emission, round| {
-            let sides = self.sides(emission, round)?;
+        let count = self.products(emission)?;
+        self.for_each_product(emission, count, |emission, own| {
+            let round = self.round(emission, own)?;
+            let sides = self.sides(emission, codes, &round)?;
             emission.for_range(tile.steps, None, |emission, step| {
-                let use_number = round.number.times(tile.steps).plus(&step);
-                self.load_step(emission, &sides, &thread, [&step, &use_number])?;
+                let use_number = own.number.times(tile.steps).plus(&step);
+                let places = [&step, &use_number];
+                self.load_step(emission, (&round, &sides), &thread, places)?;
                 let b = emission.elemental.builder();
                 instructions::commit_copies(&b);
                 instructions::wait_for_copies(&b, ahead);
@@ -43,29 +84,30 @@ impl<'c> Kernel<'_, 'c, '_> {
         instructions::wait_for_copies(&b, 0);
         let uses = b.binary(
             "arith.muli",
-            tile.rounds.count(&b),
+            count.unwrap_or_else(|| tile.rounds.count(&b)),
             b.constant_i64(tile.steps),
         );
         for left in (1..=ahead).rev() {
             let done = b.binary("arith.subi", uses, b.constant_i64(left));
             self.say_full(emission, done)?;
         }
-        Ok(Vec::new())
+        Ok(())
     }
 
     /// A and B of a tile, as they are loaded.
     fn sides<'s>(
-        &'s self,
+        &self,
         emission: &Emission<'c, '_>,
-        round: &Round,
+        codes: &'s [Codes<'s>; 2],
+        round: &Round<'c>,
     ) -> Result<[Side<'s, 'c, 's>; 2], Unsupported> {
         let tile = &self.own.tile;
         let operation = self.own.product.operation();
         let side = |number: usize| {
-            let operand = if number == 0 { tile.a } else { 1 - tile.a };
+            let operand = self.own.operand(number);
             let value = operation.op.operands[operand];
             Ok(Side {
-                codes: &self.own.product.codes()[operand],
+                codes: &codes[operand],
                 base: emission.elemental.scaled_base(operation, value)?,
                 rows: tile.rows()[number],
                 scale_tiles: tile.scale_tiles()[number],
@@ -81,7 +123,7 @@ impl<'c> Kernel<'_, 'c, '_> {
     fn load_step(
         &self,
         emission: &mut Emission<'c, '_>,
-        sides: &[Side<'_, 'c, '_>],
+        (round, sides): (&Round<'c>, &[Side<'_, 'c, '_>]),
         thread: &Expression,
         [step, use_number]: [&Expression; 2],
     ) -> Result<(), Unsupported> {
@@ -90,7 +132,13 @@ impl<'c> Kernel<'_, 'c, '_> {
         let b = emission.elemental.builder();
         instructions::wait_before(&b, self.one_of(&b, places.empty, 8, stage), parity);
         let first = self.one_of(&b, 0, places.stage_bytes, stage);
-        self.copy_boxes(emission, sides, [thread, step], stage)?;
+        if self.maps.iter().any(Option::is_some) {
+            let thread = emission.elemental.number(thread);
+            emission.when_below(thread, 1, |emission, _| {
+                self.copy_boxes(emission, round, (step, stage), instructions::expect_bytes);
+                Ok::<_, Unsupported>(())
+            })?;
+        }
         for (number, side) in sides.iter().enumerate() {
             let [codes, scales] = places.in_stage(&b, first, number);
             let stage = Stage {
@@ -106,42 +154,61 @@ impl<'c> Kernel<'_, 'c, '_> {
         Ok(())
     }
 
-    /// One thread begins the copies by tensor maps, if there are any, to a stage.
+    /// Begins the copies of a step by tensor maps to a stage, whose mbarrier is told of their bytes by `expect`.
     fn copy_boxes(
         &self,
         emission: &mut Emission<'c, '_>,
-        sides: &[Side<'_, 'c, '_>],
-        [thread, step]: [&Expression; 2],
-        stage: Value<'c>,
-    ) -> Result<(), Unsupported> {
-        let places = &self.own.places;
-        let boxed = sides.iter().filter(|side| side.map.is_some());
-        let bytes: i64 = boxed.map(|side| side.rows * SwizzledTile::ROW).sum();
-        if bytes == 0 {
-            return Ok(());
-        }
-        let thread = emission.elemental.number(thread);
-        emission.when_below(thread, 1, |emission, _| {
-            let b = emission.elemental.builder();
-            let full = self.one_of(&b, places.full, 8, stage);
-            let first = self.one_of(&b, 0, places.stage_bytes, stage);
-            instructions::expect_bytes(&b, full, bytes);
-            for (number, side) in sides.iter().enumerate() {
-                let Some(map) = side.map else {
-                    continue;
-                };
-                let at = [&step.times(SwizzledTile::ROW), &side.corner, &side.batch];
-                let at = at.map(|place| {
+        round: &Round<'c>,
+        (step, stage): (&Expression, Value<'c>),
+        expect: impl FnOnce(&Builder<'c>, Value<'c>, i64),
+    ) {
+        let (tile, places) = (&self.own.tile, &self.own.places);
+        let boxed = tile.rows().into_iter().zip(self.maps);
+        let rows = boxed.filter_map(|(rows, map)| map.map(|_| rows));
+        let bytes = rows.sum::<i64>() * SwizzledTile::ROW;
+        let b = emission.elemental.builder();
+        let full = self.one_of(&b, places.full, 8, stage);
+        let first = self.one_of(&b, 0, places.stage_bytes, stage);
+        expect(&b, full, bytes);
+        for (side, map) in self.maps.into_iter().enumerate() {
+            let Some(map) = map else {
+                continue;
+            };
+            for (number, at) in self.boxes(side, round, step).iter().enumerate() {
+                let at = at.iter().map(|place| {
                     let number = emission.elemental.number(place);
-                    let b = emission.elemental.builder();
-                    b.cast("arith.trunci", number, b.integer(32))
+                    word(&emission.elemental.builder(), number)
                 });
+                let at: Vec<Value<'c>> = at.collect();
                 let b = emission.elemental.builder();
-                let [codes, _] = places.in_stage(&b, first, number);
-                instructions::copy_box(&b, codes, map, &at, full);
+                let [mut to, _] = places.in_stage(&b, first, side);
+                if number > 0 {
+                    let offset = number as i64 * PIECE_BYTES;
+                    to = b.binary("arith.addi", to, b.constant_integer(b.integer(32), offset));
+                }
+                instructions::copy_box(&b, to, map, &at, full);
             }
-            Ok(())
-        })
+        }
+    }
+
+    /// Where the boxes of A (0) or B (1) in a step are in its tensor map, one behind the other in shared memory.
+    fn boxes(&self, side: usize, round: &Round<'c>, step: &Expression) -> Vec<Vec<Expression>> {
+        let operand = self.own.operand(side);
+        let (corner, rows) = (&round.corners[side], self.own.tile.rows()[side]);
+        match &self.own.operands {
+            Operands::Boxes(boxes, batch) => {
+                let at = [corner, &step.times(LINE)];
+                boxes[operand].places(rows, (&round.batch, batch), at)
+            }
+            Operands::Codes(codes) => {
+                // The rows of groups are those of no batch.
+                let batch = match codes[operand].batches() {
+                    1 => Expression::constant(0),
+                    _ => round.batch.clone(),
+                };
+                vec![vec![step.times(SwizzledTile::ROW), corner.clone(), batch]]
+            }
+        }
     }
 
     /// The stage of a use is full, as far as the thread has filled it; nothing where the use is before the first.

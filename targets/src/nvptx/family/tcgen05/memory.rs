@@ -1,6 +1,7 @@
 //! Where things are in the memories that the matrix unit reads: columns of tensor memory, tiles in shared memory and the
 //! descriptors that say how they lie there.
 
+use crate::nvptx::family::boxes::{Major, PIECE_BYTES};
 pub use crate::nvptx::family::swizzled::{SharedMemory, SwizzledTile};
 
 /// The columns of tensor memory of a CTA, given out one after the other.
@@ -45,8 +46,24 @@ impl TensorMemory {
     }
 }
 
-/// The descriptor of a [`SwizzledTile`] but for the address: rows in groups of eight, one behind the other.
-pub const SWIZZLED: u64 = descriptor(1024, 2);
+/// The descriptor of a [`SwizzledTile`] but for the address: lines in groups of eight, one behind the other. Of lines along K
+/// the leading distance is not looked at, 1 by convention; of lines of rows it is that of pieces of 64 rows.
+pub const fn swizzled(major: Major) -> u64 {
+    let leading = match major {
+        Major::K => 1,
+        Major::Rows => PIECE_BYTES as u64 >> 4,
+    };
+    descriptor(leading, 1024, 2)
+}
+
+/// Bytes from what an instruction multiplies to what the next one does, of 16-bit numbers where they lie across: along K
+/// within swizzled lines, or whole lines.
+pub const fn bytes_along_k(major: Major) -> i64 {
+    match major {
+        Major::K => 32,
+        Major::Rows => 16 * SwizzledTile::ROW,
+    }
+}
 
 /// Tiles of 128 rows by four scales in shared memory: 32 rows of 16 bytes without swizzling.
 pub struct ScaleTile;
@@ -60,14 +77,13 @@ impl ScaleTile {
     pub const COLUMNS: i64 = 4;
 
     /// Its descriptor but for the address: rows of 16 bytes in groups of eight, one behind the other.
-    pub const DESCRIPTOR: u64 = descriptor(128, 0);
+    pub const DESCRIPTOR: u64 = descriptor(0, 128, 0);
 }
 
-/// A shared-memory descriptor but for the address: the distance of groups of eight rows and the swizzling mode. (PTX ISA,
-/// "Shared memory descriptor": bits 32 to 45 and 61 to 63; bits 46 to 48 are 0b001. The leading dimension's distance, bits
-/// 16 to 29, is not looked at, as rows are no longer than the pattern; 1 by convention where it is swizzled.)
-const fn descriptor(group_bytes: u64, swizzle: u64) -> u64 {
-    let leading = if swizzle == 0 { 0 } else { 1 };
+/// A shared-memory descriptor but for the address: the leading dimension's distance in units of 16 bytes, the distance of
+/// groups of eight lines, and the swizzling mode. (PTX ISA, "Shared memory descriptor": bits 16 to 29, 32 to 45 and 61 to 63;
+/// bits 46 to 48 are 0b001.)
+const fn descriptor(leading: u64, group_bytes: u64, swizzle: u64) -> u64 {
     leading << 16 | group_bytes >> 4 << 32 | 1 << 46 | swizzle << 61
 }
 
@@ -101,7 +117,9 @@ mod tests {
     #[test]
     fn descriptors_are_those_of_the_instruction_set() {
         // Groups 1024 bytes apart, leading distance 1, 128-byte swizzling.
-        assert_eq!(SWIZZLED, 0x4000_4040_0001_0000);
+        assert_eq!(swizzled(Major::K), 0x4000_4040_0001_0000);
+        // Pieces of 64 rows 8192 bytes apart.
+        assert_eq!(swizzled(Major::Rows), 0x4000_4040_0200_0000);
         assert_eq!(ScaleTile::DESCRIPTOR, 0x0000_4008_0000_0000);
     }
 }

@@ -1,15 +1,16 @@
 //! The thread of a CTA that has products made: of every step as soon as it is full.
 
 use super::instructions::Multiplication;
-use super::memory::{SWIZZLED, ScaleTile};
+use super::memory::{ScaleTile, bytes_along_k, swizzled};
 use super::{Kernel, instructions};
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Builder, Emission, IntegerPredicate, Value};
+use crate::nvptx::family::dot::Factors;
 use crate::nvptx::family::rounds::turn;
 use crate::nvptx::thread;
 
-impl<'c> Kernel<'_, 'c, '_> {
+impl<'c, P: Factors> Kernel<'_, 'c, P> {
     /// One thread of the last warp has all steps of all tiles multiplied.
     pub(super) fn multiply(
         &self,
@@ -20,7 +21,8 @@ impl<'c> Kernel<'_, 'c, '_> {
         let b = emission.elemental.builder();
         let first = b.compare_integers(IntegerPredicate::Eq, thread::lane(&b), b.constant_i64(0));
         let all = |emission: &mut Emission<'c, '_>| {
-            self.for_each_tile(emission, |emission, round| {
+            let count = self.products(emission)?;
+            self.for_each_product(emission, count, |emission, round| {
                 let [buffer, parity] = turn(emission, &round.number, tile.buffers);
                 let b = emission.elemental.builder();
                 instructions::wait_before(&b, self.one_of(&b, places.read, 8, buffer), parity);
@@ -118,22 +120,30 @@ impl<'c> Kernel<'_, 'c, '_> {
         &self,
         b: &Builder<'c>,
         [tensor, sums]: [Value<'c>; 2],
-        codes: [Value<'c>; 2],
+        operands: [Value<'c>; 2],
         number: i64,
         adds: Value<'c>,
     ) {
         let (kind, tile) = (self.own.kind, &self.own.tile);
-        let types = self.own.product.types();
-        let formats = [tile.a, 1 - tile.a].map(|operand| types[operand].format().element());
         let block = number * kind.scales();
         let (word, byte) = (block / 4, block % 4);
-        let scales = [0, 1].map(|side| {
-            let offset = word * tile.scale_tiles()[side] * ScaleTile::COLUMNS;
-            self.scale_columns(b, tensor, side, offset)
+        let scales = (kind.scales() > 0).then(|| {
+            [0, 1].map(|side| {
+                let offset = word * tile.scale_tiles()[side] * ScaleTile::COLUMNS;
+                self.scale_columns(b, tensor, side, offset)
+            })
         });
-        // Along K the start moves on within the swizzled rows.
-        let tiles = codes.map(|codes| descriptor(b, SWIZZLED, codes, number * 32));
-        let bits = kind.descriptor(formats, tile.columns, byte);
+        // Along K the start moves on within the swizzled rows, or by whole lines.
+        let majors = self.own.majors();
+        let tiles = [0, 1].map(|side| {
+            let offset = number * bytes_along_k(majors[side]);
+            descriptor(b, swizzled(majors[side]), operands[side], offset)
+        });
+        let formats = (self.own.types()).map(|types| types.map(|own| own.format().element()));
+        let bits = match (scales, formats) {
+            (Some(_), Some(formats)) => kind.descriptor(formats, tile.columns, byte),
+            _ => kind.plain_descriptor(formats, majors, tile.columns),
+        };
         let own = Multiplication {
             sums,
             tiles,

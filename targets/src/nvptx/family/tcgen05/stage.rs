@@ -32,7 +32,7 @@ enum Piece {
 impl Piece {
     fn of(kind: Kind, element: ElementFormat) -> Self {
         match (kind, element) {
-            (Kind::Mxf4nvf4 | Kind::Mxf4, _) => Self::Whole,
+            (Kind::Mxf4nvf4 | Kind::Mxf4 | Kind::F8f6f4 | Kind::Half(_), _) => Self::Whole,
             (Kind::Mxf8f6f4, ElementFormat::E2m1) => Self::Half,
             (Kind::Mxf8f6f4, ElementFormat::E2m3 | ElementFormat::E3m2) => Self::Packed,
             (Kind::Mxf8f6f4, ElementFormat::E4m3 | ElementFormat::E5m2) => Self::Whole,
@@ -51,6 +51,11 @@ impl Piece {
 /// Whether codes go to shared memory as they lie in rows.
 pub fn is_whole(kind: Kind, scaled: &ScaledType) -> bool {
     Piece::of(kind, scaled.format().element()) == Piece::Whole
+}
+
+/// Whether rows of codes are whole copies.
+pub fn has_copies(codes: &Codes<'_>) -> bool {
+    codes.scaled_type.row_bytes().is_multiple_of(8)
 }
 
 /// Bytes of shared memory that a row's codes take.
@@ -112,7 +117,7 @@ impl<'c> Side<'_, 'c, '_> {
         let scaled = self.scaled_type();
         let piece = Piece::of(stage.kind, scaled.format().element());
         let row_bytes = scaled.row_bytes() as i64;
-        // Rows of nvfp4 are multiples of eight bytes.
+        // Rows are multiples of eight bytes.
         let unit = if row_bytes % piece.bytes() == 0 {
             piece.bytes()
         } else {
@@ -143,9 +148,8 @@ impl<'c> Side<'_, 'c, '_> {
         };
         for pass in 0..self.rows / rows_at_once {
             let row = first_row.plus_constant(pass * rows_at_once);
-            let (row, row_is_there) =
-                clamped(emission, &self.corner.plus(&row), self.codes.rows() - 1);
-            let row = self.codes.stored_row(&self.batch, &row);
+            let row = self.corner.plus(&row);
+            let (row, row_is_there) = self.codes.held_row(emission, &self.batch, &row);
             let from = row.times(row_bytes).plus(&in_row.times(unit));
             let from = (emission.elemental).address(self.base, ElementType::Ui8, &from);
             let b = emission.elemental.builder();
@@ -173,9 +177,8 @@ impl<'c> Side<'_, 'c, '_> {
             let unit = stage.thread.plus_constant(pass * LOADING_THREADS);
             let (own, place) = (unit.quotient(words), unit.remainder(words));
             let in_row = stage.step.times(words).plus(&place);
-            let (row, row_is_there) =
-                clamped(emission, &self.corner.plus(&own), self.codes.rows() - 1);
-            let row = self.codes.stored_row(&self.batch, &row);
+            let row = self.corner.plus(&own);
+            let (row, row_is_there) = self.codes.held_row(emission, &self.batch, &row);
             let to = place
                 .times(self.scale_tiles)
                 .plus(&own.quotient(ScaleTile::ROWS));

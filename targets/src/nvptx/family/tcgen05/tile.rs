@@ -4,6 +4,7 @@ use super::kind::Kind;
 use super::memory::{OutOfColumns, ScaleTile, SharedMemory, SwizzledTile, TensorMemory};
 use crate::blocks::ceil_div;
 use crate::nvptx::Capability;
+use crate::nvptx::family::boxes::LINE;
 use crate::nvptx::family::rounds::Rounds;
 
 /// Rows of A in a tile, which the matrix unit fixes.
@@ -79,13 +80,19 @@ pub struct Places {
 }
 
 impl Tile {
-    /// That of products of `m` by `n` numbers from `bytes` bytes of codes of a row.
-    pub fn of([batches, m, n]: [i64; 3], bytes: i64) -> Self {
-        let padded = |a: i64, b: i64| multiple(a, ROWS).saturating_mul(multiple(b, COLUMNS_STEP));
+    /// That of products of `m` by `n` numbers from `bytes` bytes of a row, where `is_whole` says of which operands (0: lhs, 1:
+    /// rhs) a tile has whole lines of 64 rows.
+    pub fn of([batches, m, n]: [i64; 3], bytes: i64, is_whole: [bool; 2]) -> Self {
+        let [lhs_step, rhs_step] = is_whole.map(columns_step);
+        let padded =
+            |a: i64, b: i64, step: i64| multiple(a, ROWS).saturating_mul(multiple(b, step));
         // With the rhs as A, neighbouring threads have neighbouring columns of the result.
-        let a = usize::from(padded(n, m) <= padded(m, n));
-        let (rows, wide) = if a == 1 { (n, m) } else { (m, n) };
-        let even = |parts: i64| multiple(ceil_div(wide, parts), COLUMNS_STEP);
+        let a = usize::from(padded(n, m, lhs_step) <= padded(m, n, rhs_step));
+        let (rows, wide, step) = match a {
+            1 => (n, m, lhs_step),
+            _ => (m, n, rhs_step),
+        };
+        let even = |parts: i64| multiple(ceil_div(wide, parts), step);
         let rows = ceil_div(rows, ROWS);
         let mut parts = ceil_div(wide, MOST_COLUMNS);
         // A chip that has too few tiles is better off with narrower ones.
@@ -96,7 +103,12 @@ impl Tile {
     }
 
     /// The same in tiles of so many rows and columns of the result, if there are such.
-    pub fn in_tiles(&self, extents: [i64; 3], bytes: i64, tile: [i64; 2]) -> Option<Self> {
+    pub fn in_tiles(
+        &self,
+        extents: [i64; 3],
+        bytes: i64,
+        (is_whole, tile): ([bool; 2], [i64; 2]),
+    ) -> Option<Self> {
         let a = match tile.map(|side| side == ROWS) {
             [true, true] => self.a,
             [true, false] => 0,
@@ -104,8 +116,8 @@ impl Tile {
             [false, false] => return None,
         };
         let columns = tile[1 - a];
-        let is_taken =
-            columns % COLUMNS_STEP == 0 && (COLUMNS_STEP..=MOST_COLUMNS).contains(&columns);
+        let step = columns_step(is_whole[1 - a]);
+        let is_taken = columns % step == 0 && (step..=MOST_COLUMNS).contains(&columns);
         is_taken.then(|| Self::with(extents, bytes, (a, columns)))
     }
 
@@ -116,9 +128,7 @@ impl Tile {
         let last = bytes - (steps - 1) * SwizzledTile::ROW;
         let last_instructions = ceil_div(last, SwizzledTile::ROW / INSTRUCTIONS);
         let tiles = [batches, ceil_div(rows, ROWS), ceil_div(wide, columns)];
-        let rounds = Rounds::new(tiles, PROCESSORS);
-        let most = rounds.most();
-        Self {
+        let own = Self {
             a,
             columns,
             steps,
@@ -128,9 +138,26 @@ impl Tile {
                 INSTRUCTIONS
             },
             last_instructions,
-            stages: (most * steps).min(MOST_STAGES),
+            stages: 1,
+            rounds: Rounds::new(tiles, PROCESSORS),
+            buffers: 1,
+        };
+        own.in_rounds(own.rounds)
+    }
+
+    /// The same where there are so many tiles of lhs' rows at most, by so many columns of the result.
+    pub fn of_groups(self, down: i64, columns: i64) -> Self {
+        let across = ceil_div(columns, self.of_result()[1]);
+        self.in_rounds(Rounds::in_order([down, across], PROCESSORS))
+    }
+
+    fn in_rounds(self, rounds: Rounds) -> Self {
+        let most = rounds.most();
+        Self {
             rounds,
+            stages: (most * self.steps).min(MOST_STAGES),
             buffers: most.min(2),
+            ..self
         }
     }
 
@@ -213,6 +240,11 @@ impl Tile {
     }
 }
 
+/// What columns are a multiple of: of whole lines of B's rows, these.
+fn columns_step(is_whole: bool) -> i64 {
+    if is_whole { LINE } else { COLUMNS_STEP }
+}
+
 /// The next multiple.
 fn multiple(count: i64, of: i64) -> i64 {
     ceil_div(count, of) * of
@@ -230,34 +262,41 @@ mod tests {
     #[test]
     fn the_longer_side_is_the_one_of_128() {
         // Four tokens by 4096 features; 4096 tokens by the 16 directions of a basis.
-        assert_eq!(Tile::of([1, 4, 4096], 128).a, 1);
-        assert_eq!(Tile::of([1, 4096, 16], 128).a, 0);
-        assert_eq!(Tile::of([1, 4, 4096], 128).columns, 16);
+        assert_eq!(Tile::of([1, 4, 4096], 128, [false; 2]).a, 1);
+        assert_eq!(Tile::of([1, 4096, 16], 128, [false; 2]).a, 0);
+        assert_eq!(Tile::of([1, 4, 4096], 128, [false; 2]).columns, 16);
     }
 
     #[test]
     fn tiles_are_as_wide_as_there_are_enough_of_them() {
-        assert_eq!(Tile::of([1, 8192, 8192], 4096).columns, 256);
-        assert_eq!(Tile::of([1, 1024, 1024], 4096).columns, 128);
-        assert_eq!(Tile::of([1, 128, 200], 4096).columns, 208);
-        assert_eq!(Tile::of([64, 1024, 1024], 4096).columns, 256);
+        assert_eq!(Tile::of([1, 8192, 8192], 4096, [false; 2]).columns, 256);
+        assert_eq!(Tile::of([1, 1024, 1024], 4096, [false; 2]).columns, 128);
+        assert_eq!(Tile::of([1, 128, 200], 4096, [false; 2]).columns, 208);
+        assert_eq!(Tile::of([64, 1024, 1024], 4096, [false; 2]).columns, 256);
+    }
+
+    #[test]
+    fn lines_of_64_rows_are_whole() {
+        // Of whichever operand is B.
+        assert_eq!(Tile::of([1, 4, 4096], 128, [true, false]).columns, 64);
+        assert_eq!(Tile::of([1, 4, 4096], 128, [false, true]).columns, 16);
     }
 
     #[test]
     fn a_short_row_has_one_step_of_few_instructions() {
-        let tile = Tile::of([1, 128, 128], 40);
+        let tile = Tile::of([1, 128, 128], 40, [false; 2]);
         assert_eq!((tile.steps, tile.instructions, tile.stages), (1, 2, 1));
-        let tile = Tile::of([1, 128, 128], 129);
+        let tile = Tile::of([1, 128, 128], 129, [false; 2]);
         assert_eq!((tile.steps, tile.instructions, tile.stages), (2, 4, 2));
         assert_eq!(tile.last_instructions, 1);
     }
 
     #[test]
     fn a_cta_has_several_tiles_where_there_are_more_than_processors() {
-        let one = Tile::of([148, 100, 10], 128);
+        let one = Tile::of([148, 100, 10], 128, [false; 2]);
         let shared = |tile: &Tile| (tile.rounds.ctas, tile.rounds.most(), tile.buffers);
         assert_eq!(shared(&one), (148, 1, 1));
-        let several = Tile::of([400, 100, 10], 128);
+        let several = Tile::of([400, 100, 10], 128, [false; 2]);
         assert_eq!(shared(&several), (148, 3, 2));
         assert_eq!(several.stages, 3);
     }
@@ -265,7 +304,7 @@ mod tests {
     #[test]
     fn everything_has_room_in_the_widest_tile() {
         for kind in [Kind::Mxf4nvf4, Kind::Mxf4, Kind::Mxf8f6f4] {
-            let widest = Tile::of([1, 8192, 8192], 4096);
+            let widest = Tile::of([1, 8192, 8192], 4096, [false; 2]);
             let (tile, places) = widest.places(kind, b200()).unwrap();
             assert_eq!((tile.columns, tile.stages, tile.buffers), (256, 4, 1));
             assert!(places.shared_bytes <= 227 << 10);
@@ -279,7 +318,7 @@ mod tests {
 
     #[test]
     fn sums_of_two_tiles_have_room_where_these_are_half_as_wide() {
-        let tile = Tile::of([400, 128, 128], 4096);
+        let tile = Tile::of([400, 128, 128], 4096, [false; 2]);
         let (tile, places) = tile.places(Kind::Mxf4nvf4, b200()).unwrap();
         assert_eq!((tile.columns, tile.buffers), (128, 2));
         assert!(places.scale_columns.iter().all(|&first| first >= 256));
@@ -289,7 +328,7 @@ mod tests {
     fn a_chip_without_tensor_memory_has_no_place() {
         let hopper = "sm_90a".parse::<GpuTarget>().unwrap().capability();
         assert_eq!(
-            Tile::of([1, 128, 128], 128).places(Kind::Mxf4, hopper),
+            Tile::of([1, 128, 128], 128, [false; 2]).places(Kind::Mxf4, hopper),
             None
         );
     }

@@ -8,7 +8,7 @@ use crate::nvptx::family::dot::Factors;
 use crate::nvptx::family::rounds::turn;
 use crate::nvptx::thread;
 
-impl<'c> Kernel<'_, 'c, '_> {
+impl<'c, P: Factors> Kernel<'_, 'c, P> {
     /// Reads the sums of each tile once they are done, and writes the results.
     pub(super) fn write(
         &self,
@@ -27,27 +27,37 @@ impl<'c> Kernel<'_, 'c, '_> {
         let quarter = b.binary("arith.andi", quarter, number(3));
         let lanes = b.binary("arith.shli", quarter, number(16 + 5));
         let tensor = b.binary("arith.addi", tensor, lanes);
-        self.for_each_tile(emission, |emission, round| {
-            let [buffer, parity] = turn(emission, &round.number, tile.buffers);
+        let count = self.products(emission)?;
+        self.for_each_product(emission, count, |emission, own_round| {
+            let round = self.round(emission, own_round)?;
+            let [buffer, parity] = turn(emission, &own_round.number, tile.buffers);
             let b = emission.elemental.builder();
             instructions::wait(&b, self.one_of(&b, places.done, 8, buffer), parity);
             instructions::fence_after(&b);
             let sums = self.sums(&b, tensor, buffer);
-            self.write_tile(emission, round, sums, &own)?;
+            self.write_tile(emission, &round, Some(sums), &own)?;
             let b = emission.elemental.builder();
             instructions::fence_before(&b);
             instructions::arrive(&b, self.one_of(&b, places.read, 8, buffer));
             Ok(())
         })?;
+        if let Some(count) = count {
+            let b = emission.elemental.builder();
+            let rest = [count, tile.rounds.count(&b)];
+            tile.rounds.for_each_of(emission, rest, |emission, round| {
+                let round = self.round(emission, round)?;
+                self.write_tile(emission, &round, None, &own)
+            })?;
+        }
         Ok(Vec::new())
     }
 
-    /// Writes a tile whose sums a thread has in its lane.
+    /// Writes a tile whose sums a thread has in its lane, or zeros.
     fn write_tile(
         &self,
         emission: &mut Emission<'c, '_>,
-        round: &Round,
-        sums: Value<'c>,
+        round: &Round<'c>,
+        sums: Option<Value<'c>>,
         lane: &Expression,
     ) -> Result<(), Unsupported> {
         let tile = &self.own.tile;
@@ -57,16 +67,26 @@ impl<'c> Kernel<'_, 'c, '_> {
             let column = chunk.times(at_once);
             let offset = emission.elemental.number(&column);
             let b = emission.elemental.builder();
-            let offset = b.cast("arith.trunci", offset, b.integer(32));
-            let from = b.binary("arith.addi", sums, offset);
-            let sums = instructions::load_columns(&b, from, at_once);
-            let sums: Vec<_> = sums.iter().map(|&sum| b.bitcast(sum, b.f32())).collect();
+            let sums: Vec<_> = match sums {
+                Some(sums) => {
+                    let offset = b.cast("arith.trunci", offset, b.integer(32));
+                    let from = b.binary("arith.addi", sums, offset);
+                    let sums = instructions::load_columns(&b, from, at_once);
+                    sums.iter().map(|&sum| b.bitcast(sum, b.f32())).collect()
+                }
+                None => vec![b.constant_float(b.f32(), 0.0); at_once as usize],
+            };
             let sums = self.own.product.scaled(emission, &sums)?;
-            emission.when_below(row, self.extents[0], |emission, row| {
+            let [rows, columns] = [0, 1].map(|side| {
+                let b = emission.elemental.builder();
+                round.ends[side].unwrap_or_else(|| b.constant_i64(self.extents[side]))
+            });
+            emission.when_before((row, self.extents[0]), rows, |emission, row| {
                 for (number, &sum) in sums.iter().enumerate() {
                     let other = round.corners[1].plus(&column).plus_constant(number as i64);
                     let other = emission.elemental.number(&other);
-                    emission.when_below(other, self.extents[1], |emission, other| {
+                    let other = (other, self.extents[1]);
+                    emission.when_before(other, columns, |emission, other| {
                         let [row, column] = match tile.a {
                             0 => [&row, &other],
                             _ => [&other, &row],

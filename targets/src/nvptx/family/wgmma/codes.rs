@@ -91,8 +91,7 @@ impl<'c> Side<'_, 'c, '_> {
                 .quotient(RUNS)
                 .plus_constant(pass * ROWS_AT_ONCE);
             let row = self.corner.plus(&row);
-            let (row, is_row) = clamped(emission, &row, self.codes.rows() - 1);
-            let row = self.codes.stored_row(&self.batch, &row);
+            let (row, is_row) = self.codes.held_row(emission, &self.batch, &row);
             let place = row.times(row_bytes).plus(&run.times(run_bytes));
             let from = (emission.elemental).address(self.base, ElementType::Ui8, &place);
             let b = emission.elemental.builder();

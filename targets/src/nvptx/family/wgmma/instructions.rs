@@ -1,23 +1,14 @@
 //! `wgmma`: products of matrices in shared memory by the four warps of a warpgroup, as PTX, and the descriptors that say how
 //! the matrices lie there. (PTX ISA, "Asynchronous Warpgroup Level Matrix Instructions".)
 
-use super::tile::{ROWS, STEP};
 use crate::mlir::{Builder, Value};
+use crate::nvptx::family::boxes::{Half, Major, PIECE_BYTES};
 use crate::nvptx::family::swizzled::SwizzledTile;
 use crate::nvptx::inline::Ptx;
 use std::fmt::Write;
 
 /// Numbers along K of an instruction: 32 bytes.
 pub const DEPTH: i64 = 16;
-
-/// The numbers that are multiplied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Half {
-    /// bf16.
-    Bf16,
-    /// f16.
-    F16,
-}
 
 impl Half {
     const fn name(self) -> &'static str {
@@ -26,15 +17,6 @@ impl Half {
             Self::F16 => "f16",
         }
     }
-}
-
-/// Which numbers of a matrix are next to each other in a swizzled tile: those of a line of 128 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Major {
-    /// Those along K, of one row: a tile is a line for each row.
-    K,
-    /// Those of 64 rows, of one place along K: a tile is, for each 64 rows, a line for each place.
-    Rows,
 }
 
 impl Major {
@@ -52,7 +34,7 @@ impl Major {
     /// with lines of rows, groups of eight places along K are a stride apart, and pieces of 64 rows the leading distance.)
     pub const fn descriptor(self) -> u64 {
         const GROUP: u64 = 8 * SwizzledTile::ROW as u64;
-        const PIECE: u64 = (STEP * SwizzledTile::ROW) as u64;
+        const PIECE: u64 = PIECE_BYTES as u64;
         let leading = match self {
             Self::K => 1,
             Self::Rows => PIECE >> 4,
@@ -68,9 +50,6 @@ impl Major {
         }
     }
 }
-
-/// Bytes of 64 rows in a tile, of either major.
-pub const PIECE_BYTES: i64 = ROWS * SwizzledTile::ROW;
 
 /// Products of 64 rows of A by so many of B, `count` of them along K, that are added to sums.
 pub struct Step {

@@ -1,14 +1,13 @@
 //! The loading threads of a CTA: steps of all its tiles, one after the other, as stages become empty.
 
-use super::boxes::Boxed;
 use super::codes::Side;
-use super::instructions::PIECE_BYTES;
 use super::tile::STEP;
 use super::{Kernel, Operands, WARPGROUP};
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Emission, Value};
 use crate::nvptx::asynchronous::{self, word};
+use crate::nvptx::family::boxes::{Boxed, PIECE_BYTES};
 use crate::nvptx::family::dot::Factors;
 use crate::nvptx::family::rounds::{Round, turn};
 use crate::nvptx::family::scaled_dot::ScaledProduct;

@@ -1,11 +1,12 @@
 //! The warpgroups of a CTA that multiply: every step as soon as it is full, then the sums of a tile to the result.
 
-use super::instructions::{PIECE_BYTES, Step, descriptor, wait};
+use super::instructions::{Step, descriptor, wait};
 use super::tile::ROWS;
 use super::{Kernel, WARPGROUP};
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Emission, IntegerPredicate, Value};
+use crate::nvptx::family::boxes::PIECE_BYTES;
 use crate::nvptx::family::dot::Factors;
 use crate::nvptx::family::rounds::{Round, turn};
 use crate::nvptx::{asynchronous, thread};

@@ -1,13 +1,36 @@
-//! Operands as boxes of tensor maps: one thread has a whole tile copied, swizzled, and zeros where the operand ends.
+//! Operands of 16-bit numbers as boxes of tensor maps: one thread has a whole tile copied, swizzled, and zeros where the
+//! operand ends.
 
-use super::instructions::Major;
-use super::tile::{ROWS, STEP};
 use crate::blocks::dot::{Product, input_position};
 use crate::blocks::extent;
 use crate::mlir::index::{self, Expression, Variable};
 use crate::nvptx::family::swizzled::SwizzledTile;
 use tessera_ir::{ElementType, Graph, OpKind};
 use tessera_runtime::bundle::TensorMap;
+
+/// The numbers that are multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// bf16.
+    Bf16,
+    /// f16.
+    F16,
+}
+
+/// Which numbers of a matrix are next to each other in a swizzled tile: those of a line of 128 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Major {
+    /// Those along K, of one row: a tile is a line for each row.
+    K,
+    /// Those of 64 rows, of one place along K: a tile is, for each 64 rows, a line for each place.
+    Rows,
+}
+
+/// Numbers of a line, of rows or along K.
+pub const LINE: i64 = SwizzledTile::ROW / BYTES;
+
+/// Bytes of 64 rows by 64 numbers along K in a tile, of either major.
+pub const PIECE_BYTES: i64 = LINE * SwizzledTile::ROW;
 
 /// An operand that lies in memory as its matrices, or these transposed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +145,7 @@ impl Boxed {
     pub fn tensor_map(&self, rows: i64) -> TensorMap {
         let lines = match self.major {
             Major::K => rows,
-            Major::Rows => STEP,
+            Major::Rows => LINE,
         };
         let mut extents = vec![(self.line * BYTES) as u64];
         extents.extend(self.others.iter().map(|&[count, _]| count as u64));
@@ -154,8 +177,8 @@ impl Boxed {
         };
         match self.major {
             Major::K => vec![place(contracted, row)],
-            Major::Rows => (0..rows / ROWS)
-                .map(|piece| place(&row.plus_constant(piece * ROWS), contracted))
+            Major::Rows => (0..rows / LINE)
+                .map(|piece| place(&row.plus_constant(piece * LINE), contracted))
                 .collect(),
         }
     }
