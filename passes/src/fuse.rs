@@ -33,6 +33,7 @@ mod reductions;
 
 pub(crate) use contract::ReadsInPlace;
 pub use contract::kernel_family;
+pub(crate) use epilogue::magnitudes;
 
 use crate::manager::{OptionError, OptionValue, Pass, PassFailure, Report, integer_option};
 use outline::Outliner;
@@ -168,7 +169,7 @@ impl Pass for Fuse {
             if graph.visibility == Visibility::Private && Some(&graph.name) != entry {
                 result.insert(graph.clone());
             } else {
-                let graph = reductions::with_plain_reductions(graph)?;
+                let graph = reductions::with_plain_reductions(graph, self.epilogues)?;
                 result.insert(outliner.graph(&graph)?);
             }
         }

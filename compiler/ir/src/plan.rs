@@ -137,7 +137,8 @@ pub enum Family {
     ///
     /// A product whose result is not moved may have an epilogue: elementwise ops on it, of its shape or one with the same
     /// rows by reshape, whose other operands are made by elementwise and index ops. Then all results are of these ops, or
-    /// the product's own.
+    /// the product's own; or largest magnitudes of such, each a reduce of all of an abs, which begins with an input that is
+    /// no NaN and that nothing else reads, and is written over it.
     Dot,
     /// One scatter, dynamic_update_slice, reduce_window, with elementwise and index ops before it. What is updated is an
     /// input of the body or a scalar broadcast.

@@ -295,35 +295,48 @@ impl Domain {
                 })
             }
             [(root, family)] if !matches!(family, Family::Row | Family::Column | Family::Loop) => {
-                let operation = &graph.operations()[root];
-                match operation.op.kind {
-                    OpKind::DotGeneral { .. } => dot::check(graph, members, root, exports)?,
-                    OpKind::ScaledDot { .. }
-                    | OpKind::GroupedDot { .. }
-                    | OpKind::GroupedScaledDot { .. } => {
-                        epilogue::check(graph, members, &BTreeSet::from([root]), root, exports)?;
-                    }
-                    OpKind::Dequantize { .. }
-                    | OpKind::Relayout { .. }
-                    | OpKind::Hadamard { .. }
-                    | OpKind::Orthonormalize {}
-                        if members.len() > 1 =>
-                    {
-                        return Err("an op beside one that is a kernel by itself");
-                    }
-                    _ => {}
-                }
-                let shape = graph.value_type(operation.result()).shape().to_vec();
-                Ok(Self {
-                    family,
-                    reduced: shape.clone(),
-                    shape,
-                    root: Some(root),
-                    before: Before::NOTHING,
-                })
+                Self::of_one(graph, members, exports, (root, family))
             }
-            _ => Self::of_reductions(graph, &roots),
+            _ => match only_product(graph, &roots) {
+                Some(root) => Self::of_one(graph, members, exports, (root, Family::Dot)),
+                None => Self::of_reductions(graph, &roots),
+            },
         }
+    }
+
+    /// What one op makes a family of.
+    fn of_one(
+        graph: &Graph,
+        members: &BTreeSet<usize>,
+        exports: &BTreeSet<ValueId>,
+        (root, family): (usize, Family),
+    ) -> Result<Self, Refusal> {
+        let operation = &graph.operations()[root];
+        match operation.op.kind {
+            OpKind::DotGeneral { .. } => dot::check(graph, members, root, exports)?,
+            OpKind::ScaledDot { .. }
+            | OpKind::GroupedDot { .. }
+            | OpKind::GroupedScaledDot { .. } => {
+                epilogue::check(graph, members, &BTreeSet::from([root]), root, exports)?;
+            }
+            OpKind::Dequantize { .. }
+            | OpKind::Relayout { .. }
+            | OpKind::Hadamard { .. }
+            | OpKind::Orthonormalize {}
+                if members.len() > 1 =>
+            {
+                return Err("an op beside one that is a kernel by itself");
+            }
+            _ => {}
+        }
+        let shape = graph.value_type(operation.result()).shape().to_vec();
+        Ok(Self {
+            family,
+            reduced: shape.clone(),
+            shape,
+            root: Some(root),
+            before: Before::NOTHING,
+        })
     }
 
     fn of_reductions(graph: &Graph, roots: &[(usize, Family)]) -> Result<Self, Refusal> {
@@ -371,7 +384,15 @@ impl Domain {
             Family::Row | Family::Column if shape == self.reduced => Ok(self.reduced()),
             Family::Row | Family::Column => Err("a result of another shape than the reductions'"),
             // Where the results lie, its check has looked at; so with those of several quantisations.
-            Family::Dot => Ok(self.full()),
+            Family::Dot => {
+                let is_largest =
+                    matches!(graph.operations()[number].op.kind, OpKind::Reduce { .. });
+                let evaluations = if is_largest { 1 } else { count(&self.shape) };
+                Ok(Space {
+                    place: Place::Full,
+                    evaluations,
+                })
+            }
             Family::Quantize if self.root.is_none() => Ok(self.full()),
             _ if self.root == Some(number) => Ok(self.full()),
             Family::Index | Family::Sort | Family::Quantize | Family::Solve => {
@@ -532,6 +553,18 @@ impl Domain {
             | OpKind::Call { .. }
             | OpKind::OptimizationBarrier {} => Err("an op that is no part of a kernel"),
         }
+    }
+}
+
+/// The only op that multiplies matrices among those that give their kernel a family, where the others reduce.
+fn only_product(graph: &Graph, roots: &[(usize, Family)]) -> Option<usize> {
+    let kind = |root: usize| &graph.operations()[root].op.kind;
+    let (products, others): (Vec<usize>, Vec<usize>) =
+        (roots.iter().map(|&(root, _)| root)).partition(|&root| kind(root).is_product());
+    let are_reductions = (others.iter()).all(|&root| matches!(kind(root), OpKind::Reduce { .. }));
+    match products[..] {
+        [product] if are_reductions => Some(product),
+        _ => None,
     }
 }
 

@@ -1,13 +1,14 @@
 //! Making calls and kernels of groups.
 
-use super::Fuse;
 use super::contract::kernel_family;
 use super::grouping::{Group, group};
 use super::name::kernel_name;
+use super::reductions::{by_rows, left_whole};
+use super::{Epilogues, Fuse};
 use crate::manager::PassFailure;
 use crate::rebuild::{Rebuild, fused, map_regions};
 use indexmap::IndexMap;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tessera_ir::{
     Definition, Graph, Input, Module, OpError, OpKind, Operation, Symbol, ValueId, Visibility,
@@ -23,6 +24,18 @@ pub(super) struct Outliner {
     names: HashSet<String>,
     /// The calls made.
     pub(super) launches: usize,
+}
+
+/// The largest magnitudes of large tensors that were left for products' kernels to find, and are in none.
+fn magnitudes_alone(graph: &Graph, groups: &[Group]) -> BTreeSet<usize> {
+    let mut alone = left_whole(graph);
+    for group in groups {
+        let kind = |&member: &usize| &graph.operations()[member].op.kind;
+        if group.members.iter().map(kind).any(OpKind::is_product) {
+            alone.retain(|number| !group.members.contains(number));
+        }
+    }
+    alone
 }
 
 /// A kernel made of a group.
@@ -59,8 +72,15 @@ impl Outliner {
 
     /// The graph with its ops in kernels.
     pub(super) fn graph(&mut self, graph: &Graph) -> Result<Graph, PassFailure> {
+        let groups = group(graph, self.limits);
+        if self.limits.epilogues == Epilogues::All {
+            let alone = magnitudes_alone(graph, &groups);
+            if !alone.is_empty() {
+                return self.graph(&by_rows(graph, &alone)?);
+            }
+        }
         let mut rebuild = Rebuild::new(graph);
-        for group in group(graph, self.limits) {
+        for group in groups {
             if group.is_kernel {
                 self.launch(&mut rebuild, graph, &group)?;
             } else {
@@ -179,7 +199,7 @@ impl Outliner {
 }
 
 /// The value a kernel reads, in the new graph. A reshape that is a member stands outside where it is the first op on what
-/// is read: there it costs nothing.
+/// is read: there it costs nothing. So does a constant that a result is written over a copy of.
 fn value_outside(
     rebuild: &mut Rebuild<'_>,
     graph: &Graph,
@@ -189,11 +209,11 @@ fn value_outside(
     match member(graph, group, read) {
         None => Ok(rebuild.value(read)),
         Some(operation) => {
-            let source = rebuild.value(operation.op.operands[0]);
+            let operands = rebuild.values(&operation.op.operands);
             let kind = operation.op.kind.clone();
             rebuild
                 .graph
-                .push_value(kind, [source], operation.location.clone())
+                .push_value(kind, operands, operation.location.clone())
         }
     }
 }
@@ -348,10 +368,22 @@ impl<'s> Order<'s> {
     }
 }
 
-/// Whether a member is a reshape of what the group reads.
+/// Whether a member is a reshape of what the group reads, or what the largest magnitude of a product begins with.
 fn is_outside(graph: &Graph, group: &Group, operation: &Operation) -> bool {
-    matches!(operation.op.kind, OpKind::Reshape { .. })
-        && member(graph, group, operation.op.operands[0]).is_none()
+    match operation.op.kind {
+        OpKind::Reshape { .. } => member(graph, group, operation.op.operands[0]).is_none(),
+        OpKind::Constant { .. } => {
+            let members = group.members.iter();
+            let mut members = members.map(|&number| &graph.operations()[number]);
+            let init = operation.result();
+            let begins = |other: &Operation| {
+                matches!(other.op.kind, OpKind::Reduce { .. })
+                    && other.op.operands.last() == Some(&init)
+            };
+            members.clone().any(|other| other.op.kind.is_product()) && members.any(begins)
+        }
+        _ => false,
+    }
 }
 
 /// A value that is one constant, broadcast.

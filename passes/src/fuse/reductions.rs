@@ -2,22 +2,46 @@
 //! if need be. The maximum of all of a large tensor is made row by row first, so that threads can share it and it can be
 //! computed where its operand is: rows are those of the shape in which that is computed, whatever shape it has since.
 
+use super::Epilogues;
 use super::dot::are_neighbours;
+use super::epilogue::is_magnitude_of_product;
 use crate::rebuild::{map_regions, push_like};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use tessera_ir::{Binary, Graph, Op, OpError, OpKind, Operation, Region, ValueId};
 
-/// The graph in which every reduction and every dot_general is one that a kernel can be.
-pub(super) fn with_plain_reductions(graph: &Graph) -> Result<Graph, OpError> {
+/// The graph in which every reduction and every dot_general is one that a kernel can be. The largest magnitude of what is
+/// made of a product stays the reduction of all where that product's kernel may find it.
+pub(super) fn with_plain_reductions(graph: &Graph, epilogues: Epilogues) -> Result<Graph, OpError> {
     graph.rebuild(|new, operation, operands| {
-        let kind = map_regions(&operation.op.kind, with_plain_reductions)?;
+        let mut operands = operands;
+        let kind = map_regions(&operation.op.kind, |region| {
+            with_plain_reductions(region, epilogues)
+        })?;
+        let is_in_epilogue =
+            epilogues == Epilogues::All && is_magnitude_of_product(graph, operation);
         match kind {
-            OpKind::Reduce { .. } => plain_reduce(new, operation, kind, operands),
+            OpKind::Reduce { .. } => {
+                if is_in_epilogue && let Some(init) = operands.last_mut() {
+                    // Each is written over its own.
+                    *init = again(new, *init)?;
+                }
+                plain_reduce(new, (operation, kind), operands, is_in_epilogue)
+            }
             OpKind::DotGeneral { .. } => plain_dot(new, operation, kind, operands),
             _ => push_like(new, operation, kind, operands),
         }
     })
+}
+
+/// A constant once more; any other value as it is.
+fn again(graph: &mut Graph, value: ValueId) -> Result<ValueId, OpError> {
+    let definition = graph.defining_operation(value);
+    let constant = definition.filter(|one| matches!(one.op.kind, OpKind::Constant { .. }));
+    match constant.map(|one| (one.op.kind.clone(), one.location.clone())) {
+        Some((kind, location)) => graph.push_value(kind, [], location),
+        None => Ok(value),
+    }
 }
 
 /// A reduction of its last dimensions or its first ones, never neither nor both but all.
@@ -26,9 +50,9 @@ pub(super) fn with_plain_reductions(graph: &Graph) -> Result<Graph, OpError> {
 /// the reduced dimensions and the others keep their order, so elements are combined in the same order as before.
 fn plain_reduce(
     new: &mut Graph,
-    operation: &Operation,
-    kind: OpKind,
+    (operation, kind): (&Operation, OpKind),
     mut operands: Vec<ValueId>,
+    is_in_epilogue: bool,
 ) -> Result<Vec<ValueId>, OpError> {
     let OpKind::Reduce { dimensions, body } = &kind else {
         return push_like(new, operation, kind, operands);
@@ -45,7 +69,8 @@ fn plain_reduce(
     if is_extremum_of_all(new, &operands, dimensions, body) {
         let as_computed = with_source_shape(new, operation, operands[0])?;
         let rows = as_computed.and_then(|input| Some((input, rows_of(new, input)?)));
-        let rows = rows.or_else(|| Some((operands[0], rows_of(new, operands[0])?)));
+        let otherwise = rows_of(new, operands[0]).filter(|_| !is_in_epilogue);
+        let rows = rows.or_else(|| Some((operands[0], otherwise?)));
         if let Some((input, rows)) = rows {
             operands[0] = input;
             return extremum_by_rows(new, operation, rows, body, operands);
@@ -60,6 +85,37 @@ fn plain_reduce(
         body: body.clone(),
     };
     push_like(new, operation, kind, operands)
+}
+
+/// The numbers of the ops that [`with_plain_reductions`] has left whole, though they reduce large tensors.
+pub(super) fn left_whole(graph: &Graph) -> BTreeSet<usize> {
+    let operations = graph.operations().iter().enumerate();
+    let whole = operations.filter(|(_, operation)| {
+        is_magnitude_of_product(graph, operation)
+            && rows_of(graph, operation.op.operands[0]).is_some()
+    });
+    whole.map(|(number, _)| number).collect()
+}
+
+/// The graph in which those of [`left_whole`] that stand by themselves are found row by row.
+pub(super) fn by_rows(graph: &Graph, alone: &BTreeSet<usize>) -> Result<Graph, OpError> {
+    let alone: BTreeSet<ValueId> = (alone.iter())
+        .map(|&number| graph.operations()[number].result())
+        .collect();
+    graph.rebuild(|new, operation, operands| {
+        let kind = operation.op.kind.clone();
+        let is_alone = operation.results().any(|result| alone.contains(&result));
+        let rows = match is_alone {
+            true => rows_of(graph, operation.op.operands[0]),
+            false => None,
+        };
+        match (&kind, rows) {
+            (OpKind::Reduce { body, .. }, Some(rows)) => {
+                extremum_by_rows(new, operation, rows, body, operands)
+            }
+            _ => push_like(new, operation, kind, operands),
+        }
+    })
 }
 
 /// Whether a reduction is the maximum or minimum of all of one tensor, which any order of combining gives.

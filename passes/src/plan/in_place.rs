@@ -1,6 +1,6 @@
 //! Which result of a kernel may be written over which operand.
 
-use crate::fuse::ReadsInPlace;
+use crate::fuse::{ReadsInPlace, magnitudes};
 use std::collections::BTreeSet;
 use tessera_ir::plan::Family;
 use tessera_ir::{Definition, Graph, OpKind, Type, ValueId};
@@ -21,12 +21,22 @@ pub(super) struct Overwrite {
 ///   is computed: all is read there before anything is written. So too in a column kernel, after the reduction.
 /// - In a dot kernel likewise, over an operand that only its epilogue reads: each element of the results is computed once,
 ///   where it is written.
+/// - A largest magnitude that a dot kernel finds over what it begins with.
 /// - In a row kernel likewise, if nothing but that one result is computed from the operand: a row is walked over more
 ///   than once.
 pub(super) fn overwrites(body: &Graph, family: Family) -> Vec<Overwrite> {
     match family {
         Family::Index => updates(body),
-        Family::Loop | Family::Row | Family::Column | Family::Dot => elementwise(body, family),
+        Family::Loop | Family::Row | Family::Column | Family::Dot => {
+            let mut overwrites = elementwise(body, family);
+            let begun = magnitudes(body).into_iter();
+            overwrites.extend(begun.map(|(operand, result)| Overwrite {
+                operand,
+                result,
+                is_update: false,
+            }));
+            overwrites
+        }
         Family::Sort | Family::Quantize | Family::Solve => Vec::new(),
     }
 }

@@ -6,7 +6,7 @@
 use super::in_place::{Overwrite, overwrites};
 use super::live::{FOREVER, Live, read, written};
 use super::schedule::schedule;
-use crate::fuse::kernel_family;
+use crate::fuse::{kernel_family, magnitudes};
 use crate::manager::PassFailure;
 use indexmap::{IndexMap, IndexSet};
 use tessera_ir::plan::{Kernel, KernelId};
@@ -249,6 +249,37 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// Where a kernel finds what is larger than what a result begins with: copies that to the result's place, which then is
+    /// the operand. The results' numbers, and their places.
+    fn begun(
+        &mut self,
+        kernel: KernelId,
+        operands: &mut [View],
+        instructions: &mut Vec<Instruction>,
+    ) -> Vec<(usize, View)> {
+        let magnitudes = magnitudes(&self.program.kernels[kernel.0 as usize].body);
+        if magnitudes.is_empty() {
+            return Vec::new();
+        }
+        let position = self.next_position();
+        let mut copies = Vec::with_capacity(magnitudes.len());
+        let mut begun = Vec::with_capacity(magnitudes.len());
+        for (operand, result) in magnitudes {
+            let source = operands[operand].clone();
+            self.read(source.variable, position);
+            let destination = self.view(&source.value_type);
+            self.define(destination.variable, position);
+            operands[operand] = destination.clone();
+            begun.push((result, destination.clone()));
+            copies.push(Copy {
+                source,
+                destination,
+            });
+        }
+        instructions.push(Instruction::Copies { copies, position });
+        begun
+    }
+
     /// Appends an op and gives its results.
     fn operation(
         &mut self,
@@ -275,13 +306,18 @@ impl Builder<'_> {
             OpKind::Constant { value } => Ok(vec![self.constant(value)]),
             OpKind::Call { callee, .. } => {
                 let kernel = self.kernel(&callee.0, &operation.location)?;
+                let mut operands = operands;
+                let begun = self.begun(kernel, &mut operands, instructions);
                 let position = self.next_position();
                 for operand in &operands {
                     self.read(operand.variable, position);
                 }
                 let mut results = Vec::with_capacity(operation.results().len());
-                for value in operation.results() {
-                    let view = self.view(graph.value_type(value));
+                for (number, value) in operation.results().enumerate() {
+                    let view = match begun.iter().find(|(result, _)| *result == number) {
+                        Some((_, view)) => view.clone(),
+                        None => self.view(graph.value_type(value)),
+                    };
                     self.define(view.variable, position);
                     results.push(view);
                 }

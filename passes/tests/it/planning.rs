@@ -228,6 +228,53 @@ fn a_barrier_is_the_same_memory() {
     );
 }
 
+/// Whatever a kernel finds the largest of begins with a constant that other kernels begin with too.
+#[test]
+fn a_largest_magnitude_is_written_over_a_copy_of_what_it_begins_with() {
+    let one = |n: usize| {
+        let dot = "lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [0], accumulator = f32";
+        format!(
+            "%p{n} = tsr.dot_general %arg0, %arg{n} {{{dot}}} : (t<8x4xf32>, t<4x8xf32>) -> t<8x8xf32>
+             %a{n} = tsr.abs %p{n} : t<8x8xf32>
+             %init{n} = tsr.constant {{value = dense<0xFF800000>}} : t<f32>
+             %m{n} = tsr.reduce %a{n}, %init{n} {{dimensions = [0, 1]}} : (t<8x8xf32>, t<f32>) -> t<f32> {{
+             ^body(%x{n}: t<f32>, %y{n}: t<f32>):
+               %z{n} = tsr.maximum %x{n}, %y{n} : t<f32>
+               tsr.return %z{n} : t<f32>
+             }}"
+        )
+    };
+    let source = format!(
+        "(%arg0: t<8x4xf32>, %arg1: t<4x8xf32>, %arg2: t<4x8xf32>) -> (t<8x8xf32>, t<f32>, t<8x8xf32>, t<f32>) {{
+           {}
+           {}
+           return %p1, %m1, %p2, %m2 : t<8x8xf32>, t<f32>, t<8x8xf32>, t<f32>
+         }}",
+        one(1),
+        one(2)
+    );
+    let before = program(&source);
+    let fused = run("canonicalise,fuse{epilogues=all}", &before);
+    let inputs = special_inputs(&before);
+    for in_place in [true, false] {
+        let plan = plan(&fused, PlanOptions { in_place }).unwrap_or_else(|error| panic!("{error}"));
+        assert_same(
+            &evaluate(&plan, &inputs).unwrap(),
+            &interpret(&before, &inputs),
+        );
+        if in_place {
+            let name = &plan.kernels[0].name;
+            let expected = [
+                "copy: constant0 -> result1".to_owned(),
+                format!("{name}: input0 input1 result1 -> result0 result1"),
+                "copy: constant0 -> result3".to_owned(),
+                format!("{name}: input0 input2 result3 -> result2 result3"),
+            ];
+            assert_eq!(lines(&plan, &plan.schedule), expected);
+        }
+    }
+}
+
 #[test]
 fn a_kernel_that_writes_nothing_is_not_launched() {
     let source = "(%arg0: t<0x8xf32>) -> t<0x8xf32> {

@@ -5,7 +5,7 @@ use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::{self, Expression};
 use crate::mlir::{Emission, Value};
 use std::collections::BTreeSet;
-use tessera_ir::{Graph, OpKind, Operation};
+use tessera_ir::{Graph, OpKind, Operation, ValueId};
 
 /// The op of a dot kernel's body that multiplies.
 pub fn product(graph: &Graph) -> Option<&Operation> {
@@ -67,13 +67,27 @@ pub fn write<'c>(
     let results = emission.result_values();
     let mut elements = Vec::with_capacity(results.len());
     for &value in &results {
+        let value = reduced(body, value).map_or(value, |reduction| reduction.op.operands[0]);
         let indices = at(&body.tensor_type(value).shape);
         elements.push(emission.elemental.element(value, &indices)?);
     }
     // All are computed before the first is written: a result may lie where an operand does.
     for ((number, &value), element) in results.iter().enumerate().zip(elements) {
+        if let Some(reduction) = reduced(body, value) {
+            if !emission.count_magnitude(number, element) {
+                let reason = "finds the largest of a product, which this target's kernels do not";
+                return Err(Unsupported::new(reduction, reason));
+            }
+            continue;
+        }
         let indices = at(&body.tensor_type(value).shape);
         emission.store_result(number, &indices, element);
     }
     Ok(())
+}
+
+/// The reduction that makes a value, if one does: of the magnitudes of all that is made of the product.
+fn reduced(body: &Graph, value: ValueId) -> Option<&Operation> {
+    let operation = body.defining_operation(value)?;
+    matches!(operation.op.kind, OpKind::Reduce { .. }).then_some(operation)
 }

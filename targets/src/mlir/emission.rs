@@ -42,6 +42,9 @@ pub struct Emission<'c, 'g> {
     pub begin: Value<'c>,
     /// The block to stop before.
     pub end: Value<'c>,
+    /// For results that are the largest magnitudes of what is made of a product, by their numbers, where a thread has the
+    /// largest so far: [stack arrays](Self::stack_array) of an i32, the magnitude's bits.
+    pub magnitudes: Vec<(usize, Value<'c>)>,
 }
 
 impl<'c, 'g> Emission<'c, 'g> {
@@ -65,6 +68,7 @@ impl<'c, 'g> Emission<'c, 'g> {
             scratch: frame.scratch,
             begin: frame.begin,
             end: frame.end,
+            magnitudes: Vec::new(),
         }
     }
 
@@ -326,6 +330,20 @@ impl<'c, 'g> Emission<'c, 'g> {
         let t = scalar::accumulator_memory_type(&b, element);
         let stored = scalar::to_accumulator_memory(&b, x, element);
         b.store(stored, b.element_address(array, t, offset));
+    }
+
+    /// Counts a magnitude, an f32 that is not negative, among those of which a result is the largest; whether it is found.
+    pub fn count_magnitude(&mut self, number: usize, x: Value<'c>) -> bool {
+        let mut arrays = self.magnitudes.iter();
+        let Some(&(_, array)) = arrays.find(|(result, _)| *result == number) else {
+            return false;
+        };
+        let only = Expression::constant(0);
+        let largest = self.load_accumulator(array, ElementType::I32, &only);
+        let b = self.elemental.builder();
+        let larger = b.binary("arith.maxsi", largest, b.bitcast(x, b.integer(32)));
+        self.store_accumulator(larger, array, ElementType::I32, &only);
+        true
     }
 
     /// Writes the elements of all results at `indices`. All are computed before the first is written: a result may lie

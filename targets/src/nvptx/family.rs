@@ -9,6 +9,7 @@ mod fma;
 mod grouped;
 mod hadamard;
 mod r#loop;
+mod magnitude;
 mod mma;
 mod part;
 mod quantize;
@@ -60,7 +61,9 @@ pub fn emit(
         Family::Loop => r#loop::emit(emission)?,
         Family::Row => row::emit(emission, &mut shared)?,
         Family::Column => column::emit(emission, &mut shared)?,
-        Family::Dot => dot::emit(emission, (target, tile), &mut shared)?,
+        Family::Dot => magnitude::with_magnitudes(emission, |emission| {
+            dot::emit(emission, (target, tile), &mut shared)
+        })?,
         Family::Index | Family::Sort => blocks::emit(emission)?,
         Family::Quantize => of_scaled_tensors(emission, target, &mut shared)?,
         Family::Solve => solve::emit(emission)?,

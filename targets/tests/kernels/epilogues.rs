@@ -5,6 +5,7 @@ use crate::harness::{Case, Random, interpret, run};
 use crate::scaled::quantized;
 use tessera_ir::plan::Family;
 use tessera_ir::{ElementType, Tensor, Type};
+use tessera_numerics::largest_magnitude;
 
 /// A bias row, a residual in another shape, a select, and a result of another type in the residual's shape.
 const EPILOGUE: &str = "
@@ -95,6 +96,62 @@ fn product_line(product: &Product) -> String {
     }
 }
 
+/// The kernel that writes a product less what a number a column is, and the largest magnitudes of that and of the product,
+/// in place of -∞.
+fn largest(product: &Product, random: &mut Random) -> Case {
+    let operands = (product.operands.iter().enumerate())
+        .map(|(number, operand)| format!("%{number}: {operand}, "))
+        .collect::<String>();
+    let of = |x: &str, init: &str| {
+        format!(
+            "%magnitudes_{x} = tsr.abs %{x} : tensor<36x70xf32>
+           %largest_{x} = tsr.reduce %magnitudes_{x}, %{init} {{dimensions = [0, 1]}} : (tensor<36x70xf32>, tensor<f32>) -> tensor<f32> {{
+           ^body(%a: tensor<f32>, %b: tensor<f32>):
+             %t = tsr.maximum %a, %b : tensor<f32>
+             tsr.return %t : tensor<f32>
+           }}"
+        )
+    };
+    let body = format!(
+        "func.func @largest_{}({operands}%bias: tensor<70xf32>, %least: tensor<f32>, %other: tensor<f32>) -> (tensor<36x70xf32>, tensor<f32>, tensor<f32>) {{
+           {}
+           %rows = tsr.broadcast_in_dim %bias {{broadcast_dimensions = [1]}} : (tensor<70xf32>) -> tensor<36x70xf32>
+           %y = tsr.subtract %p, %rows : tensor<36x70xf32>
+           {}
+           {}
+           return %y, %largest_y, %largest_p : tensor<36x70xf32>, tensor<f32>, tensor<f32>
+         }}",
+        product.name,
+        product_line(product),
+        of("y", "least"),
+        of("p", "other")
+    );
+    let mut case = Case::new(Family::Dot, &body, Vec::new());
+    case.inputs = inputs(&case, random);
+    let last = case.inputs.len() - 1;
+    for init in [last - 1, last] {
+        case.inputs[init] = Tensor::scalar(f32::NEG_INFINITY);
+    }
+    case.in_place(1, last - 1).in_place(2, last)
+}
+
+/// Inputs for a kernel, of which the first are the product's.
+fn inputs(case: &Case, random: &mut Random) -> Vec<Tensor> {
+    let inputs = case.kernel.body.inputs().iter();
+    inputs
+        .map(|input| match &input.value_type {
+            Type::Scaled(scaled) => {
+                let x = random.tensor(ElementType::F32, scaled.shape());
+                quantized(scaled, &x)
+            }
+            Type::Tensor(tensor) if tensor.element == ElementType::I32 => {
+                Tensor::from_values([3], &[20, 0, 11]).unwrap()
+            }
+            Type::Tensor(tensor) => random.tensor(tensor.element, &tensor.shape),
+        })
+        .collect()
+}
+
 /// The kernel, of which result 2 lies in the residual's memory, and the epilogue by itself.
 fn cases(product: &Product, random: &mut Random) -> [Case; 2] {
     let parameters = |first: &str| {
@@ -115,19 +172,7 @@ fn cases(product: &Product, random: &mut Random) -> [Case; 2] {
     );
     let [mut whole, mut alone] =
         [whole, alone].map(|body| Case::new(Family::Dot, &body, Vec::new()));
-    let inputs = whole.kernel.body.inputs().iter();
-    whole.inputs = inputs
-        .map(|input| match &input.value_type {
-            Type::Scaled(scaled) => {
-                let x = random.tensor(ElementType::F32, scaled.shape());
-                quantized(scaled, &x)
-            }
-            Type::Tensor(tensor) if tensor.element == ElementType::I32 => {
-                Tensor::from_values([3], &[20, 0, 11]).unwrap()
-            }
-            Type::Tensor(tensor) => random.tensor(tensor.element, &tensor.shape),
-        })
-        .collect();
+    whole.inputs = inputs(&whole, random);
     alone.inputs = whole.inputs[whole.inputs.len() - 2..].to_vec();
     let residual = whole.inputs.len() - 1;
     [whole.in_place(2, residual), alone]
@@ -136,8 +181,11 @@ fn cases(product: &Product, random: &mut Random) -> [Case; 2] {
 /// The kernels alone, for whom it is enough to compile them.
 pub fn kernels() -> Vec<Case> {
     let mut random = Random(30);
-    let pairs = PRODUCTS.iter().map(|product| cases(product, &mut random));
-    pairs.map(|[whole, _]| whole).collect()
+    let kernels = PRODUCTS.iter().flat_map(|product| {
+        let [whole, _] = cases(product, &mut random);
+        [whole, largest(product, &mut random)]
+    });
+    kernels.collect()
 }
 
 /// Checks what a machine finds: of each kernel, the product, and what the epilogue's ops are of it.
@@ -162,6 +210,41 @@ fn an_epilogue_is_what_its_ops_are_of_the_product() {
     let kernels: Vec<Case> = cases.iter().map(|[whole, _]| whole.clone()).collect();
     for target in ["sm_80", "sm_90a", "sm_100a", "sm_120a"] {
         check(&cases, target, &run_on(&kernels, target));
+    }
+}
+
+/// Of what the kernel itself has written, by every unit; a NaN is the largest.
+#[test]
+fn the_largest_magnitude_of_what_is_made_of_a_product_is_found_where_it_is_made() {
+    let mut random = Random(34);
+    let mut kernels: Vec<Case> = PRODUCTS.iter().map(|p| largest(p, &mut random)).collect();
+    let mut with_nan = kernels[0].clone();
+    with_nan.inputs[2] = Tensor::from_values([70], &[f32::NAN; 70]).unwrap();
+    kernels.push(with_nan);
+    for target in ["sm_80", "sm_90a", "sm_100a", "sm_120a"] {
+        let results = run_on(&kernels, target);
+        for (case, found) in kernels.iter().zip(results.chunks(3)) {
+            let numbers = |number: usize| found[number].values::<f32>().unwrap();
+            let inputs = &case.inputs;
+            let bias = inputs[inputs.len() - 3].values::<f32>().unwrap();
+            let made = numbers(0);
+            let name = format!("{} on {target}", case.kernel.name);
+            let [largest, of_product] = [1, 2].map(|number| numbers(number)[0]);
+            let expected = largest_magnitude(&made);
+            let are_nan = largest.is_nan() && expected.is_nan();
+            assert!(
+                are_nan || largest == expected,
+                "{name}: {largest} for {expected}"
+            );
+            // What the product was is not written: it is the sum of what was and the bias, but for its rounding.
+            let products = made
+                .iter()
+                .enumerate()
+                .map(|(i, y)| (y + bias[i % 70]).abs());
+            let about = products.fold(0.0, f32::max);
+            let is_near = (of_product - about).abs() <= about * 2f32.powi(-20);
+            assert!(are_nan || is_near, "{name}: {of_product} for {about}");
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::fuse::quantize::Before;
 use crate::fuse::{Epilogues, Transforms};
 use std::collections::BTreeSet;
 use tessera_ir::plan::Family;
-use tessera_ir::{Definition, OpKind, ValueId};
+use tessera_ir::{Definition, Graph, OpKind, Operation, ValueId};
 
 impl Grouping<'_> {
     /// The group that an op and some of its readers would be, if they may.
@@ -96,11 +96,20 @@ impl Grouping<'_> {
 
     /// Whether kernels of that product are wanted with an epilogue.
     fn may_have_epilogue(&self, analysis: &Analysis) -> bool {
-        let mut kinds = (analysis.members.keys()).map(|&member| &self.operation(member).op.kind);
+        let operations = analysis
+            .members
+            .keys()
+            .map(|&member| self.operation(member));
+        let is_reduction = |one: &&Operation| matches!(one.op.kind, OpKind::Reduce { .. });
+        let mut reductions = operations.clone().filter(is_reduction);
+        let mut kinds = operations.map(|operation| &operation.op.kind);
         match self.limits.epilogues {
             Epilogues::None => false,
-            Epilogues::Scaled => kinds.any(|kind| matches!(kind, OpKind::ScaledDot { .. })),
-            Epilogues::All => true,
+            Epilogues::Scaled => {
+                reductions.next().is_none()
+                    && kinds.any(|kind| matches!(kind, OpKind::ScaledDot { .. }))
+            }
+            Epilogues::All => reductions.all(|one| begins_with_constant(self.graph, one)),
         }
     }
 
@@ -140,4 +149,16 @@ impl Grouping<'_> {
         }
         false
     }
+}
+
+/// Whether what a reduction begins with is known: no NaN, whose sign would make it less than all magnitudes.
+fn begins_with_constant(graph: &Graph, reduction: &Operation) -> bool {
+    let init = reduction.op.operands.last();
+    let init = init.and_then(|&init| graph.defining_operation(init));
+    init.is_some_and(|init| match &init.op.kind {
+        OpKind::Constant { value } => value
+            .values::<f32>()
+            .is_some_and(|values| values.iter().all(|one| !one.is_nan())),
+        _ => false,
+    })
 }

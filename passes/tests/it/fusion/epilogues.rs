@@ -1,6 +1,6 @@
 //! `fuse{epilogues=…}`: what is computed of a product in its kernel, and what is not.
 
-use super::{DOT, fused, fused_by};
+use super::{DOT, fused, fused_by, reduce};
 
 /// A function of `%p`, a product of 32x64 elements, and of `%bias` and `%residual`.
 fn after(results: &str, lines: &str) -> String {
@@ -160,5 +160,119 @@ fn what_a_product_is_made_of_is_not_computed_in_its_kernel() {
     assert_eq!(
         with_epilogues(&source),
         ["Loop: tanh", "Dot: dot_general tanh"]
+    );
+}
+
+/// The line that returns two results, as it is written.
+fn returned(source: &str) -> String {
+    let [first, second] = ["32x64xf32", "f32"].map(|shape| format!("t<{shape}>"));
+    source.replace(
+        &format!(" : ({first}, {second})\n"),
+        &format!(" : {first}, {second}\n"),
+    )
+}
+
+/// `%largest`: the largest magnitude of an operand of that shape.
+fn largest(operand: &str, shape: &str) -> String {
+    format!(
+        "%magnitudes = tsr.abs {operand} : t<{shape}xf32>
+         {}",
+        reduce(
+            "largest",
+            "%magnitudes",
+            &format!("{shape}xf32"),
+            "f32",
+            "0, 1",
+            "maximum"
+        )
+    )
+}
+
+#[test]
+fn the_largest_magnitude_of_what_is_made_of_a_product_is_found_in_its_kernel() {
+    let lines = format!(
+        "%rows = tsr.broadcast_in_dim %bias {{broadcast_dimensions = [1]}} : (t<64xf32>) -> t<32x64xf32>
+         %0 = tsr.add %p, %rows : t<32x64xf32>
+         {}",
+        largest("%0", "32x64")
+    );
+    let source = after("%0, %largest : (t<32x64xf32>, t<f32>)", &lines);
+    let source = returned(&source);
+    assert_eq!(
+        with_epilogues(&source),
+        ["constant", "Dot: dot_general add abs reduce"]
+    );
+    assert_eq!(
+        fused_by("canonicalise,fuse{epilogues=scaled}", &source),
+        ["Dot: dot_general", "Row: add abs reduce"]
+    );
+}
+
+/// What a sum of squares takes of the product is no largest magnitude; nor is a tensor's that was never multiplied.
+#[test]
+fn other_reductions_are_kernels_of_their_own() {
+    let squares = format!(
+        "%0 = tsr.multiply %p, %p : t<32x64xf32>
+         {}",
+        reduce("sum", "%0", "32x64xf32", "f32", "0, 1", "add")
+    );
+    let source = after("%p, %sum : (t<32x64xf32>, t<f32>)", &squares);
+    let source = returned(&source);
+    assert_eq!(
+        with_epilogues(&source),
+        ["Dot: dot_general", "Row: multiply reduce"]
+    );
+    let source = format!(
+        "(%x: t<128x256xf32>) -> t<f32> {{
+           {}
+           return %largest : t<f32>
+         }}",
+        largest("%x", "128x256")
+    );
+    assert_eq!(with_epilogues(&source), ["Row: abs reduce", "Row: reduce"]);
+}
+
+#[test]
+fn what_needs_the_largest_magnitude_is_a_kernel_after_it() {
+    let lines = format!(
+        "{}
+         %all = tsr.broadcast_in_dim %largest {{broadcast_dimensions = []}} : (t<f32>) -> t<32x64xf32>
+         %0 = tsr.divide %p, %all : t<32x64xf32>",
+        largest("%p", "32x64")
+    );
+    let source = after("%0 : t<32x64xf32>", &lines);
+    assert_eq!(
+        with_epilogues(&source),
+        ["Dot: dot_general", "Row: abs reduce divide"]
+    );
+}
+
+#[test]
+fn so_are_largest_magnitudes_of_several_results() {
+    let both = |x: &str, number: usize| {
+        let lines = largest(x, "256x64");
+        let names = ["magnitudes", "largest"];
+        names.iter().fold(lines, |lines, name| {
+            lines.replace(&format!("%{name}"), &format!("%{name}{number}"))
+        })
+    };
+    let source = format!(
+        "(%x: t<256x16xf32>, %w: t<16x64xf32>) -> (t<256x64xf32>, t<f32>, t<f32>) {{
+           %p = tsr.dot_general %x, %w {{lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [0], {DOT}}} : (t<256x16xf32>, t<16x64xf32>) -> t<256x64xf32>
+           %0 = tsr.tanh %p : t<256x64xf32>
+           {}
+           {}
+           return %0, %largest1, %largest2 : t<256x64xf32>, t<f32>, t<f32>
+         }}",
+        both("%p", 1),
+        both("%0", 2)
+    );
+    assert_eq!(
+        with_epilogues(&source),
+        [
+            "constant",
+            "constant",
+            "Dot: dot_general tanh abs reduce abs reduce"
+        ]
     );
 }
