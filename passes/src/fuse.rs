@@ -12,6 +12,7 @@
 //! | `reductions` | what reductions and matrix products must look like to be kernels |
 //! | `dot` | which transposes are strides of a matrix product |
 //! | `epilogue` | what is computed of a product before it is written |
+//! | `attention` | which products are in no memory because all that is made of them is made of a tile at a time |
 //! | `axis_sums` | which sums and products by vectors of scaled tensors are made of their codes |
 //! | `quantize` | which quantisations are one pass over a tensor, Hadamard transforms among them |
 //! | `magnitudes` | which largest magnitudes of Hadamard transforms are found without writing these |
@@ -19,6 +20,7 @@
 //! | `grouping` | which ops shall be one kernel |
 //! | `outline` | making calls and kernels of groups |
 
+mod attention;
 mod axis_sums;
 mod contract;
 pub(crate) mod cost;

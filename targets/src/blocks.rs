@@ -77,6 +77,10 @@ pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Division, Unsupported> {
         Family::Quantize if let Some(tensor) = prologue::quantized(&emission.kernel.body) => {
             prologue::emit(emission, tensor)
         }
+        Family::Attention => Err(Unsupported::new(
+            &emission.kernel.body.operations()[0],
+            "is in an attention kernel, which only GPUs have",
+        )),
         Family::Quantize | Family::Solve => Err(Unsupported::new(
             &emission.kernel.body.operations()[0],
             "is not in the form that the runtime computes",

@@ -156,6 +156,7 @@ fn family(family: plan::Family) -> bundle::Family {
         plan::Family::Row => bundle::Family::Row,
         plan::Family::Column => bundle::Family::Column,
         plan::Family::Dot => bundle::Family::Dot,
+        plan::Family::Attention => bundle::Family::Attention,
         plan::Family::Index => bundle::Family::Index,
         plan::Family::Sort => bundle::Family::Sort,
         plan::Family::Quantize => bundle::Family::Quantize,

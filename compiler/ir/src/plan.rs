@@ -140,6 +140,18 @@ pub enum Family {
     /// the product's own; or largest magnitudes of such, each a reduce of all of an abs, which begins with an input that is
     /// no NaN and that nothing else reads, and is written over it.
     Dot,
+    /// Two or more dot_generals, or one with reductions, of which the first, the *scores*, are in no memory: what is
+    /// computed of them is made of a tile of them at a time.
+    ///
+    /// Scores have one shape, batch dimensions, rows and one dimension of columns, and operands read through transposes
+    /// and reshapes. *Weights* are made of them by elementwise ops of that shape, whose other operands are made by
+    /// elementwise and index ops. Of weights there is one of three things:
+    ///
+    /// - one dot_general more, batched likewise, of one operand the weights, of which it contracts the columns or all
+    ///   rows, its other operand read through transposes and reshapes; its result may be moved by such;
+    /// - one reduction of one input along the columns;
+    /// - a softmax's two: the maximum of weights x of f32 along the columns, and the sum of exp(x − maximum), both results.
+    Attention,
     /// One scatter, dynamic_update_slice, reduce_window, with elementwise and index ops before it. What is updated is an
     /// input of the body or a scalar broadcast.
     Index,
@@ -155,11 +167,12 @@ pub enum Family {
 
 impl Family {
     /// Every family, in the order of its declaration.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Loop,
         Self::Row,
         Self::Column,
         Self::Dot,
+        Self::Attention,
         Self::Index,
         Self::Sort,
         Self::Quantize,
@@ -173,6 +186,7 @@ impl Family {
             Self::Row => "row",
             Self::Column => "column",
             Self::Dot => "dot",
+            Self::Attention => "attention",
             Self::Index => "index",
             Self::Sort => "sort",
             Self::Quantize => "quantize",

@@ -9,7 +9,7 @@
 
 use super::cost::weight;
 use super::quantize::{self, Before};
-use super::{axis_sums, dot, epilogue, magnitudes};
+use super::{attention, axis_sums, dot, epilogue, magnitudes};
 use std::collections::{BTreeMap, BTreeSet};
 use tessera_ir::plan::Family;
 use tessera_ir::{Definition, Graph, OpKind, Operation, ValueId};
@@ -173,7 +173,10 @@ fn check_after_reduction(
     members: &BTreeSet<usize>,
     analysis: &mut Analysis,
 ) -> Result<(), Refusal> {
-    if !matches!(domain.family, Family::Row | Family::Column) {
+    if !matches!(
+        domain.family,
+        Family::Row | Family::Column | Family::Attention
+    ) {
         return Ok(());
     }
     for &number in members {
@@ -193,7 +196,7 @@ fn check_after_reduction(
         let stays = is_reduction
             || operation.op.kind.is_elementwise()
             || matches!(operation.op.kind, OpKind::BroadcastInDim { .. })
-                && domain.family == Family::Row;
+                && domain.family != Family::Column;
         if after && !stays {
             return Err("what is computed of a reduction is moved");
         }
@@ -220,6 +223,8 @@ struct Domain {
     root: Option<usize>,
     /// What is done before numbers are quantised.
     before: Before,
+    /// In an attention kernel, what is made of its scores.
+    weights: BTreeSet<ValueId>,
 }
 
 impl Domain {
@@ -234,6 +239,7 @@ impl Domain {
             let kind = &graph.operations()[member].op.kind;
             roots.extend(root_family(kind)?.map(|family| (member, family)));
         }
+        let numbers: Vec<usize> = roots.iter().map(|&(root, _)| root).collect();
         match *roots.as_slice() {
             [] => {
                 let mut exports = exports.iter();
@@ -248,6 +254,7 @@ impl Domain {
                     reduced: shape.to_vec(),
                     root: None,
                     before: Before::NOTHING,
+                    weights: BTreeSet::new(),
                 })
             }
             [(hadamard, Family::Quantize), (maximum, Family::Row)]
@@ -263,6 +270,7 @@ impl Domain {
                     before: Before::Centring {
                         missing: magnitudes::check(graph, members, [hadamard, maximum], exports)?,
                     },
+                    weights: BTreeSet::new(),
                 })
             }
             _ if are_of_quantize_kernel(graph, &roots) => {
@@ -277,6 +285,7 @@ impl Domain {
                     shape,
                     root: None,
                     before: quantize::check(graph, members, &roots, exports)?,
+                    weights: BTreeSet::new(),
                 })
             }
             [
@@ -292,10 +301,26 @@ impl Domain {
                     shape,
                     root: Some(sum),
                     before: Before::NOTHING,
+                    weights: BTreeSet::new(),
                 })
             }
             [(root, family)] if !matches!(family, Family::Row | Family::Column | Family::Loop) => {
                 Self::of_one(graph, members, exports, (root, family))
+            }
+            _ if attention::has_scores(graph, &numbers) => {
+                let scores = attention::check(graph, members, exports)?;
+                Ok(Self {
+                    family: Family::Attention,
+                    reduced: scores
+                        .shape
+                        .split_last()
+                        .map_or(&[][..], |(_, rows)| rows)
+                        .to_vec(),
+                    shape: scores.shape,
+                    root: scores.product,
+                    before: Before::NOTHING,
+                    weights: scores.weights,
+                })
             }
             _ => match only_product(graph, &roots) {
                 Some(root) => Self::of_one(graph, members, exports, (root, Family::Dot)),
@@ -336,6 +361,7 @@ impl Domain {
             shape,
             root: Some(root),
             before: Before::NOTHING,
+            weights: BTreeSet::new(),
         })
     }
 
@@ -363,6 +389,7 @@ impl Domain {
                         reduced,
                         root: Some(root),
                         before: Before::NOTHING,
+                        weights: BTreeSet::new(),
                     });
                 }
                 Some(first) => {
@@ -393,6 +420,9 @@ impl Domain {
                     evaluations,
                 })
             }
+            // Its check has looked at these, too.
+            Family::Attention if shape == self.reduced => Ok(self.reduced()),
+            Family::Attention => Ok(self.full()),
             Family::Quantize if self.root.is_none() => Ok(self.full()),
             _ if self.root == Some(number) => Ok(self.full()),
             Family::Index | Family::Sort | Family::Quantize | Family::Solve => {
@@ -456,7 +486,7 @@ impl Domain {
                 broadcast_dimensions,
                 ..
             } => {
-                let is_row = self.family == Family::Row
+                let is_row = matches!(self.family, Family::Row | Family::Attention)
                     && space.place == Place::Full
                     && *shape == self.reduced
                     && broadcast_dimensions.iter().copied().eq(0..shape.len());
@@ -535,6 +565,7 @@ impl Domain {
             OpKind::Quantize { .. } if position == 0 && self.family == Family::Quantize => {
                 Ok(self.full())
             }
+            OpKind::DotGeneral { .. } if self.weights.contains(&operand) => Ok(self.full()),
             OpKind::DotGeneral { .. }
             | OpKind::ScaledDot { .. }
             | OpKind::GroupedDot { .. }

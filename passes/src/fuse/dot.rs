@@ -93,7 +93,7 @@ pub(super) fn are_neighbours(shape: &[usize], dimensions: &[usize]) -> bool {
 }
 
 /// The transposes and reshapes among the members that make a value, last first.
-fn producers(graph: &Graph, members: &BTreeSet<usize>, value: ValueId) -> Vec<usize> {
+pub(super) fn producers(graph: &Graph, members: &BTreeSet<usize>, value: ValueId) -> Vec<usize> {
     let mut chain = Vec::new();
     let mut value = value;
     while let Definition::Result { op, .. } = graph.definition(value)
@@ -107,7 +107,7 @@ fn producers(graph: &Graph, members: &BTreeSet<usize>, value: ValueId) -> Vec<us
 }
 
 /// The transposes and reshapes among the members that a value becomes one after another.
-fn consumers(graph: &Graph, members: &BTreeSet<usize>, value: ValueId) -> Vec<usize> {
+pub(super) fn consumers(graph: &Graph, members: &BTreeSet<usize>, value: ValueId) -> Vec<usize> {
     let mut chain = Vec::new();
     let mut value = value;
     for &member in members {

@@ -11,6 +11,7 @@ pub(super) fn kernel_name(family: Family, body: &Graph) -> String {
         Family::Row => "row",
         Family::Column => "column",
         Family::Dot => "dot",
+        Family::Attention => "attention",
         Family::Index => "index",
         Family::Sort => "sort",
         Family::Quantize => "quantize",

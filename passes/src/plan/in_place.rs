@@ -37,7 +37,7 @@ pub(super) fn overwrites(body: &Graph, family: Family) -> Vec<Overwrite> {
             }));
             overwrites
         }
-        Family::Sort | Family::Quantize | Family::Solve => Vec::new(),
+        Family::Attention | Family::Sort | Family::Quantize | Family::Solve => Vec::new(),
     }
 }
 

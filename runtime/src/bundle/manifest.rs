@@ -181,6 +181,8 @@ pub enum Family {
     Column,
     /// Matrix products.
     Dot,
+    /// Reductions and matrix products of what is computed of products that are in no memory.
+    Attention,
     /// Scatter and other data-dependent places.
     Index,
     /// Sorting and selection.

@@ -19,6 +19,11 @@ pub fn builtin(kernel: &Kernel, symbol: &str) -> Option<Builtin> {
             None => scaled::builtin(kernel, symbol),
         },
         Family::Quantize | Family::Solve => scaled::builtin(kernel, symbol),
-        Family::Loop | Family::Row | Family::Column | Family::Index | Family::Sort => None,
+        Family::Loop
+        | Family::Row
+        | Family::Column
+        | Family::Attention
+        | Family::Index
+        | Family::Sort => None,
     }
 }

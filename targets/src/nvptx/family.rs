@@ -64,7 +64,7 @@ pub fn emit(
         Family::Dot => magnitude::with_magnitudes(emission, |emission| {
             dot::emit(emission, (target, tile), &mut shared)
         })?,
-        Family::Index | Family::Sort => blocks::emit(emission)?,
+        Family::Attention | Family::Index | Family::Sort => blocks::emit(emission)?,
         Family::Quantize => of_scaled_tensors(emission, target, &mut shared)?,
         Family::Solve => solve::emit(emission)?,
     };
@@ -78,6 +78,7 @@ pub fn matrix_unit(kernel: &Kernel, target: GpuTarget) -> Option<MatrixUnit> {
         Family::Loop
         | Family::Row
         | Family::Column
+        | Family::Attention
         | Family::Index
         | Family::Sort
         | Family::Solve => None,

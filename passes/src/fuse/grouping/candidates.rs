@@ -67,6 +67,10 @@ impl Grouping<'_> {
             }
         }
         let analysis = analyse(self.graph, &members, &exports).ok()?;
+        // What is to be one is known from the start.
+        if analysis.family == Family::Attention {
+            return None;
+        }
         if analysis.before == Before::Prologue && !self.has_prologues {
             return None;
         }

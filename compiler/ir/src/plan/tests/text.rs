@@ -72,7 +72,7 @@ fn errors_name_what_is_wrong_and_where() {
     check(
         "@row_sum row(",
         "@row_sum «rows»(",
-        "expected one of loop, row, column, dot, index, sort, quantize, solve, found 'rows'",
+        "expected one of loop, row, column, dot, attention, index, sort, quantize, solve, found 'rows'",
     );
     let twice = check(
         "kernel @row_sum",
