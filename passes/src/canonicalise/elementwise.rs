@@ -260,7 +260,7 @@ fn convert(s: &mut Simplifier<'_>, c: &Candidate<'_>) -> Applied {
     }
 }
 
-/// `select` by a known predicate, of equal values, or by a negation.
+/// `select` by a known predicate, of equal values, of true and false, or by a negation.
 fn select(s: &mut Simplifier<'_>, c: &Candidate<'_>) -> Applied {
     let (OpKind::Select {}, &[predicate, on_true, on_false]) = (c.kind, c.operands) else {
         return Ok(None);
@@ -270,6 +270,16 @@ fn select(s: &mut Simplifier<'_>, c: &Candidate<'_>) -> Applied {
     }
     if let Some(known) = facts::integer(&s.graph, predicate) {
         return Ok(Some(vec![if known != 0 { on_true } else { on_false }]));
+    }
+    let is_whole = *s.graph.tensor_type(predicate) == c.results[0];
+    let known = [on_true, on_false].map(|value| facts::integer(&s.graph, value));
+    match known {
+        [Some(yes), Some(0)] if is_whole && yes != 0 => return Ok(Some(vec![predicate])),
+        [Some(0), Some(no)] if is_whole && no != 0 => {
+            let negated = OpKind::Unary(Unary::Not);
+            return s.emit(negated, vec![predicate], c.location).map(Some);
+        }
+        _ => {}
     }
     match s.definition(predicate) {
         Some(inner) if inner.kind == OpKind::Unary(Unary::Not) => {

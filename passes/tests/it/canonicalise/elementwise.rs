@@ -266,6 +266,21 @@ fn a_select_by_a_constant_is_the_value_selected() {
 }
 
 #[test]
+fn a_select_of_true_and_false_is_the_predicate() {
+    becomes(
+        "(%arg0: t<11xi1>) -> (t<11xi1>, t<11xi1>) {
+           %0 = tsr.constant {value = dense<true>} : t<11xi1>
+           %1 = tsr.constant {value = dense<false>} : t<11xi1>
+           %2 = tsr.select %arg0, %0, %1 : t<11xi1>
+           %3 = tsr.select %arg0, %1, %0 : t<11xi1>
+           return %2, %3 : t<11xi1>, t<11xi1>
+         }",
+        "%0 = tsr.not %arg0 : t<11xi1>
+         return %arg0, %0 : t<11xi1>, t<11xi1>",
+    );
+}
+
+#[test]
 fn a_select_by_a_complement_selects_the_other() {
     becomes(
         "(%arg0: t<11xi1>, %arg1: t<11xf32>, %arg2: t<11xf32>) -> t<11xf32> {
