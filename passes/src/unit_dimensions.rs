@@ -1,4 +1,4 @@
-//! `fold-unit-dimensions`: dimensions of 1 leave elementwise ops, reductions and what moves elements.
+//! `fold-unit-dimensions`: dimensions of 1 leave elementwise ops, reductions, products and what moves elements.
 //!
 //! Front ends keep reduced dimensions as dimensions of 1, so that `x / sum(x)` divides by a `4x128x1` tensor. Without
 //! them that is the reduction's own `4x128` result, broadcast, which is what fusion looks for. Reshapes stay around the
@@ -227,6 +227,43 @@ fn smaller(kind: &OpKind, operands: &[TensorType], result: &TensorType) -> Optio
                 operands: vec![(0, kept.of(&operands[0].shape))],
             })
         }
+        OpKind::DotGeneral {
+            lhs_batching_dimensions,
+            rhs_batching_dimensions,
+            lhs_contracting_dimensions,
+            rhs_contracting_dimensions,
+            accumulator,
+            element,
+        } => {
+            let of = |number: usize, batching, contracting| {
+                Kept::of_factor(&operands[number].shape, batching, contracting)
+            };
+            let kept_lhs = of(0, lhs_batching_dimensions, lhs_contracting_dimensions);
+            let kept_rhs = of(1, rhs_batching_dimensions, rhs_contracting_dimensions);
+            if kept_lhs.0.len() + kept_rhs.0.len() == operands[0].rank() + operands[1].rank() {
+                return None;
+            }
+            let positions = |kept: &Kept, dimensions: &[usize]| -> Vec<usize> {
+                dimensions
+                    .iter()
+                    .filter_map(|&d| kept.position(d))
+                    .collect()
+            };
+            Some(Smaller {
+                kind: OpKind::DotGeneral {
+                    lhs_batching_dimensions: positions(&kept_lhs, lhs_batching_dimensions),
+                    rhs_batching_dimensions: positions(&kept_rhs, rhs_batching_dimensions),
+                    lhs_contracting_dimensions: positions(&kept_lhs, lhs_contracting_dimensions),
+                    rhs_contracting_dimensions: positions(&kept_rhs, rhs_contracting_dimensions),
+                    accumulator: *accumulator,
+                    element: *element,
+                },
+                operands: vec![
+                    (0, kept_lhs.of(&operands[0].shape)),
+                    (1, kept_rhs.of(&operands[1].shape)),
+                ],
+            })
+        }
         OpKind::Reduce { dimensions, body } => {
             let inputs = operands.len() / 2;
             let shape = &operands[0].shape;
@@ -255,7 +292,6 @@ fn smaller(kind: &OpKind, operands: &[TensorType], result: &TensorType) -> Optio
         | OpKind::Constant { .. }
         | OpKind::Reshape { .. }
         | OpKind::ReduceWindow { .. }
-        | OpKind::DotGeneral { .. }
         | OpKind::Gather { .. }
         | OpKind::Scatter { .. }
         | OpKind::Sort { .. }
@@ -300,6 +336,19 @@ impl Kept {
     /// Those that are not 1 in either of two shapes; `None` where that is all.
     fn not_one_in_both(a: &[usize], b: &[usize]) -> Option<Self> {
         Self::where_(a.len(), |d| a[d] != 1 || b[d] != 1)
+    }
+
+    /// Those of a factor of a product that are not 1, and the first of those that are contracted, or of those that are
+    /// neither contracted nor batched, where all are 1.
+    fn of_factor(shape: &[usize], batching: &[usize], contracting: &[usize]) -> Self {
+        let is_free = |d: &usize| !batching.contains(d) && !contracting.contains(d);
+        let free: Vec<usize> = (0..shape.len()).filter(is_free).collect();
+        let is_kept_for = |dimensions: &[usize], d: usize| {
+            dimensions.first() == Some(&d) && dimensions.iter().all(|&d| shape[d] == 1)
+        };
+        let stays =
+            |&d: &usize| shape[d] != 1 || is_kept_for(contracting, d) || is_kept_for(&free, d);
+        Self((0..shape.len()).filter(stays).collect())
     }
 
     /// The entries of those dimensions.

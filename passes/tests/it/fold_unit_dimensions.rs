@@ -116,3 +116,44 @@ fn a_padded_dimension_of_one_stays() {
         "{lines:?}"
     );
 }
+
+/// Dimensions of 1 leave products, but that one of the rows, of the columns and of what is contracted stays.
+#[test]
+fn products_lose_dimensions_of_one() {
+    let dot = |attributes: &str, types: &str| {
+        let source = format!(
+            "(%arg0: t<1x5x2x1x3xf32>, %arg1: t<1x7x2x3xf32>, %arg2: t<1x1x4xf32>) -> t<{}> {{
+               %0 = tsr.dot_general {attributes}, accumulator = f32}} : {types}
+               return %0 : t<{0}>
+             }}",
+            types.rsplit_once("t<").unwrap().1.trim_end_matches('>')
+        );
+        check_same(&source);
+        let mut lines = body(&run("fold-unit-dimensions,canonicalise", &program(&source)));
+        lines.pop();
+        lines
+    };
+    assert_eq!(
+        dot(
+            "%arg0, %arg1 {lhs_batching_dimensions = [0, 2], rhs_batching_dimensions = [0, 2], lhs_contracting_dimensions = [4], rhs_contracting_dimensions = [3]",
+            "(t<1x5x2x1x3xf32>, t<1x7x2x3xf32>) -> t<1x2x5x1x7xf32>"
+        ),
+        [
+            "%0 = tsr.reshape %arg0 : (t<1x5x2x1x3xf32>) -> t<5x2x3xf32>",
+            "%1 = tsr.reshape %arg1 : (t<1x7x2x3xf32>) -> t<7x2x3xf32>",
+            "%2 = tsr.dot_general %0, %1 {lhs_batching_dimensions = [1], rhs_batching_dimensions = [1], lhs_contracting_dimensions = [2], rhs_contracting_dimensions = [2], accumulator = f32} : (t<5x2x3xf32>, t<7x2x3xf32>) -> t<2x5x7xf32>",
+            "%3 = tsr.reshape %2 : (t<2x5x7xf32>) -> t<1x2x5x1x7xf32>",
+        ]
+    );
+    assert_eq!(
+        dot(
+            "%arg2, %arg2 {lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [0], rhs_contracting_dimensions = [1]",
+            "(t<1x1x4xf32>, t<1x1x4xf32>) -> t<1x4x1x4xf32>"
+        ),
+        [
+            "%0 = tsr.reshape %arg2 : (t<1x1x4xf32>) -> t<1x4xf32>",
+            "%1 = tsr.dot_general %0, %0 {lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [0], rhs_contracting_dimensions = [0], accumulator = f32} : (t<1x4xf32>, t<1x4xf32>) -> t<4x4xf32>",
+            "%2 = tsr.reshape %1 : (t<4x4xf32>) -> t<1x4x1x4xf32>",
+        ]
+    );
+}
