@@ -52,6 +52,17 @@ pub struct Fuse {
     pub hadamard: Transforms,
     /// Which products' kernels compute of them what follows.
     pub epilogues: Epilogues,
+    /// Where the products are between which a softmax stands.
+    pub attention: Attentions,
+}
+
+/// Where the products are between which a softmax stands, and what is made of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attentions {
+    /// In memory.
+    Written,
+    /// In no memory, where it takes less time to make them again, a tile at a time: for GPUs.
+    Tiled,
 }
 
 /// The products with which elementwise ops on them may be one kernel.
@@ -81,6 +92,7 @@ impl Default for Fuse {
             max_ops: 160,
             hadamard: Transforms::Fused,
             epilogues: Epilogues::None,
+            attention: Attentions::Written,
         }
     }
 }
@@ -125,6 +137,15 @@ impl Pass for Fuse {
                 }
                 .to_owned(),
             },
+            OptionValue {
+                name: "attention",
+                summary: "whether the products between which a softmax stands are in memory or made again, a tile at a time: written, tiled, which is for GPUs",
+                value: match self.attention {
+                    Attentions::Written => "written",
+                    Attentions::Tiled => "tiled",
+                }
+                .to_owned(),
+            },
         ]
     }
 
@@ -152,6 +173,18 @@ impl Pass for Fuse {
                     _ => {
                         return Err(OptionError::Value {
                             expected: "none, scaled or all",
+                            found: value.to_owned(),
+                        });
+                    }
+                }
+            }
+            "attention" => {
+                self.attention = match value {
+                    "written" => Attentions::Written,
+                    "tiled" => Attentions::Tiled,
+                    _ => {
+                        return Err(OptionError::Value {
+                            expected: "written or tiled",
                             found: value.to_owned(),
                         });
                     }

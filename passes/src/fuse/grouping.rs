@@ -1,6 +1,6 @@
 //! Which ops of a graph shall be one kernel.
 //!
-//! Ops are visited from the last to the first, so that all that reads an op's results is in groups when the op's turn
+//! Attention is first: its kernels are known by what they end with. Then ops are visited from the last to the first, so that all that reads an op's results is in groups when the op's turn
 //! comes. It then joins its readers, is computed again in each of them, or stands alone:
 //!
 //! 1. What costs nothing to compute (constants, iota, broadcasts, reshapes) is computed again by every reader.
@@ -16,6 +16,7 @@
 //! All that only if the group keeps the rules of a family, stays below the limits, and no group comes to need its own
 //! results by way of others.
 
+mod attention;
 mod candidates;
 mod merging;
 mod order;
@@ -23,9 +24,9 @@ mod prologues;
 mod repeating;
 mod worth;
 
-use super::Fuse;
 use super::contract::Analysis;
-use std::collections::BTreeSet;
+use super::{Attentions, Fuse};
+use std::collections::{BTreeMap, BTreeSet};
 use tessera_ir::{Graph, OpKind, Operation, ValueId};
 
 /// The number of a group.
@@ -67,9 +68,14 @@ pub(super) fn group(graph: &Graph, limits: Fuse) -> Vec<Group> {
         has_prologues: false,
         homes: vec![0; graph.operations().len()],
         groups: Vec::new(),
+        users: users(graph),
+        preset: BTreeSet::new(),
     };
     for result in graph.results() {
         grouping.is_result[result.value.index()] = true;
+    }
+    if limits.attention == Attentions::Tiled {
+        grouping.attend();
     }
     for number in (0..graph.operations().len()).rev() {
         grouping.visit(number);
@@ -94,6 +100,24 @@ struct Grouping<'g> {
     homes: Vec<usize>,
     /// `None` where a group has become part of another.
     groups: Vec<Option<Group>>,
+    /// The numbers of the ops that have a value as operand, each once.
+    users: BTreeMap<ValueId, Vec<usize>>,
+    /// What groups write that were made before all others.
+    preset: BTreeSet<ValueId>,
+}
+
+/// The numbers of the ops that have each value as operand.
+fn users(graph: &Graph) -> BTreeMap<ValueId, Vec<usize>> {
+    let mut users: BTreeMap<ValueId, Vec<usize>> = BTreeMap::new();
+    for (number, operation) in graph.operations().iter().enumerate() {
+        for &operand in &operation.op.operands {
+            let users = users.entry(operand).or_default();
+            if users.last() != Some(&number) {
+                users.push(number);
+            }
+        }
+    }
+    users
 }
 
 /// What becomes of the results of an op that others read beside the group it joins.
@@ -131,7 +155,8 @@ impl Grouping<'_> {
             .flat_map(|value| &self.readers[value.index()])
             .copied()
             .collect();
-        if readers.is_empty() && !is_result {
+        let is_written = results.iter().any(|value| self.preset.contains(value));
+        if is_written || readers.is_empty() && !is_result {
             return;
         }
         match role(&operation.op.kind) {

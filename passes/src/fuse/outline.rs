@@ -379,6 +379,7 @@ fn is_outside(graph: &Graph, group: &Group, operation: &Operation) -> bool {
             let begins = |other: &Operation| {
                 matches!(other.op.kind, OpKind::Reduce { .. })
                     && other.op.operands.last() == Some(&init)
+                    && graph.value_type(other.result()).shape().is_empty()
             };
             members.clone().any(|other| other.op.kind.is_product()) && members.any(begins)
         }

@@ -1,5 +1,6 @@
 //! `fuse`: which ops become one kernel, and which do not.
 
+mod attention;
 mod epilogues;
 mod prologues;
 mod scaled;
