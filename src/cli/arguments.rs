@@ -152,7 +152,8 @@ pub struct CompileArguments {
     #[arg(long, value_name = "PROGRAM")]
     pub ptxas: Option<String>,
     /// Cuts a GPU kernel's product into tiles of so many rows and columns, e.g. dot_1=128x64; may be repeated. 'inspect'
-    /// prints kernels' names and tiles [default: what a cost model chooses].
+    /// prints kernels' names and tiles. On sm_100a, sm_100f and sm_103a a side of 256 can be a pair of CTAs' [default: what a
+    /// cost model chooses].
     #[arg(long = "tile", value_name = "KERNEL=ROWSxCOLUMNS", value_parser = tile)]
     pub tiles: Vec<(String, [u32; 2])>,
     #[command(flatten)]

@@ -41,6 +41,8 @@ use tessera_runtime::bundle::{self, BundleWriter, PtxKernel, Resources, TensorMa
 pub struct Grid {
     /// CTAs; 0 where there is nothing to do.
     pub ctas: u32,
+    /// CTAs of a cluster, which divide those.
+    pub cluster: u32,
     /// Threads of a CTA.
     pub threads: u32,
     /// Bytes of dynamic shared memory.
@@ -57,6 +59,7 @@ impl Grid {
     /// Nothing to do: no result has an element.
     pub const EMPTY: Self = Self {
         ctas: 0,
+        cluster: 1,
         threads: 1,
         shared_bytes: 0,
         workspace_bytes: 0,
@@ -129,7 +132,7 @@ fn kernel(unit: &Unit<'_>, grid: &Grid, resources: Option<&Resources>) -> PtxKer
         entry: unit.symbol.clone(),
         grid: [grid.ctas, 1, 1],
         block: [grid.threads, 1, 1],
-        cluster: [1; 3],
+        cluster: [grid.cluster, 1, 1],
         shared_bytes: grid.shared_bytes,
         workspace_bytes: grid.workspace_bytes,
         tile: grid.tile,

@@ -46,6 +46,8 @@ mod sorts;
 mod tcgen05;
 #[path = "kernels/tcgen05_dense.rs"]
 mod tcgen05_dense;
+#[path = "kernels/tcgen05_pairs.rs"]
+mod tcgen05_pairs;
 #[path = "kernels/tcgen05_wrong.rs"]
 mod tcgen05_wrong;
 #[path = "kernels/triton.rs"]

@@ -47,10 +47,30 @@ pub fn copy_box<'c>(
     place: &[Value<'c>],
     barrier: Value<'c>,
 ) {
+    copy_box_with(b, "", (to, map, barrier), place);
+}
+
+/// The same of a CTA of a pair, where the mbarrier is either's.
+pub fn copy_box_of_pair<'c>(
+    b: B<'_, 'c>,
+    to: Value<'c>,
+    map: Value<'c>,
+    place: &[Value<'c>],
+    barrier: Value<'c>,
+) {
+    copy_box_with(b, ".cta_group::2", (to, map, barrier), place);
+}
+
+fn copy_box_with<'c>(
+    b: B<'_, 'c>,
+    group: &str,
+    (to, map, barrier): (Value<'c>, Value<'c>, Value<'c>),
+    place: &[Value<'c>],
+) {
     let rank = place.len();
     let numbers: Vec<String> = (0..rank).map(|i| format!("${}", 3 + i)).collect();
     let text = format!(
-        "cp.async.bulk.tensor.{rank}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [$0], [$1, {{{}}}], [$2];",
+        "cp.async.bulk.tensor.{rank}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes{group} [$0], [$1, {{{}}}], [$2];",
         numbers.join(", ")
     );
     let operands = [&[to, map, barrier], place].concat();
@@ -79,10 +99,21 @@ pub fn arrive_where<'c>(b: B<'_, 'c>, barrier: Value<'c>, arrives: Value<'c>) {
 
 /// Waits until the phase of that parity has ended.
 pub fn wait<'c>(b: B<'_, 'c>, barrier: Value<'c>, parity: Value<'c>) {
-    const ASK: &str = "{ .reg .pred ended; mbarrier.try_wait.parity.shared::cta.b64 ended, [$1], $2; \
-                       selp.b32 $0, 1, 0, ended; }";
+    wait_with(b, "", barrier, parity);
+}
+
+/// The same where other CTAs of the cluster arrive too: what they wrote before is seen.
+pub fn wait_in_cluster<'c>(b: B<'_, 'c>, barrier: Value<'c>, parity: Value<'c>) {
+    wait_with(b, ".acquire.cluster", barrier, parity);
+}
+
+fn wait_with<'c>(b: B<'_, 'c>, order: &str, barrier: Value<'c>, parity: Value<'c>) {
+    let ask = format!(
+        "{{ .reg .pred ended; mbarrier.try_wait.parity{order}.shared::cta.b64 ended, [$1], $2; \
+         selp.b32 $0, 1, 0, ended; }}"
+    );
     let goes_on = |(): &mut (), b: Builder<'c>, _: &[Value<'c>]| {
-        let ended = Ptx::new(ASK).memory().word(&b, &[barrier, parity]);
+        let ended = Ptx::new(&ask).memory().word(&b, &[barrier, parity]);
         let zero = b.constant_integer(b.integer(32), 0);
         Ok::<_, std::convert::Infallible>(b.compare_integers(IntegerPredicate::Eq, ended, zero))
     };

@@ -84,6 +84,10 @@ pub fn build<'c>(
         ("nvvm.kernel", Attribute::unit(context)),
         ("nvvm.maxntid", attribute(&threads)),
     ];
+    if kernel.grid.cluster > 1 {
+        let cluster = format!("array<i32: {}, 1, 1>", kernel.grid.cluster);
+        attributes.push(("nvvm.cluster_dim", attribute(&cluster)));
+    }
     let is_quantize = unit.kernel.family == Family::Quantize;
     if kernel.grid.shared_bytes > 0 || is_quantize {
         // Shared memory says how many CTAs an SM has, and a thread that quantises has a block in registers: these need not be

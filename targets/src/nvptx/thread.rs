@@ -1,5 +1,6 @@
 //! What a thread knows of itself and says to others: its numbers, shuffles, barriers, shared memory.
 
+use super::inline::Ptx;
 use crate::mlir::{Builder, Value};
 use melior::ir::{Type, ValueLike};
 
@@ -26,6 +27,16 @@ pub fn cta<'c>(b: &Builder<'c>) -> Value<'c> {
     special(b, "llvm.nvvm.read.ptx.sreg.ctaid.x")
 }
 
+/// The cluster's number in the grid, an `i64`.
+pub fn cluster<'c>(b: &Builder<'c>) -> Value<'c> {
+    special(b, "llvm.nvvm.read.ptx.sreg.clusterid.x")
+}
+
+/// The CTA's number in its cluster, an `i64`.
+pub fn rank<'c>(b: &Builder<'c>) -> Value<'c> {
+    special(b, "llvm.nvvm.read.ptx.sreg.cluster.ctarank")
+}
+
 /// The thread's number in the grid, whose CTAs have `threads` threads.
 pub fn global<'c>(b: &Builder<'c>, threads: i64) -> Value<'c> {
     let first = b.binary("arith.muli", cta(b), b.constant_i64(threads));
@@ -41,6 +52,13 @@ fn special<'c>(b: &Builder<'c>, register: &str) -> Value<'c> {
 pub fn barrier(b: &Builder<'_>) {
     let zero = b.constant_integer(b.integer(32), 0);
     b.intrinsic_without_result("llvm.nvvm.barrier.cta.sync.aligned.all", &[zero]);
+}
+
+/// All threads of the cluster arrive, and see what the others wrote before.
+pub fn cluster_barrier(b: &Builder<'_>) {
+    const TEXT: &str =
+        "barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;";
+    Ptx::new(TEXT).memory().run(b, &[]);
 }
 
 /// All threads of the warp arrive, and see what the others wrote before.

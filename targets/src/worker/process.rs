@@ -186,13 +186,16 @@ fn numbers(shape: &Shape) -> (u8, Vec<u64>) {
         }) => (BLOCKS, vec![*blocks, *grain, *scratch_bytes as u64]),
         Shape::Grid(Grid {
             ctas,
+            cluster,
             threads,
             shared_bytes,
             workspace_bytes,
             tensor_maps,
             tile,
         }) => {
-            let mut numbers = [*ctas, *threads, *shared_bytes].map(u64::from).to_vec();
+            let mut numbers = [*ctas, *cluster, *threads, *shared_bytes]
+                .map(u64::from)
+                .to_vec();
             numbers.push(u64::from(tile.is_some()));
             if let Some(tile) = tile {
                 let of_tile = [tile.rows, tile.columns, tile.depth, tile.stages];
@@ -221,7 +224,7 @@ fn read_shape(input: &mut impl Read) -> io::Result<Shape> {
             scratch_bytes: usize::try_from(read_number(input)?).map_err(invalid)?,
         })),
         [GRID] => {
-            let [ctas, threads, shared_bytes] = [(); 3].map(|()| read_narrow(input));
+            let [ctas, cluster, threads, shared_bytes] = [(); 4].map(|()| read_narrow(input));
             let tile = match read_number(input)? {
                 0 => None,
                 _ => Some(read_tile(input)?),
@@ -230,6 +233,7 @@ fn read_shape(input: &mut impl Read) -> io::Result<Shape> {
             let maps = read_number(input)?;
             Ok(Shape::Grid(Grid {
                 ctas: ctas?,
+                cluster: cluster?,
                 threads: threads?,
                 shared_bytes: shared_bytes?,
                 tile,

@@ -188,6 +188,18 @@ pub fn kernels() -> Vec<Case> {
     kernels.collect()
 }
 
+/// The kernels whose products pairs of CTAs make too: of codes and of 16-bit numbers, not of groups.
+pub fn kernels_of_pairs() -> Vec<Case> {
+    let mut random = Random(35);
+    let is_one =
+        |product: &&Product| !product.name.ends_with("f32") && !product.name.contains("group");
+    let kernels = PRODUCTS.iter().filter(is_one).flat_map(|product| {
+        let [whole, _] = cases(product, &mut random);
+        [whole, largest(product, &mut random)]
+    });
+    kernels.collect()
+}
+
 /// Checks what a machine finds: of each kernel, the product, and what the epilogue's ops are of it.
 fn check(cases: &[[Case; 2]], machine: &str, found: &[Tensor]) {
     for ([whole, alone], found) in cases.iter().zip(found.chunks(3)) {

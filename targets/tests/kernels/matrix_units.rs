@@ -338,7 +338,7 @@ fn a_tile_that_a_unit_does_not_make_is_refused() {
     assert_eq!(
         refusal("sm_100a", [128, 40]),
         "kernel 'k0_scaled_dot': 'tsr.scaled_dot': is not made in tiles of 128x40: expected 128 rows or columns by a \
-         multiple of 16 up to 256"
+         multiple of 16 up to 256; of pairs of CTAs 256 by a multiple of twice that"
     );
     assert_eq!(
         refusal("cpu", [64, 64]),

@@ -23,11 +23,26 @@ pub struct Kernel {
 impl Kernel {
     /// Of a case for a target, with a result of so many bytes.
     pub fn new(case: &Case, target: &str, result_bytes: usize) -> Self {
+        Self::compiled(case, target, result_bytes, None)
+    }
+
+    /// The same in tiles of so many rows and columns.
+    pub fn in_tiles(case: &Case, target: &str, result_bytes: usize, tile: [u32; 2]) -> Self {
+        Self::compiled(case, target, result_bytes, Some(tile))
+    }
+
+    fn compiled(case: &Case, target: &str, result_bytes: usize, tile: Option<[u32; 2]>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kernels.tessera");
         let target: Target = target.parse().unwrap();
         let plan = plan_of(std::slice::from_ref(case));
-        let writer = compile(&plan, &target, &Options::default()).unwrap();
+        let options = Options {
+            tiles: (tile.into_iter())
+                .map(|tile| (plan.kernels[0].name.clone(), tile))
+                .collect(),
+            ..Options::default()
+        };
+        let writer = compile(&plan, &target, &options).unwrap();
         writer.write(&path).unwrap();
         let bundle = Bundle::open(&path).unwrap();
         Self {
@@ -51,7 +66,8 @@ impl Kernel {
         addresses.push(result);
         let mut grid = Launch::new(&self.code.entry)
             .grid(self.code.grid)
-            .block(self.code.block);
+            .block(self.code.block)
+            .cluster(self.code.cluster);
         grid.dynamic_shared = self.code.shared_bytes.into();
         grid.seed = seed;
         grid.step_limit = 1 << 20;

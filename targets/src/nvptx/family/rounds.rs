@@ -1,16 +1,18 @@
-//! The scheduler of persistent kernels: as many CTAs as the chip has processors take tiles in turn, in an order that the
-//! shape fixes.
+//! The scheduler of persistent kernels: as many CTAs as the chip has processors, or clusters of as many together, take tiles
+//! in turn, in an order that the shape fixes.
 
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Builder, Emission, Value};
 use crate::nvptx::thread;
 
-/// Which tiles there are, and how many CTAs share them.
+/// Which tiles there are, and how many clusters of CTAs share them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rounds {
-    /// CTAs, no more than tiles.
-    pub ctas: i64,
+    /// CTAs of a cluster, which make a tile together.
+    pub cluster: i64,
+    /// Clusters, no more than tiles.
+    pub clusters: i64,
     /// Products of the batch; tiles down and across in each.
     pub tiles: [i64; 3],
     /// Tiles down that are made before the next ones across: what CTAs make at the same time shares operands. It divides
@@ -18,9 +20,9 @@ pub struct Rounds {
     pub band: i64,
 }
 
-/// A tile of a CTA.
+/// A tile of a cluster.
 pub struct Round {
-    /// The CTA's tiles before it.
+    /// The cluster's tiles before it.
     pub number: Expression,
     /// The product of the batch.
     pub batch: Expression,
@@ -29,14 +31,20 @@ pub struct Round {
 }
 
 impl Rounds {
-    /// Those of a chip of so many processors.
+    /// Those of a chip of so many processors, each of which makes a tile.
     pub fn new(tiles: [i64; 3], processors: i64) -> Self {
+        Self::of_clusters(tiles, 1, processors)
+    }
+
+    /// Those of a chip of so many processors, of which so many make a tile together.
+    pub fn of_clusters(tiles: [i64; 3], cluster: i64, processors: i64) -> Self {
         /// The root of the number of processors, or somewhat more: a band's rows are as many as columns beside them.
         const BAND: i64 = 16;
         let down = tiles[1];
         let band = (1..=BAND).rev().find(|band| down % band == 0).unwrap_or(1);
         Self {
-            ctas: tiles.iter().product::<i64>().min(processors),
+            cluster,
+            clusters: tiles.iter().product::<i64>().min(processors / cluster),
             tiles,
             band,
         }
@@ -45,37 +53,51 @@ impl Rounds {
     /// Those of tiles whose number is known when it runs, row by row: what there is comes before what there is not.
     pub fn in_order([down, across]: [i64; 2], processors: i64) -> Self {
         Self {
-            ctas: (down * across).min(processors),
+            cluster: 1,
+            clusters: (down * across).min(processors),
             tiles: [1, down, across],
             band: 1,
         }
     }
 
-    /// Tiles that a CTA has, at most.
-    pub fn most(&self) -> i64 {
-        let all: i64 = self.tiles.iter().product();
-        (all + self.ctas - 1) / self.ctas
+    /// CTAs of the grid.
+    pub fn ctas(&self) -> i64 {
+        self.clusters * self.cluster
     }
 
-    /// How many tiles the CTA has: of all those from its own number on in steps of the number of CTAs.
+    /// Tiles that a cluster has, at most.
+    pub fn most(&self) -> i64 {
+        let all: i64 = self.tiles.iter().product();
+        (all + self.clusters - 1) / self.clusters
+    }
+
+    /// The cluster's number.
+    fn own<'c>(&self, b: &Builder<'c>) -> Value<'c> {
+        match self.cluster {
+            1 => thread::cta(b),
+            _ => thread::cluster(b),
+        }
+    }
+
+    /// How many tiles the cluster has: of all those from its own number on in steps of the number of clusters.
     pub fn count<'c>(&self, b: &Builder<'c>) -> Value<'c> {
         if self.most() == 1 {
             return b.constant_i64(1);
         }
         let all: i64 = self.tiles.iter().product();
-        let last = b.constant_i64(all + self.ctas - 1);
-        let rest = b.binary("arith.subi", last, thread::cta(b));
-        b.binary("arith.divui", rest, b.constant_i64(self.ctas))
+        let last = b.constant_i64(all + self.clusters - 1);
+        let rest = b.binary("arith.subi", last, self.own(b));
+        b.binary("arith.divui", rest, b.constant_i64(self.clusters))
     }
 
-    /// How many of the first so many tiles the CTA has, where these are `all` at most.
+    /// How many of the first so many tiles the cluster has, where these are `all` at most.
     pub fn count_of<'c>(&self, b: &Builder<'c>, tiles: Value<'c>) -> Value<'c> {
-        let last = b.binary("arith.addi", tiles, b.constant_i64(self.ctas - 1));
-        let rest = b.binary("arith.subi", last, thread::cta(b));
-        b.binary("arith.divui", rest, b.constant_i64(self.ctas))
+        let last = b.binary("arith.addi", tiles, b.constant_i64(self.clusters - 1));
+        let rest = b.binary("arith.subi", last, self.own(b));
+        b.binary("arith.divui", rest, b.constant_i64(self.clusters))
     }
 
-    /// Does something for each tile of the CTA.
+    /// Does something for each tile of the cluster.
     ///
     /// # Errors
     /// What `body` returns.
@@ -89,7 +111,7 @@ impl Rounds {
         self.for_each_of(emission, numbers, body)
     }
 
-    /// Does something for each of the CTA's tiles from one number on and before another.
+    /// Does something for each of the cluster's tiles from one number on and before another.
     ///
     /// # Errors
     /// What `body` returns.
@@ -102,12 +124,12 @@ impl Rounds {
         let [batches, down, across] = self.tiles;
         let all = batches * down * across;
         let b = emission.elemental.builder();
-        let cta = thread::cta(&b);
+        let own = self.own(&b);
         let bounds = [from, to, b.constant_i64(1)];
         emission.for_bounds(bounds, (0, self.most() - 1), None, |emission, number| {
-            let before = emission.elemental.number(&number.times(self.ctas));
+            let before = emission.elemental.number(&number.times(self.clusters));
             let b = emission.elemental.builder();
-            let place = b.binary("arith.addi", before, cta);
+            let place = b.binary("arith.addi", before, own);
             let place = Expression::variable(emission.elemental.variable(place, 0, all - 1));
             let in_product = place.remainder(down * across);
             let in_band = in_product.remainder(self.band * across);
@@ -143,9 +165,17 @@ mod tests {
     #[test]
     fn a_cta_has_several_tiles_where_there_are_more_than_processors() {
         let one = Rounds::new([3, 4, 5], 132);
-        assert_eq!((one.ctas, one.most()), (60, 1));
+        assert_eq!((one.ctas(), one.most()), (60, 1));
         let several = Rounds::new([1, 32, 16], 132);
-        assert_eq!((several.ctas, several.most()), (132, 4));
+        assert_eq!((several.ctas(), several.most()), (132, 4));
+    }
+
+    #[test]
+    fn a_cluster_has_whole_tiles() {
+        let pairs = Rounds::of_clusters([1, 8, 10], 2, 148);
+        assert_eq!((pairs.clusters, pairs.ctas(), pairs.most()), (74, 148, 2));
+        let few = Rounds::of_clusters([1, 1, 3], 2, 148);
+        assert_eq!((few.clusters, few.ctas(), few.most()), (3, 6, 1));
     }
 
     #[test]

@@ -16,6 +16,11 @@
 //! has read the stage. Each buffer of sums in tensor memory has two: *done* is arrived at by the matrix unit with its last
 //! product, *read* by every writing thread.
 //!
+//! A tile is one CTA's, or a pair's, which is a cluster. Of a pair each CTA loads half of A's rows and half of B's, the scales
+//! of its rows of A and all of B's, and writes its half of the sums. One thread of the first CTA, the leader, has the products
+//! of both made: *full* and *read* are the leader's mbarriers, at which a thread of each warp of both arrives; *empty* and
+//! *done* are in both CTAs.
+//!
 //! The order of a sum is fixed: steps along K, each of which the matrix unit adds to what was there, 32 bytes of a row in
 //! one instruction, rounding towards zero once for each. Which CTA has which tiles depends on the shape alone.
 
@@ -27,6 +32,7 @@ mod memory;
 mod multiply;
 mod stage;
 mod tile;
+mod together;
 mod write;
 
 use super::boxes::{Boxed, Half, Major};
@@ -44,7 +50,7 @@ use kind::Kind;
 use memory::SharedMemory;
 use tessera_ir::{Definition, Graph, ScaledType};
 use tessera_runtime::bundle::{self, TensorMap};
-use tile::{Places, Tile};
+use tile::{Cut, Places, Tile};
 
 /// Threads that load.
 const LOADING_THREADS: i64 = 4 * thread::WARP;
@@ -112,12 +118,11 @@ impl<'a, P: Factors> Product<'a, P> {
         capability: &'a Capability,
     ) -> Option<Self> {
         let has_unit = capability.features.contains(&Feature::Tcgen05);
-        let extents = even_extents(product);
-        if !has_unit || product.extents().contains(&0) || extents.contains(&0) {
+        let cut = operands.cut(kind, product);
+        if !has_unit || product.extents().contains(&0) || cut.extents.contains(&0) {
             return None;
         }
-        let bytes = operands.row_bytes(kind, product);
-        let tile = Tile::of(extents, bytes, operands.are_whole());
+        let tile = Tile::of(&cut);
         let (tile, places) = with_groups(tile, product).places(kind, capability)?;
         Some(Self {
             product,
@@ -137,19 +142,18 @@ impl<'a, P: Factors> Product<'a, P> {
         let Some(wanted) = tile else {
             return Ok(self);
         };
-        let bytes = self.operands.row_bytes(self.kind, self.product);
-        let wanted_of = (self.operands.are_whole(), wanted);
-        let tile = (self.tile).in_tiles(even_extents(self.product), bytes, wanted_of);
-        let placed = tile
+        let cut = self.operands.cut(self.kind, self.product);
+        let placed = (self.tile.in_tiles(&cut, wanted))
             .and_then(|tile| with_groups(tile, self.product).places(self.kind, self.capability));
         let (tile, places) = placed.ok_or_else(|| {
-            let expected = match self.operands {
-                Operands::Codes(_) => "128 rows or columns by a multiple of 16 up to 256",
-                Operands::Boxes(..) => {
-                    "128 rows or columns by a multiple of 16 up to 256, of operands that lie across of 64"
-                }
-            };
-            no_such_tile(self.product.operation(), wanted, expected)
+            let mut expected = "128 rows or columns by a multiple of 16 up to 256".to_owned();
+            if matches!(self.operands, Operands::Boxes(..)) {
+                expected += ", of operands that lie across of 64";
+            }
+            if cut.in_pairs {
+                expected += "; of pairs of CTAs 256 by a multiple of twice that";
+            }
+            no_such_tile(self.product.operation(), wanted, &expected)
         })?;
         Ok(Self {
             tile,
@@ -171,6 +175,11 @@ impl<'a, P: Factors> Product<'a, P> {
         let extents = if self.tile.a == 0 { [m, n] } else { [n, m] };
         let maps = self.tensor_maps(emission);
         let b = emission.elemental.builder();
+        let rank = (self.tile.ctas > 1).then(|| {
+            let rank = thread::rank(&b);
+            let variable = emission.elemental.variable(rank, 0, self.tile.ctas - 1);
+            (rank, Expression::variable(variable))
+        });
         let parameter = |_: &TensorMap| asynchronous::map_parameter(&b);
         let kernel = Kernel {
             own: self,
@@ -178,10 +187,12 @@ impl<'a, P: Factors> Product<'a, P> {
             extents,
             shared: shared.dynamic(&b, SharedMemory::BASE),
             warp: thread::warp(&b),
+            rank,
         };
         kernel.emit(emission)?;
-        let grid = grid(emission, self.tile.rounds.ctas, THREADS)?;
+        let grid = grid(emission, self.tile.rounds.ctas(), THREADS)?;
         Ok(Grid {
+            cluster: self.tile.ctas as u32,
             shared_bytes: self.places.shared_bytes,
             tile: self.manifest_tile(),
             tensor_maps: maps.into_iter().flatten().collect(),
@@ -207,7 +218,7 @@ impl<'a, P: Factors> Product<'a, P> {
     fn tensor_maps(&self, emission: &Emission<'_, '_>) -> [Option<TensorMap>; 2] {
         let graph = &emission.kernel.body;
         [0, 1].map(|side| {
-            let (operand, rows) = (self.operand(side), self.tile.rows()[side]);
+            let (operand, rows) = (self.operand(side), self.tile.loaded_rows()[side]);
             match &self.operands {
                 Operands::Boxes(all, _) => Some(all[operand].tensor_map(rows)),
                 Operands::Codes(codes) => {
@@ -238,6 +249,16 @@ impl<'a, P: Factors> Product<'a, P> {
 }
 
 impl Operands<'_> {
+    /// What is cut into tiles; those of groups are single CTAs'.
+    fn cut(&self, kind: Kind, product: &impl Factors) -> Cut {
+        Cut {
+            extents: even_extents(product),
+            bytes: self.row_bytes(kind, product),
+            is_whole: self.are_whole(),
+            in_pairs: product.groups_of_rows().is_none(),
+        }
+    }
+
     /// Bytes of shared memory that a row takes.
     fn row_bytes(&self, kind: Kind, product: &impl Factors) -> i64 {
         let [.., k] = product.extents();
@@ -288,6 +309,8 @@ struct Kernel<'a, 'c, P> {
     /// Where shared memory begins.
     shared: Value<'c>,
     warp: Value<'c>,
+    /// The CTA's number in its pair, if it is in one.
+    rank: Option<(Value<'c>, Expression)>,
 }
 
 /// Where a tile of a CTA is.
@@ -296,6 +319,8 @@ struct Round<'c> {
     batch: Expression,
     /// The first row of A and of B.
     corners: [Expression; 2],
+    /// The first that the CTA loads, and of A that it writes.
+    loaded: [Expression; 2],
     /// The rows to stop before, an `i64`, of the side that has a group's.
     ends: [Option<Value<'c>>; 2],
 }
@@ -323,7 +348,7 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
                 })
             },
         )?;
-        thread::barrier(&b);
+        self.barrier(&b);
         instructions::fence_after(&b);
         let tensor = instructions::load_word(&b, self.at(&b, places.slot));
 
@@ -344,10 +369,10 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
             |emission, inner| emission.inside(inner, |emission| self.multiply(emission, tensor)),
         )?;
         instructions::fence_before(&b);
-        thread::barrier(&b);
+        self.barrier(&b);
         b.if_else(emission, loads_or_writes, &[], nothing, |_, inner| {
             instructions::fence_after(&inner);
-            instructions::deallocate(&inner, tensor, places.allocation);
+            instructions::deallocate(&inner, self.ctas(), tensor, places.allocation);
             Ok::<_, Unsupported>(Vec::new())
         })?;
         Ok(())
@@ -408,9 +433,15 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
         let tile = &self.own.tile;
         let rows = tile.rows();
         let Some(groups) = self.own.product.groups_of_rows() else {
+            let corners = [0, 1].map(|side| own.tile[side].times(rows[side]));
+            let loaded = [0, 1].map(|side| match &self.rank {
+                Some((_, rank)) => corners[side].plus(&rank.times(tile.loaded_rows()[side])),
+                None => corners[side].clone(),
+            });
             return Ok(Round {
                 batch: own.batch.clone(),
-                corners: [0, 1].map(|side| own.tile[side].times(rows[side])),
+                corners,
+                loaded,
                 ends: [None; 2],
             });
         };
@@ -424,6 +455,7 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
         ends[grouped] = Some(of_group.end);
         Ok(Round {
             batch: of_group.group,
+            loaded: corners.clone(),
             corners,
             ends,
         })
@@ -439,13 +471,16 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
         let (tile, places) = (&self.own.tile, &self.own.places);
         let b = emission.elemental.builder();
         let first = b.compare_integers(IntegerPredicate::Eq, thread::lane(&b), b.constant_i64(0));
-        let loading = if self.is_copied() { 1 } else { LOADING_THREADS };
+        let loading = match self.is_copied() {
+            true => self.ctas(),
+            false => self.arrivals(LOADING_THREADS),
+        };
         let make = |(): &mut (), b: Builder<'c>| {
             for (first, count, arrivals) in [
                 (places.full, tile.stages, loading),
                 (places.empty, tile.stages, 1),
                 (places.done, tile.buffers, 1),
-                (places.read, tile.buffers, WRITING_THREADS),
+                (places.read, tile.buffers, self.arrivals(WRITING_THREADS)),
             ] {
                 for number in 0..count {
                     instructions::initialise(&b, self.at(&b, first + 8 * number), arrivals);
@@ -456,7 +491,8 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
         };
         let Ok(_) = b.if_else(&mut (), first, &[], make, |(), _| Ok(Vec::new()));
         thread::warp_barrier(&b);
-        instructions::allocate(&b, self.at(&b, places.slot), places.allocation);
+        let slot = self.at(&b, places.slot);
+        instructions::allocate(&b, self.ctas(), slot, places.allocation);
         instructions::fence_before(&b);
     }
 

@@ -155,7 +155,7 @@ impl<'a, 'g, P: Factors> Product<'a, 'g, P> {
         };
         kernel.emit(emission)?;
         let threads = (1 + self.tile.consumers) * WARPGROUP;
-        let grid = grid(emission, self.tile.rounds.ctas, threads)?;
+        let grid = grid(emission, self.tile.rounds.ctas(), threads)?;
         Ok(Grid {
             shared_bytes: self.places.shared_bytes,
             tile: self.manifest_tile(),

@@ -58,26 +58,25 @@ pub fn fence_before(b: B<'_, '_>) {
 }
 
 /// Allocates columns of tensor memory, whose address goes to a word of shared memory, and lets other CTAs allocate. All
-/// threads of the warp take part.
-pub fn allocate<'c>(b: B<'_, 'c>, slot: Value<'c>, columns: u32) {
+/// threads of the warp take part, in each of `ctas` CTAs: all that a CTA or a pair asks of tensor memory says which it is.
+pub fn allocate<'c>(b: B<'_, 'c>, ctas: i64, slot: Value<'c>, columns: u32) {
     let text = format!(
-        "tcgen05.alloc.cta_group::1.sync.aligned.shared::cta.b32 [$0], {columns};\n\t\
-         tcgen05.relinquish_alloc_permit.cta_group::1.sync.aligned;"
+        "tcgen05.alloc.cta_group::{ctas}.sync.aligned.shared::cta.b32 [$0], {columns};\n\t\
+         tcgen05.relinquish_alloc_permit.cta_group::{ctas}.sync.aligned;"
     );
     Ptx::new(&text).memory().run(b, &[slot]);
 }
 
 /// Gives them back. All threads of the warp that allocated take part.
-pub fn deallocate<'c>(b: B<'_, 'c>, address: Value<'c>, columns: u32) {
-    let text = format!("tcgen05.dealloc.cta_group::1.sync.aligned.b32 $0, {columns};");
+pub fn deallocate<'c>(b: B<'_, 'c>, ctas: i64, address: Value<'c>, columns: u32) {
+    let text = format!("tcgen05.dealloc.cta_group::{ctas}.sync.aligned.b32 $0, {columns};");
     Ptx::new(&text).memory().run(b, &[address]);
 }
 
-/// Copies a tile of scales to tensor memory, for the lanes of each of the four warps.
-pub fn copy_scales<'c>(b: B<'_, 'c>, to: Value<'c>, descriptor: Value<'c>) {
-    Ptx::new("tcgen05.cp.cta_group::1.32x128b.warpx4 [$0], $1;")
-        .memory()
-        .run(b, &[to, descriptor]);
+/// Copies a tile of scales to tensor memory, for the lanes of each of the four warps; of a pair each CTA its own.
+pub fn copy_scales<'c>(b: B<'_, 'c>, ctas: i64, to: Value<'c>, descriptor: Value<'c>) {
+    let text = format!("tcgen05.cp.cta_group::{ctas}.32x128b.warpx4 [$0], $1;");
+    Ptx::new(&text).memory().run(b, &[to, descriptor]);
 }
 
 /// A product.
@@ -95,14 +94,14 @@ pub struct Multiplication<'c> {
 }
 
 /// Begins a product.
-pub fn multiply<'c>(b: B<'_, 'c>, kind: Kind, own: &Multiplication<'c>) {
+pub fn multiply<'c>(b: B<'_, 'c>, ctas: i64, kind: Kind, own: &Multiplication<'c>) {
     let (scales, adds) = match own.scales {
         Some(_) => (" [$4], [$5],", 6),
         None => ("", 4),
     };
     let text = format!(
         "{{ .reg .pred adds; setp.ne.b32 adds, ${adds}, 0;\n\t\
-         tcgen05.mma.cta_group::1.{} [$0], $1, $2, $3,{scales} adds; }}",
+         tcgen05.mma.cta_group::{ctas}.{} [$0], $1, $2, $3,{scales} adds; }}",
         kind.qualifiers()
     );
     let [x, y] = own.tiles;
@@ -117,6 +116,39 @@ pub fn commit<'c>(b: B<'_, 'c>, barrier: Value<'c>) {
     Ptx::new("tcgen05.commit.cta_group::1.mbarrier::arrive::one.shared::cluster.b64 [$0];")
         .memory()
         .run(b, &[barrier]);
+}
+
+/// The mbarriers at that place in both CTAs of a pair are arrived at once all is done that the thread began for the matrix
+/// unit.
+pub fn commit_to_pair<'c>(b: B<'_, 'c>, barrier: Value<'c>) {
+    const TEXT: &str = "{ .reg .b16 both; mov.b16 both, 3;\n\t\
+         tcgen05.commit.cta_group::2.mbarrier::arrive::one.shared::cluster.multicast::cluster.b64 [$0], both; }";
+    Ptx::new(TEXT).memory().run(b, &[barrier]);
+}
+
+/// The address at which all CTAs of the cluster have what the first, the leader of a pair, has at an address of its own.
+pub fn of_leader<'c>(b: B<'_, 'c>, address: Value<'c>) -> Value<'c> {
+    Ptx::new("mapa.shared::cluster.u32 $0, $1, 0;").word(b, &[address])
+}
+
+/// So many bytes more have to come before the phase of a CTA's mbarrier ends.
+pub fn expect_bytes_in_cluster<'c>(b: B<'_, 'c>, barrier: Value<'c>, bytes: i64) {
+    let text = format!("mbarrier.expect_tx.relaxed.cluster.shared::cluster.b64 [$0], {bytes};");
+    Ptx::new(&text).memory().run(b, &[barrier]);
+}
+
+/// Arrives at a CTA's mbarrier whose phase ends once so many bytes more have come.
+pub fn arrive_expecting_in_cluster<'c>(b: B<'_, 'c>, barrier: Value<'c>, bytes: i64) {
+    let text =
+        format!("mbarrier.arrive.expect_tx.release.cluster.shared::cluster.b64 _, [$0], {bytes};");
+    Ptx::new(&text).memory().run(b, &[barrier]);
+}
+
+/// One thread of the warp, whose number in it is given, arrives at a CTA's mbarrier, for all of them.
+pub fn arrive_in_cluster<'c>(b: B<'_, 'c>, barrier: Value<'c>, lane: Value<'c>) {
+    const TEXT: &str = "{ .reg .pred arrives; setp.eq.b32 arrives, $1, 0;\n\tbar.warp.sync -1;\n\t\
+         @arrives mbarrier.arrive.release.cluster.shared::cluster.b64 _, [$0]; }";
+    Ptx::new(TEXT).memory().run(b, &[barrier, lane]);
 }
 
 /// `count` columns of the lane's row of tensor memory, as `i32`. All threads of the warp take part.

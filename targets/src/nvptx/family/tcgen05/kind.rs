@@ -19,9 +19,6 @@ pub enum Kind {
     Half(Half),
 }
 
-/// Rows of A.
-const M: u32 = 128;
-
 impl Kind {
     /// That of a product of two formats; `None` where there is none, for their blocks differ.
     pub fn of(operands: [&ScaledType; 2]) -> Option<Self> {
@@ -70,19 +67,19 @@ impl Kind {
         }
     }
 
-    /// The instruction descriptor of a product of 128 rows by `n` columns, both along K, whose scales begin at byte
+    /// The instruction descriptor of a product of `m` rows by `n` columns, both along K, whose scales begin at byte
     /// `scale_byte` of their words. (PTX ISA, "Instruction descriptor", table for block-scaled kinds.)
-    pub fn descriptor(self, formats: [ElementFormat; 2], n: i64, scale_byte: i64) -> u32 {
-        debug_assert!(n % 8 == 0 && (8..=256).contains(&n) && (0..4).contains(&scale_byte));
+    pub fn descriptor(self, formats: [ElementFormat; 2], [m, n]: [i64; 2], scale_byte: i64) -> u32 {
+        debug_assert!(is_shape(m, n) && (0..4).contains(&scale_byte));
         let [a, b] = formats.map(|format| self.format(format));
-        let (n, scale_byte) = (n as u32, scale_byte as u32);
+        let [m, n, scale_byte] = [m, n, scale_byte].map(|number| number as u32);
         let is_e8m0 = u32::from(!matches!(self, Self::Mxf4nvf4));
         scale_byte << 4
             | a << 7
             | b << 10
             | (n >> 3) << 17
             | is_e8m0 << 23
-            | (M >> 4) << 24
+            | (m >> 4) << 24
             | scale_byte << 29
     }
 
@@ -92,9 +89,9 @@ impl Kind {
         self,
         formats: Option<[ElementFormat; 2]>,
         majors: [Major; 2],
-        n: i64,
+        [m, n]: [i64; 2],
     ) -> u32 {
-        debug_assert!(n % 16 == 0 && (16..=256).contains(&n));
+        debug_assert!(is_shape(m, n));
         let [a, b] = match self {
             Self::Half(Half::F16) => [0; 2],
             Self::Half(Half::Bf16) => [1; 2],
@@ -108,7 +105,7 @@ impl Kind {
             | a_across << 15
             | b_across << 16
             | (n as u32 >> 3) << 17
-            | (M >> 4) << 24
+            | (m as u32 >> 4) << 24
     }
 
     /// The descriptor's number of a format.
@@ -122,6 +119,11 @@ impl Kind {
             (_, ElementFormat::E2m1) => 5,
         }
     }
+}
+
+/// Whether there is an instruction of so many rows, of one CTA or a pair, by so many columns.
+fn is_shape(m: i64, n: i64) -> bool {
+    matches!(m, 128 | 256) && n % 16 == 0 && (16..=256).contains(&n)
 }
 
 #[cfg(test)]
@@ -165,25 +167,29 @@ mod tests {
     fn descriptors_have_their_fields_in_place() {
         let e2m1 = [ElementFormat::E2m1; 2];
         // Formats 1 and 1, N = 256, M = 128.
-        let nvfp4 = Kind::Mxf4nvf4.descriptor(e2m1, 256, 0);
+        let nvfp4 = Kind::Mxf4nvf4.descriptor(e2m1, [128, 256], 0);
         assert_eq!(nvfp4, 1 << 7 | 1 << 10 | 32 << 17 | 8 << 24);
+        // M = 256, of a pair of CTAs.
+        let of_pair = Kind::Mxf4nvf4.descriptor(e2m1, [256, 256], 0);
+        assert_eq!(of_pair, 1 << 7 | 1 << 10 | 32 << 17 | 16 << 24);
         // Scales of E8M0 from byte 2 on.
-        let mxfp4 = Kind::Mxf4.descriptor(e2m1, 16, 2);
+        let mxfp4 = Kind::Mxf4.descriptor(e2m1, [128, 16], 2);
         assert_eq!(
             mxfp4,
             2 << 4 | 1 << 7 | 1 << 10 | 2 << 17 | 1 << 23 | 8 << 24 | 2 << 29
         );
         // Numbers into f32: bf16, B across; codes E4M3 and E5M2.
-        let halves = Kind::Half(Half::Bf16).plain_descriptor(None, [Major::K, Major::Rows], 64);
+        let halves =
+            Kind::Half(Half::Bf16).plain_descriptor(None, [Major::K, Major::Rows], [128, 64]);
         assert_eq!(
             halves,
             1 << 4 | 1 << 7 | 1 << 10 | 1 << 16 | 8 << 17 | 8 << 24
         );
         let codes = Some([ElementFormat::E4m3, ElementFormat::E5m2]);
-        let codes = Kind::F8f6f4.plain_descriptor(codes, [Major::K; 2], 32);
+        let codes = Kind::F8f6f4.plain_descriptor(codes, [Major::K; 2], [128, 32]);
         assert_eq!(codes, 1 << 4 | 1 << 10 | 4 << 17 | 8 << 24);
         let mixed = [ElementFormat::E5m2, ElementFormat::E3m2];
-        let mixed = Kind::Mxf8f6f4.descriptor(mixed, 64, 3);
+        let mixed = Kind::Mxf8f6f4.descriptor(mixed, [128, 64], 3);
         assert_eq!(
             mixed,
             3 << 4 | 1 << 7 | 4 << 10 | 8 << 17 | 1 << 23 | 8 << 24 | 3 << 29

@@ -42,12 +42,12 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
                     let [stage, parity] = turn(emission, &use_number, tile.stages);
                     let b = emission.elemental.builder();
                     let empty = self.one_of(&b, places.empty, 8, stage);
-                    instructions::wait_before(&b, empty, parity);
-                    let expect = instructions::arrive_expecting;
-                    self.copy_boxes(emission, &round, (&step, stage), expect);
+                    self.wait_before(&b, empty, parity);
+                    self.copy_boxes(emission, &round, (&step, stage), Self::arrive_expecting);
                     Ok(())
                 })
-            })
+            })?;
+            self.wait_for_the_last(emission)
         })
     }
 
@@ -91,7 +91,7 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
             let done = b.binary("arith.subi", uses, b.constant_i64(left));
             self.say_full(emission, done)?;
         }
-        Ok(())
+        self.wait_for_the_last(emission)
     }
 
     /// A and B of a tile, as they are loaded.
@@ -109,11 +109,12 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
             Ok(Side {
                 codes: &codes[operand],
                 base: emission.elemental.scaled_base(operation, value)?,
-                rows: tile.rows()[number],
+                rows: tile.loaded_rows()[number],
                 scale_tiles: tile.scale_tiles()[number],
                 map: self.maps[number],
                 batch: round.batch.clone(),
-                corner: round.corners[number].clone(),
+                corner: round.loaded[number].clone(),
+                scale_corner: [&round.loaded[0], &round.corners[1]][number].clone(),
             })
         };
         Ok([side(0)?, side(1)?])
@@ -130,12 +131,12 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
         let (tile, places) = (&self.own.tile, &self.own.places);
         let [stage, parity] = turn(emission, use_number, tile.stages);
         let b = emission.elemental.builder();
-        instructions::wait_before(&b, self.one_of(&b, places.empty, 8, stage), parity);
+        self.wait_before(&b, self.one_of(&b, places.empty, 8, stage), parity);
         let first = self.one_of(&b, 0, places.stage_bytes, stage);
         if self.maps.iter().any(Option::is_some) {
             let thread = emission.elemental.number(thread);
             emission.when_below(thread, 1, |emission, _| {
-                self.copy_boxes(emission, round, (step, stage), instructions::expect_bytes);
+                self.copy_boxes(emission, round, (step, stage), Self::expect_bytes);
                 Ok::<_, Unsupported>(())
             })?;
         }
@@ -160,16 +161,16 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
         emission: &mut Emission<'c, '_>,
         round: &Round<'c>,
         (step, stage): (&Expression, Value<'c>),
-        expect: impl FnOnce(&Builder<'c>, Value<'c>, i64),
+        expect: impl FnOnce(&Self, &Builder<'c>, Value<'c>, i64),
     ) {
         let (tile, places) = (&self.own.tile, &self.own.places);
-        let boxed = tile.rows().into_iter().zip(self.maps);
+        let boxed = tile.loaded_rows().into_iter().zip(self.maps);
         let rows = boxed.filter_map(|(rows, map)| map.map(|_| rows));
         let bytes = rows.sum::<i64>() * SwizzledTile::ROW;
         let b = emission.elemental.builder();
-        let full = self.one_of(&b, places.full, 8, stage);
+        let full = self.told(&b, self.one_of(&b, places.full, 8, stage));
         let first = self.one_of(&b, 0, places.stage_bytes, stage);
-        expect(&b, full, bytes);
+        expect(self, &b, full, bytes);
         for (side, map) in self.maps.into_iter().enumerate() {
             let Some(map) = map else {
                 continue;
@@ -186,7 +187,10 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
                     let offset = number as i64 * PIECE_BYTES;
                     to = b.binary("arith.addi", to, b.constant_integer(b.integer(32), offset));
                 }
-                instructions::copy_box(&b, to, map, &at, full);
+                match self.is_pair() {
+                    false => instructions::copy_box(&b, to, map, &at, full),
+                    true => instructions::copy_box_of_pair(&b, to, map, &at, full),
+                }
             }
         }
     }
@@ -194,7 +198,7 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
     /// Where the boxes of A (0) or B (1) in a step are in its tensor map, one behind the other in shared memory.
     fn boxes(&self, side: usize, round: &Round<'c>, step: &Expression) -> Vec<Vec<Expression>> {
         let operand = self.own.operand(side);
-        let (corner, rows) = (&round.corners[side], self.own.tile.rows()[side]);
+        let (corner, rows) = (&round.loaded[side], self.own.tile.loaded_rows()[side]);
         match &self.own.operands {
             Operands::Boxes(boxes, batch) => {
                 let at = [corner, &step.times(LINE)];
@@ -217,22 +221,51 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
         emission: &mut Emission<'c, '_>,
         use_number: Value<'c>,
     ) -> Result<(), Unsupported> {
-        let (tile, places) = (&self.own.tile, &self.own.places);
+        self.when_used(emission, use_number, |b, [stage, _]| {
+            instructions::fence_for_matrix_unit(b);
+            self.arrive(b, self.one_of(b, self.own.places.full, 8, stage));
+        })
+    }
+
+    /// Of a pair, waits until all stages are empty: what is said of that by the leader is said while the CTA is there.
+    fn wait_for_the_last(&self, emission: &mut Emission<'c, '_>) -> Result<(), Unsupported> {
+        let tile = &self.own.tile;
+        if !self.is_pair() {
+            return Ok(());
+        }
+        let b = emission.elemental.builder();
+        let count = tile.rounds.count(&b);
+        let uses = b.binary("arith.muli", count, b.constant_i64(tile.steps));
+        for left in (1..=tile.stages).rev() {
+            let last = b.binary("arith.subi", uses, b.constant_i64(left));
+            self.when_used(emission, last, |b, [stage, parity]| {
+                self.wait(b, self.one_of(b, self.own.places.empty, 8, stage), parity);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Does something with the stage of a use and the parity of its own uses; nothing where the use is before the first.
+    fn when_used(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        use_number: Value<'c>,
+        body: impl FnOnce(&Builder<'c>, [Value<'c>; 2]),
+    ) -> Result<(), Unsupported> {
+        let tile = &self.own.tile;
         let b = emission.elemental.builder();
         let is_one = b.compare_integers(IntegerPredicate::Sge, use_number, b.constant_i64(0));
-        let say = |emission: &mut Emission<'c, '_>, inner| {
+        let use_it = |emission: &mut Emission<'c, '_>, inner| {
             emission.inside(inner, |emission| {
                 let last = tile.rounds.most() * tile.steps - 1;
                 let variable = emission.elemental.variable(use_number, 0, last);
                 let number = Expression::variable(variable);
-                let [stage, _] = turn(emission, &number, tile.stages);
-                let b = emission.elemental.builder();
-                instructions::fence_for_matrix_unit(&b);
-                instructions::arrive(&b, self.one_of(&b, places.full, 8, stage));
+                let places = turn(emission, &number, tile.stages);
+                body(&emission.elemental.builder(), places);
                 Ok(Vec::new())
             })
         };
-        b.if_else(emission, is_one, &[], say, |_, _| Ok(Vec::new()))?;
+        b.if_else(emission, is_one, &[], use_it, |_, _| Ok(Vec::new()))?;
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The thread of a CTA that has products made: of every step as soon as it is full.
+//! The thread of a CTA, or of the first of a pair, that has products made: of every step as soon as it is full.
 
 use super::instructions::Multiplication;
 use super::memory::{ScaleTile, bytes_along_k, swizzled};
@@ -19,29 +19,34 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
     ) -> Result<Vec<Value<'c>>, Unsupported> {
         let (tile, places) = (&self.own.tile, &self.own.places);
         let b = emission.elemental.builder();
-        let first = b.compare_integers(IntegerPredicate::Eq, thread::lane(&b), b.constant_i64(0));
+        let zero = b.constant_i64(0);
+        let mut first = b.compare_integers(IntegerPredicate::Eq, thread::lane(&b), zero);
+        if let Some((rank, _)) = &self.rank {
+            let leads = b.compare_integers(IntegerPredicate::Eq, *rank, zero);
+            first = b.binary("arith.andi", first, leads);
+        }
         let all = |emission: &mut Emission<'c, '_>| {
             let count = self.products(emission)?;
             self.for_each_product(emission, count, |emission, round| {
                 let [buffer, parity] = turn(emission, &round.number, tile.buffers);
                 let b = emission.elemental.builder();
-                instructions::wait_before(&b, self.one_of(&b, places.read, 8, buffer), parity);
+                self.wait_before(&b, self.one_of(&b, places.read, 8, buffer), parity);
                 instructions::fence_after(&b);
                 let sums = self.sums(&b, tensor, buffer);
                 emission.for_range(tile.steps, None, |emission, step| {
                     let use_number = round.number.times(tile.steps).plus(&step);
                     let [stage, parity] = turn(emission, &use_number, tile.stages);
                     let b = emission.elemental.builder();
-                    instructions::wait(&b, self.one_of(&b, places.full, 8, stage), parity);
+                    self.wait(&b, self.one_of(&b, places.full, 8, stage), parity);
                     instructions::fence_after(&b);
                     let first = self.one_of(&b, 0, places.stage_bytes, stage);
                     self.multiply_step(emission, [tensor, sums], first, &step);
                     let b = emission.elemental.builder();
-                    instructions::commit(&b, self.one_of(&b, places.empty, 8, stage));
+                    self.commit(&b, self.one_of(&b, places.empty, 8, stage));
                     Ok::<_, Unsupported>(())
                 })?;
                 let b = emission.elemental.builder();
-                instructions::commit(&b, self.one_of(&b, places.done, 8, buffer));
+                self.commit(&b, self.one_of(&b, places.done, 8, buffer));
                 Ok(())
             })
         };
@@ -74,7 +79,7 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
                 let from = descriptor(&b, ScaleTile::DESCRIPTOR, scales, from);
                 let offset = tile * ScaleTile::COLUMNS;
                 let to = self.scale_columns(&b, tensor, side, offset);
-                instructions::copy_scales(&b, to, from);
+                instructions::copy_scales(&b, self.ctas(), to, from);
             }
         }
         let one = b.constant_integer(b.integer(32), 1);
@@ -141,8 +146,8 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
         });
         let formats = (self.own.types()).map(|types| types.map(|own| own.format().element()));
         let bits = match (scales, formats) {
-            (Some(_), Some(formats)) => kind.descriptor(formats, tile.columns, byte),
-            _ => kind.plain_descriptor(formats, majors, tile.columns),
+            (Some(_), Some(formats)) => kind.descriptor(formats, tile.rows(), byte),
+            _ => kind.plain_descriptor(formats, majors, tile.rows()),
         };
         let own = Multiplication {
             sums,
@@ -151,7 +156,7 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
             descriptor: b.constant_integer(b.integer(32), bits.into()),
             adds,
         };
-        instructions::multiply(b, kind, &own);
+        instructions::multiply(b, self.ctas(), kind, &own);
     }
 }
 

@@ -79,6 +79,8 @@ pub struct Side<'a, 'c, 'g> {
     pub batch: Expression,
     /// The first row of the tile.
     pub corner: Expression,
+    /// The first row whose scales are loaded.
+    pub scale_corner: Expression,
 }
 
 /// A step, and where it is loaded to.
@@ -177,7 +179,7 @@ impl<'c> Side<'_, 'c, '_> {
             let unit = stage.thread.plus_constant(pass * LOADING_THREADS);
             let (own, place) = (unit.quotient(words), unit.remainder(words));
             let in_row = stage.step.times(words).plus(&place);
-            let row = self.corner.plus(&own);
+            let row = self.scale_corner.plus(&own);
             let (row, row_is_there) = self.codes.held_row(emission, &self.batch, &row);
             let to = place
                 .times(self.scale_tiles)

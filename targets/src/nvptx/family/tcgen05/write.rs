@@ -32,13 +32,13 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
             let round = self.round(emission, own_round)?;
             let [buffer, parity] = turn(emission, &own_round.number, tile.buffers);
             let b = emission.elemental.builder();
-            instructions::wait(&b, self.one_of(&b, places.done, 8, buffer), parity);
+            self.wait(&b, self.one_of(&b, places.done, 8, buffer), parity);
             instructions::fence_after(&b);
             let sums = self.sums(&b, tensor, buffer);
             self.write_tile(emission, &round, Some(sums), &own)?;
             let b = emission.elemental.builder();
             instructions::fence_before(&b);
-            instructions::arrive(&b, self.one_of(&b, places.read, 8, buffer));
+            self.arrive(&b, self.one_of(&b, places.read, 8, buffer));
             Ok(())
         })?;
         if let Some(count) = count {
@@ -61,7 +61,7 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
         lane: &Expression,
     ) -> Result<(), Unsupported> {
         let tile = &self.own.tile;
-        let row = emission.elemental.number(&round.corners[0].plus(lane));
+        let row = emission.elemental.number(&round.loaded[0].plus(lane));
         let at_once = if tile.columns % 32 == 0 { 32 } else { 16 };
         emission.for_range(tile.columns / at_once, None, |emission, chunk| {
             let column = chunk.times(at_once);
