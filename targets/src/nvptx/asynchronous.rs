@@ -130,8 +130,17 @@ pub fn fence_for_matrix_unit(b: B<'_, '_>) {
 /// Waits until the use before that of a parity has ended. What was not used yet is free: the phase before an mbarrier's
 /// first counts as ended, with the parity 1.
 pub fn wait_before<'c>(b: B<'_, 'c>, barrier: Value<'c>, parity: Value<'c>) {
+    wait(b, barrier, other(b, parity));
+}
+
+/// The same where other CTAs of the cluster arrive too.
+pub fn wait_before_in_cluster<'c>(b: B<'_, 'c>, barrier: Value<'c>, parity: Value<'c>) {
+    wait_in_cluster(b, barrier, other(b, parity));
+}
+
+fn other<'c>(b: B<'_, 'c>, parity: Value<'c>) -> Value<'c> {
     let one = b.constant_integer(b.integer(32), 1);
-    wait(b, barrier, b.binary("arith.xori", parity, one));
+    b.binary("arith.xori", parity, one)
 }
 
 /// Writes four words to shared memory.

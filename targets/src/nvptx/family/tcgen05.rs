@@ -18,8 +18,7 @@
 //!
 //! A tile is one CTA's, or a pair's, which is a cluster. Of a pair each CTA loads half of A's rows and half of B's, the scales
 //! of its rows of A and all of B's, and writes its half of the sums. One thread of the first CTA, the leader, has the products
-//! of both made: *full* and *read* are the leader's mbarriers, at which a thread of each warp of both arrives; *empty* and
-//! *done* are in both CTAs.
+//! of both made: *full* and *read* are the leader's mbarriers, *empty* and *done* both CTAs'.
 //!
 //! The order of a sum is fixed: steps along K, each of which the matrix unit adds to what was there, 32 bytes of a row in
 //! one instruction, rounding towards zero once for each. Which CTA has which tiles depends on the shape alone.
@@ -471,16 +470,13 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
         let (tile, places) = (&self.own.tile, &self.own.places);
         let b = emission.elemental.builder();
         let first = b.compare_integers(IntegerPredicate::Eq, thread::lane(&b), b.constant_i64(0));
-        let loading = match self.is_copied() {
-            true => self.ctas(),
-            false => self.arrivals(LOADING_THREADS),
-        };
         let make = |(): &mut (), b: Builder<'c>| {
             for (first, count, arrivals) in [
-                (places.full, tile.stages, loading),
+                (places.full, tile.stages, self.arrivals_at_full()),
                 (places.empty, tile.stages, 1),
                 (places.done, tile.buffers, 1),
-                (places.read, tile.buffers, self.arrivals(WRITING_THREADS)),
+                (places.read, tile.buffers, self.arrivals_at_read()),
+                (places.filled, self.stages_told(), LOADING_THREADS),
             ] {
                 for number in 0..count {
                     instructions::initialise(&b, self.at(&b, first + 8 * number), arrivals);

@@ -131,21 +131,15 @@ pub fn of_leader<'c>(b: B<'_, 'c>, address: Value<'c>) -> Value<'c> {
     Ptx::new("mapa.shared::cluster.u32 $0, $1, 0;").word(b, &[address])
 }
 
-/// So many bytes more have to come before the phase of a CTA's mbarrier ends.
-pub fn expect_bytes_in_cluster<'c>(b: B<'_, 'c>, barrier: Value<'c>, bytes: i64) {
-    let text = format!("mbarrier.expect_tx.relaxed.cluster.shared::cluster.b64 [$0], {bytes};");
-    Ptx::new(&text).memory().run(b, &[barrier]);
+/// Arrives at a CTA's mbarrier: what the thread knows to be written before is seen there.
+pub fn arrive_in_cluster<'c>(b: B<'_, 'c>, barrier: Value<'c>) {
+    Ptx::new("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [$0];")
+        .memory()
+        .run(b, &[barrier]);
 }
 
-/// Arrives at a CTA's mbarrier whose phase ends once so many bytes more have come.
-pub fn arrive_expecting_in_cluster<'c>(b: B<'_, 'c>, barrier: Value<'c>, bytes: i64) {
-    let text =
-        format!("mbarrier.arrive.expect_tx.release.cluster.shared::cluster.b64 _, [$0], {bytes};");
-    Ptx::new(&text).memory().run(b, &[barrier]);
-}
-
-/// One thread of the warp, whose number in it is given, arrives at a CTA's mbarrier, for all of them.
-pub fn arrive_in_cluster<'c>(b: B<'_, 'c>, barrier: Value<'c>, lane: Value<'c>) {
+/// The same of the first thread of a warp, whose number in it is given, for all of them.
+pub fn warp_arrives_in_cluster<'c>(b: B<'_, 'c>, barrier: Value<'c>, lane: Value<'c>) {
     const TEXT: &str = "{ .reg .pred arrives; setp.eq.b32 arrives, $1, 0;\n\tbar.warp.sync -1;\n\t\
          @arrives mbarrier.arrive.release.cluster.shared::cluster.b64 _, [$0]; }";
     Ptx::new(TEXT).memory().run(b, &[barrier, lane]);

@@ -42,9 +42,13 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
                     let [stage, parity] = turn(emission, &use_number, tile.stages);
                     let b = emission.elemental.builder();
                     let empty = self.one_of(&b, places.empty, 8, stage);
-                    self.wait_before(&b, empty, parity);
-                    self.copy_boxes(emission, &round, (&step, stage), Self::arrive_expecting);
-                    Ok(())
+                    instructions::wait_before(&b, empty, parity);
+                    self.copy_boxes(
+                        emission,
+                        &round,
+                        (&step, stage),
+                        instructions::arrive_expecting,
+                    )
                 })
             })?;
             self.wait_for_the_last(emission)
@@ -131,13 +135,12 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
         let (tile, places) = (&self.own.tile, &self.own.places);
         let [stage, parity] = turn(emission, use_number, tile.stages);
         let b = emission.elemental.builder();
-        self.wait_before(&b, self.one_of(&b, places.empty, 8, stage), parity);
+        instructions::wait_before(&b, self.one_of(&b, places.empty, 8, stage), parity);
         let first = self.one_of(&b, 0, places.stage_bytes, stage);
         if self.maps.iter().any(Option::is_some) {
             let thread = emission.elemental.number(thread);
             emission.when_below(thread, 1, |emission, _| {
-                self.copy_boxes(emission, round, (step, stage), Self::expect_bytes);
-                Ok::<_, Unsupported>(())
+                self.copy_boxes(emission, round, (step, stage), instructions::expect_bytes)
             })?;
         }
         for (number, side) in sides.iter().enumerate() {
@@ -161,16 +164,22 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
         emission: &mut Emission<'c, '_>,
         round: &Round<'c>,
         (step, stage): (&Expression, Value<'c>),
-        expect: impl FnOnce(&Self, &Builder<'c>, Value<'c>, i64),
-    ) {
+        expect: impl FnOnce(&Builder<'c>, Value<'c>, i64),
+    ) -> Result<(), Unsupported> {
         let (tile, places) = (&self.own.tile, &self.own.places);
         let boxed = tile.loaded_rows().into_iter().zip(self.maps);
         let rows = boxed.filter_map(|(rows, map)| map.map(|_| rows));
-        let bytes = rows.sum::<i64>() * SwizzledTile::ROW;
+        // Of a pair those of both.
+        let bytes = self.ctas() * rows.sum::<i64>() * SwizzledTile::ROW;
+        let expect = |emission: &mut Emission<'c, '_>| {
+            let b = emission.elemental.builder();
+            expect(&b, self.one_of(&b, places.full, 8, stage), bytes);
+            Ok(())
+        };
+        self.when_leading_or(emission, expect, |_| Ok(()))?;
         let b = emission.elemental.builder();
-        let full = self.told(&b, self.one_of(&b, places.full, 8, stage));
+        let full = self.told(&b, stage);
         let first = self.one_of(&b, 0, places.stage_bytes, stage);
-        expect(self, &b, full, bytes);
         for (side, map) in self.maps.into_iter().enumerate() {
             let Some(map) = map else {
                 continue;
@@ -193,6 +202,7 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
                 }
             }
         }
+        Ok(())
     }
 
     /// Where the boxes of A (0) or B (1) in a step are in its tensor map, one behind the other in shared memory.
@@ -223,7 +233,7 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
     ) -> Result<(), Unsupported> {
         self.when_used(emission, use_number, |b, [stage, _]| {
             instructions::fence_for_matrix_unit(b);
-            self.arrive(b, self.one_of(b, self.own.places.full, 8, stage));
+            self.say_filled(b, stage);
         })
     }
 
@@ -239,7 +249,7 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
         for left in (1..=tile.stages).rev() {
             let last = b.binary("arith.subi", uses, b.constant_i64(left));
             self.when_used(emission, last, |b, [stage, parity]| {
-                self.wait(b, self.one_of(b, self.own.places.empty, 8, stage), parity);
+                instructions::wait(b, self.one_of(b, self.own.places.empty, 8, stage), parity);
             })?;
         }
         Ok(())

@@ -19,25 +19,20 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
     ) -> Result<Vec<Value<'c>>, Unsupported> {
         let (tile, places) = (&self.own.tile, &self.own.places);
         let b = emission.elemental.builder();
-        let zero = b.constant_i64(0);
-        let mut first = b.compare_integers(IntegerPredicate::Eq, thread::lane(&b), zero);
-        if let Some((rank, _)) = &self.rank {
-            let leads = b.compare_integers(IntegerPredicate::Eq, *rank, zero);
-            first = b.binary("arith.andi", first, leads);
-        }
+        let first = b.compare_integers(IntegerPredicate::Eq, thread::lane(&b), b.constant_i64(0));
         let all = |emission: &mut Emission<'c, '_>| {
             let count = self.products(emission)?;
             self.for_each_product(emission, count, |emission, round| {
                 let [buffer, parity] = turn(emission, &round.number, tile.buffers);
                 let b = emission.elemental.builder();
-                self.wait_before(&b, self.one_of(&b, places.read, 8, buffer), parity);
+                self.wait_before_sums(&b, buffer, parity);
                 instructions::fence_after(&b);
                 let sums = self.sums(&b, tensor, buffer);
                 emission.for_range(tile.steps, None, |emission, step| {
                     let use_number = round.number.times(tile.steps).plus(&step);
                     let [stage, parity] = turn(emission, &use_number, tile.stages);
                     let b = emission.elemental.builder();
-                    self.wait(&b, self.one_of(&b, places.full, 8, stage), parity);
+                    self.wait_for_full(&b, stage, parity);
                     instructions::fence_after(&b);
                     let first = self.one_of(&b, 0, places.stage_bytes, stage);
                     self.multiply_step(emission, [tensor, sums], first, &step);
@@ -51,7 +46,10 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
             })
         };
         let all = |emission: &mut Emission<'c, '_>, inner| {
-            emission.inside(inner, |emission| all(emission).map(|()| Vec::new()))
+            emission.inside(inner, |emission| {
+                self.when_leading_or(emission, all, |emission| self.tell_the_leader(emission))
+                    .map(|()| Vec::new())
+            })
         };
         b.if_else(emission, first, &[], all, |_, _| Ok(Vec::new()))?;
         thread::warp_barrier(&b);

@@ -81,6 +81,8 @@ pub struct Places {
     pub full: i64,
     /// An mbarrier for each that is empty.
     pub empty: i64,
+    /// An mbarrier for each that threads of a leader's peer have filled.
+    pub filled: i64,
     /// An mbarrier for each buffer of sums that are done.
     pub done: i64,
     /// An mbarrier for each buffer of sums that are read.
@@ -250,6 +252,7 @@ impl Tile {
         let mut barriers = |count: i64| i64::from(all.take(8 * count as u32, 8));
         let (full, empty) = (barriers(self.stages), barriers(self.stages));
         let (done, read) = (barriers(self.buffers), barriers(self.buffers));
+        let filled = barriers(if self.ctas > 1 { self.stages } else { 0 });
         let slot = i64::from(all.take(4, 4));
         let mut tensor = TensorMemory::new(capability.tensor_memory_columns);
         let sums = tensor.take((self.buffers * self.columns) as u32)?;
@@ -263,6 +266,7 @@ impl Tile {
             scales,
             full,
             empty,
+            filled,
             done,
             read,
             slot,

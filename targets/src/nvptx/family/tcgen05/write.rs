@@ -32,13 +32,13 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
             let round = self.round(emission, own_round)?;
             let [buffer, parity] = turn(emission, &own_round.number, tile.buffers);
             let b = emission.elemental.builder();
-            self.wait(&b, self.one_of(&b, places.done, 8, buffer), parity);
+            instructions::wait(&b, self.one_of(&b, places.done, 8, buffer), parity);
             instructions::fence_after(&b);
             let sums = self.sums(&b, tensor, buffer);
             self.write_tile(emission, &round, Some(sums), &own)?;
             let b = emission.elemental.builder();
             instructions::fence_before(&b);
-            self.arrive(&b, self.one_of(&b, places.read, 8, buffer));
+            self.say_read(&b, buffer);
             Ok(())
         })?;
         if let Some(count) = count {
