@@ -195,3 +195,37 @@ fn the_loader_in_c_runs_a_step_in_four_bits() {
     );
     check_loader(folder.path(), bundle, "sm_100a");
 }
+
+/// 74 products of 256 rows, one for each pair of a chip's processors.
+const PAIRS: &str = "\
+func.func public @main(%x: tensor<74x256x8xf32>, %y: tensor<74x16x8xf32>) -> tensor<74x256x16xf32> {
+  %0 = stablehlo.convert %x : (tensor<74x256x8xf32>) -> tensor<74x256x8xbf16>
+  %1 = stablehlo.convert %y : (tensor<74x16x8xf32>) -> tensor<74x16x8xbf16>
+  %2 = stablehlo.dot_general %0, %1, batching_dims = [0] x [0], contracting_dims = [2] x [2] : (tensor<74x256x8xbf16>, tensor<74x16x8xbf16>) -> tensor<74x256x16xf32>
+  return %2 : tensor<74x256x16xf32>
+}
+";
+
+/// Launches ask for the clusters that the manifest says: in the emulator, by CUDA's driver, by the loader in C.
+#[test]
+fn pairs_of_ctas_are_launched_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let [text, bundle, results] =
+        ["step.mlir", "step.tessera", "results"].map(|name| folder.path().join(name));
+    fs::write(&text, PAIRS).unwrap();
+    let [bundle, results] = [&bundle, &results].map(|path| path.to_str().unwrap());
+    compile(text.to_str().unwrap(), bundle, &["--target", "sm_100a"]);
+    let inspected = tessera(["inspect", bundle]).stdout;
+    assert!(inspected.contains("cluster 2x1x1"), "{inspected}");
+    check_loader(folder.path(), bundle, "sm_100a");
+
+    let run = |more: &[&str]| {
+        let program = env!("CARGO_BIN_EXE_tessera").into();
+        let own = ["run", bundle, "--quiet", "--input", "*=normal(seed=7)"];
+        let outcome = with_gpu("sm_100a", program, &[&own[..], more].concat());
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    };
+    run(&["--device", "emulator", "--outputs", results]);
+    let exactly = ["--expected", results, "--rtol", "0", "--atol", "0"];
+    run(&[&["--device", "cuda:0"][..], &exactly].concat());
+}

@@ -38,9 +38,13 @@ fn compiled(
 
 /// What cases give, all of them products by so many CTAs a cluster.
 fn run(cases: &[Case], tile: Option<[u32; 2]>, cluster: u32) -> Vec<Tensor> {
+    run_on("sm_100a", cases, tile, cluster)
+}
+
+fn run_on(target: &str, cases: &[Case], tile: Option<[u32; 2]>, cluster: u32) -> Vec<Tensor> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("products");
-    let bundle = compiled(&path, cases, "sm_100a", tile, Options::default());
+    let bundle = compiled(&path, cases, target, tile, Options::default());
     for kernel in &bundle.manifest().kernels {
         let code = kernel.code.as_ptx().unwrap();
         assert_eq!(code.cluster, [cluster, 1, 1], "{}", kernel.name);
@@ -104,6 +108,19 @@ fn products_of_nvfp4() {
         [128, 64],
         [256, 96],
     );
+}
+
+#[test]
+fn each_target_of_the_family_has_pairs() {
+    let product = Product::plain(257, 20, 80, NVFP4, ScaleLayout::Linear);
+    let (cases, _) = cases(&[product]);
+    let expected = run(&cases, Some([128, 32]), 1);
+    for target in ["sm_100f", "sm_103a"] {
+        assert!(
+            run_on(target, &cases, Some([256, 32]), 2) == expected,
+            "{target}"
+        );
+    }
 }
 
 #[test]
