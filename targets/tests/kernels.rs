@@ -6,6 +6,8 @@ mod emulated;
 #[path = "kernels/harness.rs"]
 mod harness;
 
+#[path = "kernels/attention.rs"]
+mod attention;
 #[path = "kernels/code.rs"]
 mod code;
 #[path = "kernels/dots.rs"]

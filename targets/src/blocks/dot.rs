@@ -69,10 +69,14 @@ impl Roles {
 impl<'g> Product<'g> {
     /// The dot_general of a body, if it has exactly one.
     pub fn of(graph: &'g Graph) -> Option<Self> {
-        let is_dot =
-            |operation: &&Operation| matches!(operation.op.kind, OpKind::DotGeneral { .. });
-        let mut dots = graph.operations().iter().filter(is_dot);
-        let operation = dots.next()?;
+        let mut dots = (graph.operations().iter())
+            .filter_map(|operation| Self::of_operation(graph, operation));
+        let only = dots.next()?;
+        dots.next().is_none().then_some(only)
+    }
+
+    /// An op of a body, if it is a dot_general.
+    pub fn of_operation(graph: &'g Graph, operation: &'g Operation) -> Option<Self> {
         let OpKind::DotGeneral {
             lhs_batching_dimensions,
             rhs_batching_dimensions,
@@ -98,7 +102,7 @@ impl<'g> Product<'g> {
         let pick = |shape: &[usize], dimensions: &[usize]| {
             dimensions.iter().map(|&d| shape[d]).collect::<Vec<_>>()
         };
-        dots.next().is_none().then(|| Self {
+        Some(Self {
             graph,
             operation,
             accumulator: *accumulator,

@@ -1,5 +1,6 @@
 //! How each schedule family's kernels are built for a GPU.
 
+mod attention;
 mod blocks;
 mod boxes;
 mod column;
@@ -50,7 +51,7 @@ pub fn emit(
     symbol: &str,
 ) -> Result<Built, Unsupported> {
     let mut shared = Shared::new(symbol);
-    if tile.is_some() && emission.kernel.family != Family::Dot {
+    if tile.is_some() && !matches!(emission.kernel.family, Family::Dot | Family::Attention) {
         let reason = "is in a kernel of no product, which is not cut into tiles";
         return Err(Unsupported::new(
             &emission.kernel.body.operations()[0],
@@ -64,7 +65,8 @@ pub fn emit(
         Family::Dot => magnitude::with_magnitudes(emission, |emission| {
             dot::emit(emission, (target, tile), &mut shared)
         })?,
-        Family::Attention | Family::Index | Family::Sort => blocks::emit(emission)?,
+        Family::Attention => attention::emit(emission, (target, tile), &mut shared)?,
+        Family::Index | Family::Sort => blocks::emit(emission)?,
         Family::Quantize => of_scaled_tensors(emission, target, &mut shared)?,
         Family::Solve => solve::emit(emission)?,
     };
@@ -75,10 +77,10 @@ pub fn emit(
 pub fn matrix_unit(kernel: &Kernel, target: GpuTarget) -> Option<MatrixUnit> {
     match kernel.family {
         Family::Dot | Family::Quantize => dot::matrix_unit(&kernel.body, target),
+        Family::Attention => attention::matrix_unit(&kernel.body, target),
         Family::Loop
         | Family::Row
         | Family::Column
-        | Family::Attention
         | Family::Index
         | Family::Sort
         | Family::Solve => None,

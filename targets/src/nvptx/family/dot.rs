@@ -108,6 +108,15 @@ impl Unit {
         }
     }
 
+    /// The warps' instruction, where it multiplies numbers without scales.
+    fn mma(self) -> Option<Mma> {
+        match self {
+            Self::Bf16 => Some(Mma::Bf16),
+            Self::F16 => Some(Mma::F16),
+            Self::BlockScaled(_) | Self::Fma => None,
+        }
+    }
+
     /// The matrix unit, where it multiplies numbers without scales.
     fn of_numbers(self) -> Option<MatrixUnit> {
         match self {
@@ -193,6 +202,11 @@ fn unit_of_dense(target: GpuTarget, product: &Product<'_>) -> Unit {
     }
 }
 
+/// The warps' instruction that makes a product of numbers, if one does.
+pub fn halves(target: GpuTarget, product: &Product<'_>) -> Option<Mma> {
+    unit_of_dense(target, product).mma()
+}
+
 /// Whether bf16 represents every code times every block scale, as far as f32 does: significands of five bits at most
 /// have room, and so have the magnitudes but those of the least scales and the least codes of eight bits, which are below
 /// its smallest, 2⁻¹³³.
@@ -215,10 +229,8 @@ fn plain(
     product: &impl Factors,
     (unit, tile): (Unit, Option<[i64; 2]>),
 ) -> Result<Grid, Unsupported> {
-    let mma = match unit {
-        Unit::Bf16 => Mma::Bf16,
-        Unit::F16 => Mma::F16,
-        Unit::Fma | Unit::BlockScaled(_) => return fma::tiles(emission, shared, product, tile),
+    let Some(mma) = unit.mma() else {
+        return fma::tiles(emission, shared, product, tile);
     };
     let staging = Halves::new(product, mma);
     mma::tiles(emission, shared, product, (mma, tile), &staging)

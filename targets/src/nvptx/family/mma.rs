@@ -12,12 +12,14 @@
 mod division;
 mod halves;
 mod packed;
+mod warps;
 mod window;
 
+pub use division::Division;
 pub use halves::Halves;
 pub use packed::Packed;
+pub use warps::Warps;
 
-use self::division::Division;
 use self::window::Window;
 use super::dot::{Factors, no_such_tile};
 use super::grid;
@@ -26,7 +28,7 @@ use crate::blocks::ceil_div;
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Emission, Value};
-use crate::nvptx::matrix::{self, Mma, Scales};
+use crate::nvptx::matrix::{self, Mma};
 use crate::nvptx::shared::Shared;
 use crate::nvptx::{Grid, copy, thread};
 
@@ -36,8 +38,11 @@ const DEEP: i64 = 2;
 /// Bytes of a row in a stage.
 const ROW_BYTES: i64 = DEEP * matrix::BYTES;
 
+/// Numbers of 16 bits of a row in a stage.
+pub const NUMBERS: i64 = ROW_BYTES / 2;
+
 /// Bytes from row to row in shared memory.
-const ROW_STRIDE: i64 = ROW_BYTES + 16;
+pub const ROW_STRIDE: i64 = ROW_BYTES + 16;
 
 /// Bytes of a register of block scales.
 const WORD: i64 = 4;
@@ -155,16 +160,18 @@ pub fn tiles(
     };
     let tile = Tile {
         product,
-        mma,
         staging,
-        division,
+        warps: Warps {
+            mma,
+            division,
+            thread: Expression::variable(own),
+        },
         stages,
         most: ceil_div(k, DEEP * mma.elements()),
         steps,
         window,
         rows,
         scales,
-        thread: Expression::variable(own),
         part,
     };
     let sums = tile.sums(emission)?;
@@ -179,9 +186,8 @@ pub fn tiles(
 /// A tile of the result.
 struct Tile<'a, 'c, P, S> {
     product: &'a P,
-    mma: Mma,
     staging: &'a S,
-    division: Division,
+    warps: Warps,
     /// Stages in shared memory.
     stages: i64,
     /// Steps along the contracted dimension, and how many there are at most.
@@ -193,7 +199,6 @@ struct Tile<'a, 'c, P, S> {
     rows: [Value<'c>; 2],
     /// Where their block scales are.
     scales: [Value<'c>; 2],
-    thread: Expression,
     part: Part<'c>,
 }
 
@@ -201,8 +206,7 @@ impl<'c, P: Factors, S: Staging> Tile<'_, 'c, P, S> {
     /// The sums of this thread's elements, fragment by fragment.
     fn sums(&self, emission: &mut Emission<'c, '_>) -> Result<Vec<Value<'c>>, Unsupported> {
         let b = emission.elemental.builder();
-        let [down, across] = self.division.fragments;
-        let sums = vec![b.constant_float(b.f32(), 0.0); (down * across * 4) as usize];
+        let sums = vec![b.constant_float(b.f32(), 0.0); self.warps.sums()];
         if self.most == 0 {
             return Ok(sums);
         }
@@ -236,10 +240,10 @@ impl<'c, P: Factors, S: Staging> Tile<'_, 'c, P, S> {
     /// Brings what a step multiplies into its stage.
     fn stage(&self, emission: &mut Emission<'c, '_>, step: &Expression) -> Result<(), Unsupported> {
         for operand in [0, 1] {
-            let rows = self.division.tile()[operand];
+            let rows = self.warps.division.tile()[operand];
             let first = step.remainder(self.stages).times(rows);
             let to = address(emission, self.rows[operand], &first.times(ROW_STRIDE));
-            let stride = scale_stride(self.mma);
+            let stride = scale_stride(self.warps.mma);
             let scales = address(emission, self.scales[operand], &first.times(stride));
             let zero = Expression::constant(0);
             let piece = Piece {
@@ -250,27 +254,12 @@ impl<'c, P: Factors, S: Staging> Tile<'_, 'c, P, S> {
                 before: self.window.as_ref().map_or(&zero, |window| &window.before),
                 to,
                 scales,
-                thread: &self.thread,
-                threads: self.division.threads(),
+                thread: &self.warps.thread,
+                threads: self.warps.division.threads(),
             };
             self.staging.stage(emission, &piece)?;
         }
         Ok(())
-    }
-
-    fn lane(&self) -> Expression {
-        self.thread.remainder(thread::WARP)
-    }
-
-    /// The first row and column of this thread's warp in the tile.
-    fn warp(&self) -> [Expression; 2] {
-        let warp = self.thread.quotient(thread::WARP);
-        let across = self.division.warps[1];
-        let [rows, columns] = self.division.warp();
-        [
-            warp.quotient(across).times(rows),
-            warp.remainder(across).times(columns),
-        ]
     }
 
     /// Adds the products of what a step has in shared memory.
@@ -280,106 +269,16 @@ impl<'c, P: Factors, S: Staging> Tile<'_, 'c, P, S> {
         step: &Expression,
         sums: &[Value<'c>],
     ) -> Vec<Value<'c>> {
-        let [down, across] = self.division.fragments;
         let stage = step.remainder(self.stages);
         let mut scales = self.scales(emission, &stage);
-        let lane = self.lane();
+        let lane = self.warps.lane();
         let masks = (self.window.as_ref()).map(|window| window.masks(emission, step, &lane));
         if let Some(masks) = &masks {
             let b = emission.elemental.builder();
             scales = scales.map(|scales| masks.of_scales(&b, scales));
         }
-        let mut sums = sums.to_vec();
-        for deep in 0..DEEP {
-            let mut lhs: Vec<_> = (0..down)
-                .map(|i| self.load_lhs(emission, &stage, deep, i))
-                .collect();
-            let mut rhs: Vec<_> = (0..across / 2)
-                .flat_map(|pair| {
-                    let both = self.load_rhs_pair(emission, &stage, deep, pair);
-                    [both[..2].to_vec(), both[2..].to_vec()]
-                })
-                .collect();
-            let b = emission.elemental.builder();
-            if let Some(masks) = &masks {
-                // Registers of lhs are of two halves of the rows each.
-                for (fragments, same) in [(&mut lhs, 2), (&mut rhs, 1)] {
-                    for fragment in fragments {
-                        *fragment = masks.of_codes(&b, fragment, deep as usize, same);
-                    }
-                }
-            }
-            for (i, lhs) in lhs.iter().enumerate() {
-                for (j, rhs) in rhs.iter().enumerate() {
-                    let first = (i * across as usize + j) * 4;
-                    let own = (scales.as_ref()).map(|[lhs, rhs]| {
-                        [lhs[i], rhs[j]].map(|register| self.selected(register, deep))
-                    });
-                    let sum = (self.mma).multiply(&b, (lhs, rhs), &sums[first..first + 4], own);
-                    sums[first..first + 4].copy_from_slice(&sum);
-                }
-            }
-        }
-        sums
-    }
-
-    /// A fragment of lhs: of four matrices the upper and lower half of its rows, first of the first 16 bytes.
-    fn load_lhs(
-        &self,
-        emission: &mut Emission<'c, '_>,
-        stage: &Expression,
-        deep: i64,
-        fragment: i64,
-    ) -> Vec<Value<'c>> {
-        let lane = self.lane();
-        let row = self.warp()[0]
-            .plus(&lane.remainder(matrix::ROWS))
-            .plus_constant(fragment * matrix::ROWS);
-        let byte = lane.quotient(matrix::ROWS).times(16);
-        self.load(
-            emission,
-            0,
-            stage,
-            &row,
-            &byte.plus_constant(deep * matrix::BYTES),
-        )
-    }
-
-    /// Two fragments of rhs: of four matrices the first and last 16 bytes of the first columns, then of the others.
-    fn load_rhs_pair(
-        &self,
-        emission: &mut Emission<'c, '_>,
-        stage: &Expression,
-        deep: i64,
-        pair: i64,
-    ) -> Vec<Value<'c>> {
-        let lane = self.lane();
-        let column = self.warp()[1]
-            .plus(&lane.remainder(matrix::COLUMNS))
-            .plus(&lane.quotient(16).times(matrix::COLUMNS))
-            .plus_constant(pair * 2 * matrix::COLUMNS);
-        let byte = lane.quotient(8).remainder(2).times(16);
-        self.load(
-            emission,
-            1,
-            stage,
-            &column,
-            &byte.plus_constant(deep * matrix::BYTES),
-        )
-    }
-
-    fn load(
-        &self,
-        emission: &mut Emission<'c, '_>,
-        operand: usize,
-        stage: &Expression,
-        row: &Expression,
-        byte: &Expression,
-    ) -> Vec<Value<'c>> {
-        let row = stage.times(self.division.tile()[operand]).plus(row);
-        let place = row.times(ROW_STRIDE).plus(byte);
-        let address = address(emission, self.rows[operand], &place);
-        matrix::load(&emission.elemental.builder(), address)
+        let beside = (scales.as_ref(), masks.as_ref());
+        (self.warps).multiply(emission, (self.rows, &stage), beside, sums)
     }
 
     /// A register of block scales for each fragment of lhs and of rhs, for all of a stage.
@@ -388,36 +287,30 @@ impl<'c, P: Factors, S: Staging> Tile<'_, 'c, P, S> {
         emission: &mut Emission<'c, '_>,
         stage: &Expression,
     ) -> Option<[Vec<Value<'c>>; 2]> {
-        let Mma::BlockScaled(format) = self.mma else {
+        let Mma::BlockScaled(format) = self.warps.mma else {
             return None;
         };
-        let lane = self.lane();
+        let lane = self.warps.lane();
         let words = window::scale_words(format, &lane).map(|words| words.times(WORD));
         let lower = lane.remainder(2).times(matrix::ROWS / 2);
         let rows = [lane.quotient(4).plus(&lower), lane.quotient(4)];
         let heights = [matrix::ROWS, matrix::COLUMNS];
         Some([0, 1].map(|operand| {
-            let first = stage.times(self.division.tile()[operand]);
-            let first = first.plus(&self.warp()[operand]).plus(&rows[operand]);
+            let first = stage.times(self.warps.division.tile()[operand]);
+            let first = first.plus(&self.warps.warp()[operand]).plus(&rows[operand]);
             let of = |fragment: i64| {
                 let row = first.plus_constant(fragment * heights[operand]);
-                let place = row.times(scale_stride(self.mma)).plus(&words[operand]);
+                let place = row
+                    .times(scale_stride(self.warps.mma))
+                    .plus(&words[operand]);
                 let address = address(emission, self.scales[operand], &place);
                 let b = emission.elemental.builder();
                 b.load(address, b.integer(32))
             };
-            (0..self.division.fragments[operand]).map(of).collect()
+            (0..self.warps.division.fragments[operand])
+                .map(of)
+                .collect()
         }))
-    }
-
-    /// The scales of an instruction in a register of a stage's.
-    fn selected(&self, register: Value<'c>, deep: i64) -> Scales<'c> {
-        let each = scale_bytes(self.mma) / DEEP;
-        Scales {
-            register,
-            byte: deep * each % WORD,
-            thread: deep * each / WORD,
-        }
     }
 
     /// Writes this thread's elements of the result.
@@ -428,11 +321,12 @@ impl<'c, P: Factors, S: Staging> Tile<'_, 'c, P, S> {
     ) -> Result<(), Unsupported> {
         let [_, m, n, _] = self.product.extents();
         let sums = self.product.scaled(emission, sums)?;
-        let lane = self.lane();
-        let [row, column] = [0, 1].map(|side| self.part.corner[side].plus(&self.warp()[side]));
+        let lane = self.warps.lane();
+        let [row, column] =
+            [0, 1].map(|side| self.part.corner[side].plus(&self.warps.warp()[side]));
         let row = row.plus(&lane.quotient(4));
         let column = column.plus(&lane.remainder(4).times(2));
-        let [down, across] = self.division.fragments;
+        let [down, across] = self.warps.division.fragments;
         // A fragment's first two numbers are next to each other in a row, the others eight rows below.
         for upper in 0..2 * down {
             let row = row.plus_constant(upper * matrix::ROWS / 2);
@@ -456,7 +350,11 @@ impl<'c, P: Factors, S: Staging> Tile<'_, 'c, P, S> {
 }
 
 /// The address so many bytes behind another.
-fn address<'c>(emission: &mut Emission<'c, '_>, base: Value<'c>, bytes: &Expression) -> Value<'c> {
+pub fn address<'c>(
+    emission: &mut Emission<'c, '_>,
+    base: Value<'c>,
+    bytes: &Expression,
+) -> Value<'c> {
     let bytes = emission.elemental.number(bytes);
     let b = emission.elemental.builder();
     b.element_address(base, b.integer(8), bytes)

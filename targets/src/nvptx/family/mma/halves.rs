@@ -1,6 +1,6 @@
 //! Operands whose numbers are computed one by one, and brought into shared memory in 16 bits that represent them.
 
-use super::{Piece, ROW_BYTES, ROW_STRIDE, Staging, address};
+use super::{NUMBERS, Piece, ROW_STRIDE, Staging, address};
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::{Builder, Emission, Value};
 use crate::nvptx::family::dot::Factors;
@@ -8,9 +8,6 @@ use crate::nvptx::matrix::Mma;
 
 /// Bytes that a thread writes at a time: two numbers.
 const PAIR: i64 = 4;
-
-/// Numbers of a row in a stage.
-const NUMBERS: i64 = ROW_BYTES / 2;
 
 /// The staging of a product's operands as numbers of 16 bits.
 pub struct Halves<'p, P> {
