@@ -44,8 +44,8 @@ use rewrites::Saturate;
 pub const DEFAULT_PIPELINE: &str = "inline,canonicalise,decompose,fold-unit-dimensions,canonicalise,drop-barriers,fuse{epilogues=scaled}";
 
 /// The same for machines with matrix units, whose kernels multiply f16 and bf16 as they are, compute what follows a
-/// product before they write it, and transform blocks by themselves.
-pub const MATRIX_UNIT_PIPELINE: &str = "inline,canonicalise,decompose{half-dots=keep},fold-unit-dimensions,canonicalise,drop-barriers,fuse{hadamard=alone epilogues=all}";
+/// product before they write it, make scores of attention where they need them, and transform blocks by themselves.
+pub const MATRIX_UNIT_PIPELINE: &str = "inline,canonicalise,decompose{half-dots=keep},fold-unit-dimensions,canonicalise,drop-barriers,fuse{hadamard=alone epilogues=all attention=tiled}";
 
 /// What comes before all else where a recipe is given: the step as the linears are found in, the recipe, and of all that is
 /// equal to it the cheapest.

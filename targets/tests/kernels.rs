@@ -8,6 +8,8 @@ mod harness;
 
 #[path = "kernels/attention.rs"]
 mod attention;
+#[path = "kernels/attention_wrong.rs"]
+mod attention_wrong;
 #[path = "kernels/code.rs"]
 mod code;
 #[path = "kernels/dots.rs"]

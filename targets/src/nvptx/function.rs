@@ -88,10 +88,10 @@ pub fn build<'c>(
         let cluster = format!("array<i32: {}, 1, 1>", kernel.grid.cluster);
         attributes.push(("nvvm.cluster_dim", attribute(&cluster)));
     }
-    let is_quantize = unit.kernel.family == Family::Quantize;
-    if kernel.grid.shared_bytes > 0 || is_quantize {
-        // Shared memory says how many CTAs an SM has, and a thread that quantises has a block in registers: these need not be
-        // few, as they are by themselves.
+    let keeps_many = matches!(unit.kernel.family, Family::Quantize | Family::Attention);
+    if kernel.grid.shared_bytes > 0 || keeps_many {
+        // Shared memory says how many CTAs an SM has, and a thread that quantises has a block in registers, or one of attention
+        // its sums: these need not be few, as they are by themselves.
         attributes.push(("nvvm.minctasm", attribute("1 : i32")));
     }
     let attributes: Vec<_> = (attributes.into_iter())

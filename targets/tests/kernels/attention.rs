@@ -616,27 +616,165 @@ fn shape(
     }
 }
 
-#[test]
-fn weights_by_values_of_f32() {
-    let mut random = Random(70);
-    let own = Attention::new(
-        shape([1, 1], [37, 63, 24], ElementType::F32, Mask::Causal),
-        &mut random,
-    );
-    let ends = [End::Values];
-    let cases: Vec<Case> = ends.iter().map(|&end| own.case(end)).collect();
-    check(&own, &ends, &run_on(&cases, "sm_80"), "sm_80");
+/// Runs every kernel of attentions in the emulator of a target.
+fn check_all(attentions: &[Attention], target: &str) {
+    let cases = attentions
+        .iter()
+        .flat_map(|own| ENDS.map(|end| own.case(end)));
+    let found = run_on(&cases.collect::<Vec<_>>(), target);
+    // A softmax has two results.
+    for (own, found) in attentions.iter().zip(found.chunks(ENDS.len() + 1)) {
+        check(own, &ENDS, found, target);
+    }
 }
 
+/// Kernels of bf16 that have one result, of more than one tile and more than one step along the width, with the bytes of their
+/// results.
+pub fn of_many_tiles() -> [(Case, usize); 3] {
+    let (rows, columns, width) = (66, 70, 72);
+    let own = Attention::new(
+        shape(
+            [1, 1],
+            [rows, columns, width],
+            ElementType::Bf16,
+            Mask::Causal,
+        ),
+        &mut Random(74),
+    );
+    [
+        (End::Values, rows * width * 2),
+        (End::RowSum, rows * 4),
+        (End::Keys, columns * width * 2),
+    ]
+    .map(|(end, bytes)| (own.case(end), bytes))
+}
+
+/// Kernels of all kinds, of the greatest width in one CTA among them, for whom it is enough to compile them.
+pub fn kernels() -> Vec<Case> {
+    let mut random = Random(73);
+    let shapes = [
+        ([1, 2], [70, 130, 256], ElementType::F32),
+        ([2, 3], [37, 63, 40], ElementType::F16),
+        ([1, 2], [70, 130, 256], ElementType::Bf16),
+    ];
+    let attentions = shapes.map(|(batch, extents, element)| {
+        Attention::new(shape(batch, extents, element, Mask::Causal), &mut random)
+    });
+    let cases = attentions
+        .iter()
+        .flat_map(|own| ENDS.map(|end| own.case(end)));
+    cases.collect()
+}
+
+const ELEMENTS: [ElementType; 3] = [ElementType::F32, ElementType::Bf16, ElementType::F16];
+
 #[test]
-fn every_end_of_every_type() {
+fn forward_and_backward_of_every_type_on_every_kind_of_target() {
+    let mut random = Random(70);
+    let attentions: Vec<Attention> = (ELEMENTS.into_iter())
+        .map(|element| shape([2, 3], [37, 63, 16], element, Mask::Causal))
+        .map(|shape| Attention::new(shape, &mut random))
+        .collect();
+    for target in ["sm_80", "sm_90a", "sm_100a", "sm_120a"] {
+        check_all(&attentions, target);
+    }
+}
+
+/// One row, one column; rows, columns and widths that are no multiples of a tile or an instruction; several tiles either way.
+#[test]
+fn attention_of_any_size() {
     let mut random = Random(71);
-    for element in [ElementType::F32, ElementType::Bf16, ElementType::F16] {
-        let own = Attention::new(
-            shape([2, 3], [37, 63, 16], element, Mask::Causal),
+    let mut attentions = Vec::new();
+    for element in ELEMENTS {
+        for (extents, mask) in [
+            ([1, 1, 8], Mask::None),
+            ([1, 130, 24], Mask::None),
+            ([65, 1, 16], Mask::Causal),
+            ([65, 130, 40], Mask::None),
+            ([37, 63, 128], Mask::Causal),
+        ] {
+            attentions.push(Attention::new(
+                shape([1, 1], extents, element, mask),
+                &mut random,
+            ));
+        }
+        attentions.push(Attention::new(
+            shape([1, 2], [65, 63, 64], element, Mask::Causal),
             &mut random,
-        );
-        let cases: Vec<Case> = ENDS.iter().map(|&end| own.case(end)).collect();
-        check(&own, &ENDS, &run_on(&cases, "sm_80"), "sm_80");
+        ));
+    }
+    check_all(&attentions, "sm_90a");
+}
+
+/// The first row, and as many rows of a tile as there are columns, have no score: the largest is −∞ and the sum of exponentials no
+/// number, by definition; of weights that are zeros, nothing is added.
+#[test]
+fn rows_that_are_masked_as_a_whole() {
+    let mut random = Random(72);
+    let attentions: Vec<Attention> = (ELEMENTS.into_iter())
+        .map(|element| shape([1, 2], [37, 66, 8], element, Mask::Strict))
+        .map(|shape| Attention::new(shape, &mut random))
+        .collect();
+    for own in &attentions {
+        let case = own.case(End::Softmax);
+        let expected = interpret(&case.kernel.body, &case.inputs);
+        let [m, l] = [0, 1].map(|n| numbers(&expected[n])[0]);
+        assert!(m == f64::NEG_INFINITY && l.is_nan());
+    }
+    check_all(&attentions, "sm_120a");
+}
+
+/// The largest of nothing is −∞, sums of nothing are zeros; and of rows of nothing there is none.
+#[test]
+fn attention_to_nothing() {
+    let mut random = Random(75);
+    for element in [ElementType::F32, ElementType::Bf16] {
+        for extents in [[5, 0, 8], [0, 5, 8]] {
+            let own = Attention::new(shape([1, 2], extents, element, Mask::None), &mut random);
+            let cases = ENDS.map(|end| own.case(end));
+            let expected = cases
+                .iter()
+                .flat_map(|case| interpret(&case.kernel.body, &case.inputs));
+            assert_eq!(
+                run_on(&cases, "sm_90a"),
+                expected.collect::<Vec<_>>(),
+                "{extents:?}"
+            );
+        }
+    }
+}
+
+/// Scores of ∞ and −∞, and of NaN: what is made of their rows is what the definition says, whatever tile they are in.
+#[test]
+fn a_softmax_of_what_is_not_finite() {
+    let mut random = Random(76);
+    for element in [ElementType::F32, ElementType::Bf16] {
+        let mut own = Attention::new(shape([1, 1], [4, 140, 8], element, Mask::None), &mut random);
+        let mut q = numbers(&own.q);
+        // Row 1: ∞ times the first number of each key, of either sign. Row 2: NaN. Row 3: −∞, as these are all positive there.
+        q[8] = f64::INFINITY;
+        q[16] = f64::NAN;
+        q[25] = f64::NEG_INFINITY;
+        let mut k = numbers(&own.k);
+        k.chunks_mut(8)
+            .for_each(|key| key[1] = key[1].abs() + 0.125);
+        for (tensor, numbers) in [(&mut own.q, q), (&mut own.k, k)] {
+            let shape = tensor.shape().to_vec();
+            let mut numbers = numbers.into_iter();
+            *tensor = random.tensor_of(element, &shape, |_| numbers.next().unwrap());
+        }
+        let case = own.case(End::Softmax);
+        let found = run_on(std::slice::from_ref(&case), "sm_90a");
+        let [m, l] = [0, 1].map(|n| numbers(&found[n]));
+        assert!(m[0].is_finite() && l[0] >= 1.0, "{m:?}, {l:?}");
+        assert!(m[1] == f64::INFINITY && l[1].is_nan(), "{m:?}, {l:?}");
+        assert!(m[2].is_nan() && l[2].is_nan(), "{m:?}, {l:?}");
+        assert!(m[3] == f64::NEG_INFINITY && l[3].is_nan(), "{m:?}, {l:?}");
+        let expected = interpret(&case.kernel.body, &case.inputs);
+        for (found, expected) in [m, l].iter().zip(expected) {
+            for (x, y) in found[1..].iter().zip(&numbers(&expected)[1..]) {
+                assert!(x == y || x.is_nan() && y.is_nan(), "{x}, expected {y}");
+            }
+        }
     }
 }

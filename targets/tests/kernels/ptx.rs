@@ -1,5 +1,6 @@
 //! The PTX itself: what it looks like, for every target, and that NVIDIA's assembler takes it.
 
+use crate::attention;
 use crate::code::cases;
 use crate::epilogues;
 use crate::harness::{Case, Random, plan_of};
@@ -114,6 +115,7 @@ fn the_assembler_takes_every_kernel_for_every_target() {
     all.push(scale());
     all.extend(matrix_units::cases());
     all.extend(epilogues::kernels());
+    all.extend(attention::kernels());
     let folder = tempfile::tempdir().unwrap();
     for row in &CAPABILITIES {
         let manifest = assembled(&assembler, &all, row.name, &folder.path().join(row.name));
@@ -151,6 +153,29 @@ fn the_machine_code_of_products_of_codes_multiplies_codes() {
             "LDGSTS",
             "LDSM",
         ] {
+            assert!(text.contains(instruction), "{target}: no {instruction}");
+        }
+    }
+}
+
+/// In machine code, products of 16-bit scores and weights are the warps' matrix units', on every target.
+#[test]
+fn the_machine_code_of_attention_multiplies_halves() {
+    let (Some(assembler), Some(nvdisasm)) = tools() else {
+        eprintln!(
+            "SKIPPED: no ptxas on PATH, under CUDA_HOME or in a virtual environment, or no nvdisasm beside it"
+        );
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for target in ["sm_80", "sm_90a", "sm_100a", "sm_120a"] {
+        let bundle = folder.path().join(target);
+        assembled(&assembler, &attention::kernels(), target, &bundle);
+        let cubin = bundle.join(CUBIN_FILE);
+        let output = Command::new(&nvdisasm).arg(cubin).output().unwrap();
+        assert!(output.status.success(), "{target}");
+        let text = String::from_utf8_lossy(&output.stdout);
+        for instruction in ["HMMA.16816.F32.BF16", "HMMA.16816.F32 ", "LDSM.16.M88.4"] {
             assert!(text.contains(instruction), "{target}: no {instruction}");
         }
     }

@@ -93,6 +93,35 @@ fn a_product_of_bf16() {
 }
 
 #[test]
+fn the_sums_of_rows_of_scores() {
+    assert_texts(
+        Family::Attention,
+        "func.func @attention(%q: tensor<16x16xbf16>, %k: tensor<64x16xbf16>) -> tensor<16xf32> {
+           %s = tsr.dot_general %q, %k {lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [1], accumulator = f32} : (tensor<16x16xbf16>, tensor<64x16xbf16>) -> tensor<16x64xf32>
+           %zero = tsr.constant {value = dense<0.0>} : tensor<f32>
+           %0 = tsr.reduce %s, %zero {dimensions = [1]} : (tensor<16x64xf32>, tensor<f32>) -> tensor<16xf32> {
+           ^body(%a: tensor<f32>, %b: tensor<f32>):
+             %t = tsr.add %a, %b : tensor<f32>
+             tsr.return %t : tensor<f32>
+           }
+           return %0 : tensor<16xf32>
+         }",
+    );
+}
+
+#[test]
+fn a_product_of_a_product() {
+    assert_texts(
+        Family::Attention,
+        "func.func @attention_dot(%q: tensor<64x32xbf16>, %k: tensor<64x32xbf16>, %v: tensor<64x64xbf16>) -> tensor<64x64xf32> {
+           %s = tsr.dot_general %q, %k {lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [1], accumulator = f32} : (tensor<64x32xbf16>, tensor<64x32xbf16>) -> tensor<64x64xbf16>
+           %0 = tsr.dot_general %s, %v {lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [0], accumulator = f32} : (tensor<64x64xbf16>, tensor<64x64xbf16>) -> tensor<64x64xf32>
+           return %0 : tensor<64x64xf32>
+         }",
+    );
+}
+
+#[test]
 fn a_product_of_scaled_tensors() {
     assert_texts(
         Family::Dot,

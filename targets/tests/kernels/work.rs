@@ -100,3 +100,28 @@ fn an_update_in_place_writes_no_more_than_the_update() {
         on_cores(32_000 + 32 + 4 + 32_000, 0)
     );
 }
+
+/// 16 × 32 by 32 × 48, of which one is subtracted, by 48 × 8, in bf16: both products are the matrix units', and what is between them
+/// is in no memory.
+#[test]
+fn attention_counts_all_its_products() {
+    let body = "func.func @attention(%q: tensor<16x32xbf16>, %k: tensor<48x32xbf16>, %v: tensor<48x8xbf16>) -> tensor<16x8xf32> {
+      %s = tsr.dot_general %q, %k {lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [1], accumulator = f32} : (tensor<16x32xbf16>, tensor<48x32xbf16>) -> tensor<16x48xf32>
+      %one = tsr.constant {value = dense<1.0>} : tensor<f32>
+      %ones = tsr.broadcast_in_dim %one {broadcast_dimensions = []} : (tensor<f32>) -> tensor<16x48xf32>
+      %x = tsr.subtract %s, %ones : tensor<16x48xf32>
+      %w = tsr.convert %x : (tensor<16x48xf32>) -> tensor<16x48xbf16>
+      %0 = tsr.dot_general %w, %v {lhs_batching_dimensions = [], rhs_batching_dimensions = [], lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [0], accumulator = f32} : (tensor<16x48xbf16>, tensor<48x8xbf16>) -> tensor<16x8xf32>
+      return %0 : tensor<16x8xf32>
+    }";
+    let case = Case::new(Family::Attention, body, Vec::new());
+    let expected = Work {
+        bytes: 2 * (16 * 32 + 48 * 32 + 48 * 8) + 4 * 16 * 8,
+        operations: 2 * 16 * 48,
+        matrix_operations: 2 * 16 * 48 * (32 + 8),
+        matrix_unit: Some(MatrixUnit::Half),
+    };
+    for target in ["sm_80", "sm_90a", "sm_100a", "sm_120a"] {
+        assert_eq!(work(case.clone(), target), expected, "{target}");
+    }
+}

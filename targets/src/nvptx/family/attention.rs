@@ -237,7 +237,7 @@ impl<'a, 'c, 'g> Cta<'a, 'c, 'g> {
         Ok(())
     }
 
-    /// The thread's sums of a tile of scores. When it ends, no thread reads any more what was staged.
+    /// The thread's sums of a tile of scores. When it ends, no thread reads any more what was staged, or the tile before.
     fn sums_of_scores(
         &self,
         emission: &mut Emission<'c, '_>,
@@ -249,6 +249,8 @@ impl<'a, 'c, 'g> Cta<'a, 'c, 'g> {
         let steps = stages(unit, contracted);
         let together = stages(unit, self.places.together).min(steps);
         if steps == 0 {
+            // Scores come where others may read the last tile's.
+            thread::barrier(&emission.elemental.builder());
             return Ok(zeros);
         }
         let chunks = ceil_div(steps, together);
@@ -264,11 +266,7 @@ impl<'a, 'c, 'g> Cta<'a, 'c, 'g> {
                 }
             }
             thread::barrier(&emission.elemental.builder());
-            let mut sums = sums.to_vec();
-            for stage in 0..together {
-                let staged = staged.map(|base| in_stage(emission, unit, base, stage));
-                sums = unit.multiply(emission, staged, &sums);
-            }
+            let sums = multiply(emission, unit, staged, together, sums)?;
             thread::barrier(&emission.elemental.builder());
             Ok(sums)
         })
@@ -389,6 +387,26 @@ impl<'a, 'c, 'g> Cta<'a, 'c, 'g> {
             (emission.elemental).provide(value, indices.to_vec(), score);
         }
     }
+}
+
+/// Sums and the products of so many stages from two addresses on: in a loop, which keeps registers few.
+fn multiply<'c>(
+    emission: &mut Emission<'c, '_>,
+    unit: &Unit<'c>,
+    staged: [Value<'c>; 2],
+    stages: i64,
+    sums: &[Value<'c>],
+) -> Result<Vec<Value<'c>>, Unsupported> {
+    if stages == 1 {
+        return Ok(unit.multiply(emission, staged, sums));
+    }
+    let b = emission.elemental.builder();
+    let bounds = [0, stages, 1].map(|n| b.constant_i64(n));
+    emission.for_carried(bounds, (0, stages - 1), sums, |emission, stage, sums| {
+        let place = stage.times(unit.stage_bytes());
+        let staged = staged.map(|base| mma::address(emission, base, &place));
+        Ok(unit.multiply(emission, staged, sums))
+    })
 }
 
 /// The address of a stage of an operand.

@@ -203,10 +203,7 @@ fn of_rows<'c, 'g>(
                 let then = |emission: &mut Emission<'c, 'g>, row: &Expression| {
                     step(&cta, emission, [row, &column], own)
                 };
-                let own = cta.in_row(emission, &corner, own, then, |_| Ok(()))?;
-                // The next scores come where these are.
-                thread::barrier(&emission.elemental.builder());
-                Ok(own)
+                cta.in_row(emission, &corner, own, then, |_| Ok(()))
             })?;
     }
     let mut mask = 1;

@@ -2,7 +2,7 @@
 
 use super::body::{Body, Side, Weighted};
 use super::unit::Unit;
-use super::{Cta, TILE, in_stage, stages};
+use super::{Cta, TILE, in_stage, multiply, stages};
 use crate::blocks::ceil_div;
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
@@ -178,15 +178,12 @@ impl<'c, 'g> Strip<'_, 'c, 'g> {
                 unit.stage(emission, product, &part, (other, &step), to)?;
             }
             thread::barrier(&emission.elemental.builder());
-            for stage in 0..together {
-                let own = in_stage(emission, unit, weights, begin + stage);
-                let by = in_stage(emission, unit, staged, stage);
-                let operands = match other {
-                    0 => [by, own],
-                    _ => [own, by],
-                };
-                sums = unit.multiply(emission, operands, &sums);
-            }
+            let own = in_stage(emission, unit, weights, begin);
+            let operands = match other {
+                0 => [staged, own],
+                _ => [own, staged],
+            };
+            sums = multiply(emission, unit, operands, together, &sums)?;
             thread::barrier(&emission.elemental.builder());
         }
         Ok(sums)
