@@ -222,6 +222,14 @@ impl<'c, 'g> Elemental<'c, 'g> {
         }
     }
 
+    /// Where an input of the graph is in memory, if it is.
+    pub fn address_of_input(&self, number: usize) -> Option<Value<'c>> {
+        match self.sources[number] {
+            Source::Memory(base) => Some(base),
+            Source::Register(_) => None,
+        }
+    }
+
     /// The element at a position of an array.
     pub fn load(
         &mut self,

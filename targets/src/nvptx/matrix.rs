@@ -138,6 +138,12 @@ pub fn load<'c>(b: &Builder<'c>, address: Value<'c>) -> Vec<Value<'c>> {
     intrinsic_of_many(b, name, &[shared::own(b, address)], &[b.integer(32); 4])
 }
 
+/// The same of matrices of 16-bit numbers that are transposed on the way.
+pub fn load_transposed<'c>(b: &Builder<'c>, address: Value<'c>) -> Vec<Value<'c>> {
+    let name = "llvm.nvvm.ldmatrix.sync.aligned.m8n8.x4.trans.b16";
+    intrinsic_of_many(b, name, &[shared::own(b, address)], &[b.integer(32); 4])
+}
+
 /// A call of an intrinsic that gives a structure.
 fn intrinsic_of_many<'c>(
     b: &Builder<'c>,

@@ -44,7 +44,14 @@ fn every_barrier_is_needed() {
 fn a_kernel_with_one_defect_is_found_out() {
     let (case, bytes) = &of_many_tiles()[0];
     Kernel::new(case, "sm_80", *bytes).check(&[
-        // Fragments are turned.
+        // Fragments are turned that are not to be, and not those that are.
         ("m8n8.x4.shared", "m8n8.x4.trans.shared", Shown::Numbers),
+        ("m8n8.x4.trans.shared", "m8n8.x4.shared", Shown::Numbers),
+        // Copies are not waited for.
+        (
+            "cp.async.wait_group \t0;",
+            "cp.async.wait_group \t1;",
+            Shown::Found(RACE, "cp.async.cg.shared.global"),
+        ),
     ]);
 }

@@ -7,6 +7,9 @@
 //! A softmax's two reductions are made in one walk, the sum of exponentials scaled down where the maximum grows. (Milakov and
 //! Gimelshein, "Online normalizer calculation for softmax".)
 //!
+//! Operands of 16 bits that lie in memory in lines of whole 16 bytes are copied asynchronously, and transposed on the way to the
+//! matrix unit where these lines are not along the contracted dimension; all others come number by number.
+//!
 //! Sums of products are made in the order of the contracted dimension; those of rows first by each of the four threads, then of
 //! these.
 
@@ -172,7 +175,7 @@ impl<'a, 'c, 'g> Cta<'a, 'c, 'g> {
             End::Reduction(_) | End::Softmax { .. } => None,
         };
         let units: Vec<Unit<'c>> = (body.scores.iter().chain(last))
-            .map(|product| Unit::new(target, product, (&thread, number)))
+            .map(|product| Unit::new((target, body.graph), product, (&thread, number)))
             .collect();
         let places = Places::new(body, &units, target)?;
         let memory = shared.memory(&b, places.bytes as u32);
@@ -214,6 +217,7 @@ impl<'a, 'c, 'g> Cta<'a, 'c, 'g> {
         corner: [&Expression; 2],
     ) -> Result<(), Unsupported> {
         let scores = self.body.scores.iter().zip(&self.units);
+        let last = &self.body.scores[self.body.scores.len() - 1];
         for ((product, unit), &place) in scores.zip(&self.places.scores) {
             let [contracted, rows] =
                 [&product.contracted, &product.rows].map(|s| crate::blocks::extent(s));
@@ -225,7 +229,9 @@ impl<'a, 'c, 'g> Cta<'a, 'c, 'g> {
                 first: Expression::constant(0),
                 end: b.constant_i64(contracted),
             };
-            let sums = self.sums_of_scores(emission, (product, unit), &part, contracted)?;
+            let is_last = std::ptr::eq(product, last);
+            let along = (contracted, is_last);
+            let sums = self.sums_of_scores(emission, (product, unit), &part, along)?;
             let to = self.at(emission, place);
             for ([row, column], sum) in unit.places(emission).iter().zip(sums) {
                 let rounded = product.rounded(&emission.elemental.builder(), sum);
@@ -237,13 +243,14 @@ impl<'a, 'c, 'g> Cta<'a, 'c, 'g> {
         Ok(())
     }
 
-    /// The thread's sums of a tile of scores. When it ends, no thread reads any more what was staged, or the tile before.
+    /// The thread's sums of a tile of scores. When it ends, no thread reads any more the tile before, nor, but for the last product,
+    /// what was staged.
     fn sums_of_scores(
         &self,
         emission: &mut Emission<'c, '_>,
         (product, unit): (&Product<'g>, &Unit<'c>),
         part: &Part<'c>,
-        contracted: i64,
+        (contracted, is_last): (i64, bool),
     ) -> Result<Vec<Value<'c>>, Unsupported> {
         let zeros = unit.zeros(emission);
         let steps = stages(unit, contracted);
@@ -265,9 +272,13 @@ impl<'a, 'c, 'g> Cta<'a, 'c, 'g> {
                     unit.stage(emission, product, part, (operand, &step), to)?;
                 }
             }
+            unit.wait(&emission.elemental.builder());
             thread::barrier(&emission.elemental.builder());
             let sums = multiply(emission, unit, staged, together, sums)?;
-            thread::barrier(&emission.elemental.builder());
+            // What is staged after the last product's only stages comes after the barrier behind the scores.
+            if chunks > 1 || !is_last {
+                thread::barrier(&emission.elemental.builder());
+            }
             Ok(sums)
         })
     }

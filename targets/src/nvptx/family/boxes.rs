@@ -36,11 +36,11 @@ pub const PIECE_BYTES: i64 = LINE * SwizzledTile::ROW;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Boxed {
     /// The kernel's buffer that it is.
-    buffer: usize,
+    pub buffer: usize,
     /// Which numbers are next to each other.
     pub major: Major,
     /// How many these are.
-    line: i64,
+    pub line: i64,
     /// How many lines there are, and the bytes from one to the next; then the same of each dimension of the batch that has
     /// more than one place, the last first.
     others: Vec<[i64; 2]>,
@@ -139,6 +139,25 @@ impl Boxed {
         self.others.len() < TensorMap::MOST_DIMENSIONS
             && distances.into_iter().all(is_distance)
             && extents.all(|extent| (1..1 << 31).contains(&extent))
+    }
+
+    /// The byte of the buffer from which the number at a place is stored: of a product of the batch, whose shape is given, a row
+    /// and a number along K.
+    pub fn byte(
+        &self,
+        (batch, shape): (&Expression, &[usize]),
+        [row, contracted]: [&Expression; 2],
+    ) -> Expression {
+        let (line, number) = match self.major {
+            Major::K => (row, contracted),
+            Major::Rows => (contracted, row),
+        };
+        let indices = index::delinearize(batch, shape);
+        let batch = self.batch.iter().map(|&number| &indices[number]);
+        let others = [line].into_iter().chain(batch).zip(&self.others);
+        others.fold(number.times(BYTES), |byte, (place, &[_, bytes])| {
+            byte.plus(&place.times(bytes))
+        })
     }
 
     /// The tensor map for tiles of so many rows.

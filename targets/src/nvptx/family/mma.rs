@@ -21,6 +21,7 @@ pub use packed::Packed;
 pub use warps::Warps;
 
 use self::window::Window;
+use super::boxes::Major;
 use super::dot::{Factors, no_such_tile};
 use super::grid;
 use super::part::Part;
@@ -165,6 +166,7 @@ pub fn tiles(
             mma,
             division,
             thread: Expression::variable(own),
+            majors: [Major::K; 2],
         },
         stages,
         most: ceil_div(k, DEEP * mma.elements()),

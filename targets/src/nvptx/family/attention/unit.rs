@@ -4,14 +4,15 @@ use super::TILE;
 use crate::blocks::dot::Product;
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
-use crate::mlir::{Emission, Value, scalar};
-use crate::nvptx::GpuTarget;
+use crate::mlir::{Builder, Emission, Value, scalar};
+use crate::nvptx::family::boxes::{Boxed, Major};
 use crate::nvptx::family::dot::{self, Factors};
 use crate::nvptx::family::fma::{self, Threads};
 use crate::nvptx::family::mma::{self, Division, Warps};
 use crate::nvptx::family::part::Part;
 use crate::nvptx::matrix::Mma;
-use tessera_ir::ElementType;
+use crate::nvptx::{GpuTarget, copy};
+use tessera_ir::{ElementType, Graph};
 
 /// Warps down and across, and what fragments each has: a tile of 64 × 64 for 256 threads, as many as multiply one by one.
 const DIVISION: Division = Division {
@@ -26,7 +27,8 @@ pub const THREADS: i64 = 256;
 #[derive(Clone)]
 pub enum Unit<'c> {
     Threads(Threads<'c>),
-    Warps(Warps),
+    /// And, of operands that are copied as they are in memory, how they lie there.
+    Warps(Warps, [Option<Boxed>; 2]),
 }
 
 /// The instruction that makes a product, if one does.
@@ -35,30 +37,40 @@ pub fn instruction(target: GpuTarget, product: &Product<'_>) -> Option<Mma> {
 }
 
 impl<'c> Unit<'c> {
-    /// The best there is of a target for a product. `thread` is the thread in its CTA.
+    /// The best there is of a target for a product of a body. `thread` is the thread in its CTA.
     pub fn new(
-        target: GpuTarget,
+        (target, graph): (GpuTarget, &Graph),
         product: &Product<'_>,
         (thread, number): (&Expression, Value<'c>),
     ) -> Self {
-        match instruction(target, product) {
-            Some(mma) => Self::Warps(Warps {
-                mma,
-                division: DIVISION,
-                thread: thread.clone(),
-            }),
-            None => Self::Threads(Threads {
+        /// Numbers of 16 bytes.
+        const COPIED: i64 = 8;
+        let Some(mma) = instruction(target, product) else {
+            return Self::Threads(Threads {
                 accumulator: product.accumulator,
                 thread: number,
-            }),
-        }
+            });
+        };
+        let boxed = [0, 1].map(|operand| {
+            let boxed = Boxed::of(graph, product, operand);
+            boxed.filter(|boxed| boxed.line % COPIED == 0)
+        });
+        let majors = boxed.each_ref();
+        let majors = majors.map(|boxed| boxed.as_ref().map_or(Major::K, |boxed| boxed.major));
+        let warps = Warps {
+            mma,
+            division: DIVISION,
+            thread: thread.clone(),
+            majors,
+        };
+        Self::Warps(warps, boxed)
     }
 
     /// Contracted elements of a stage.
     pub fn depth(&self) -> i64 {
         match self {
             Self::Threads(_) => fma::DEPTH,
-            Self::Warps(_) => mma::NUMBERS,
+            Self::Warps(..) => mma::NUMBERS,
         }
     }
 
@@ -66,7 +78,7 @@ impl<'c> Unit<'c> {
     pub fn stage_bytes(&self) -> i64 {
         match self {
             Self::Threads(threads) => TILE * fma::DEPTH * threads.accumulator.size() as i64,
-            Self::Warps(_) => TILE * mma::ROW_STRIDE,
+            Self::Warps(..) => TILE * mma::ROW_STRIDE,
         }
     }
 
@@ -74,7 +86,7 @@ impl<'c> Unit<'c> {
     pub fn accumulator(&self) -> ElementType {
         match self {
             Self::Threads(threads) => threads.accumulator,
-            Self::Warps(_) => ElementType::F32,
+            Self::Warps(..) => ElementType::F32,
         }
     }
 
@@ -83,7 +95,7 @@ impl<'c> Unit<'c> {
         let b = emission.elemental.builder();
         let count = match self {
             Self::Threads(_) => fma::SUMS as usize,
-            Self::Warps(warps) => warps.sums(),
+            Self::Warps(warps, _) => warps.sums(),
         };
         vec![scalar::constant_number(&b, self.accumulator(), 0.0); count]
     }
@@ -95,28 +107,49 @@ impl<'c> Unit<'c> {
                 let own = threads.own(&emission.elemental.builder());
                 threads.places(emission, own)
             }
-            Self::Warps(warps) => warps.places(),
+            Self::Warps(warps, _) => warps.places(),
         }
     }
 
-    /// Brings a stage of an operand's tile (the operand's number, how many stages of the part come before) into shared memory.
+    /// Brings a stage of an operand's tile (the operand's number, how many stages of the part come before) into shared memory, or
+    /// begins to.
     ///
     /// # Errors
     /// It cannot be computed here.
     pub fn stage(
         &self,
         emission: &mut Emission<'c, '_>,
-        product: &impl Factors,
+        product: &Product<'_>,
         part: &Part<'c>,
         (operand, step): (usize, &Expression),
         to: Value<'c>,
     ) -> Result<(), Unsupported> {
-        match self {
+        let (warps, boxed) = match self {
             Self::Threads(threads) => {
                 let first = part.first.plus(&step.times(fma::DEPTH));
-                threads.stage(emission, product, part, (operand, &first, to))
+                return threads.stage(emission, product, part, (operand, &first, to));
             }
-            Self::Warps(warps) => warps.stage(emission, product, part, (operand, step), to),
+            Self::Warps(warps, boxed) => (warps, &boxed[operand]),
+        };
+        let in_memory = boxed.as_ref().and_then(|boxed| {
+            let from = emission.elemental.address_of_input(boxed.buffer)?;
+            Some((boxed, from, &product.batch[..]))
+        });
+        let Some(in_memory) = in_memory else {
+            return warps.stage(emission, product, part, (operand, step), to);
+        };
+        let [_, m, n, k] = product.extents();
+        let extents = [[m, n][operand], k];
+        warps.copy(emission, in_memory, (part, extents), (operand, step), to)
+    }
+
+    /// Waits until what the thread began to bring into shared memory is there.
+    pub fn wait(&self, b: &Builder<'c>) {
+        if let Self::Warps(_, boxed) = self
+            && boxed.iter().any(Option::is_some)
+        {
+            copy::commit(b);
+            copy::wait(b, 0);
         }
     }
 
@@ -136,7 +169,7 @@ impl<'c> Unit<'c> {
                 let at = contracted.times(TILE).plus(free);
                 emission.store_accumulator(number, to, threads.accumulator, &at);
             }
-            Self::Warps(warps) => {
+            Self::Warps(warps, _) => {
                 let element = match warps.mma {
                     Mma::F16 => ElementType::F16,
                     Mma::Bf16 | Mma::BlockScaled(_) => ElementType::Bf16,
@@ -160,7 +193,7 @@ impl<'c> Unit<'c> {
                 let b = emission.elemental.builder();
                 threads.multiply(&b, staged, threads.own(&b), sums)
             }
-            Self::Warps(warps) => {
+            Self::Warps(warps, _) => {
                 let stage = Expression::constant(0);
                 warps.multiply(emission, (staged, &stage), (None, None), sums)
             }

@@ -177,6 +177,7 @@ impl<'c, 'g> Strip<'_, 'c, 'g> {
                 let step = Expression::constant(begin + stage);
                 unit.stage(emission, product, &part, (other, &step), to)?;
             }
+            unit.wait(&emission.elemental.builder());
             thread::barrier(&emission.elemental.builder());
             let own = in_stage(emission, unit, weights, begin);
             let operands = match other {

@@ -187,7 +187,7 @@ fn scale_width(scaled_type: &ScaledType, bytes: i64) -> Option<Width> {
 }
 
 /// Whether an expression is below a bound; `None` where it is in any case.
-fn below<'c>(
+pub fn below<'c>(
     emission: &mut Emission<'c, '_>,
     expression: &Expression,
     bound: i64,
@@ -224,7 +224,7 @@ fn place_where<'c>(
 }
 
 /// Begins a copy to a place from another, where all conditions hold; of zeros elsewhere.
-fn copy_where<'c>(
+pub fn copy_where<'c>(
     emission: &mut Emission<'c, '_>,
     width: Width,
     (to, at): (Value<'c>, &Expression),

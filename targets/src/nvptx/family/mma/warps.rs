@@ -1,10 +1,16 @@
 //! How the warps of a CTA multiply what is in shared memory: which fragments each has, and where their sums are in the tile.
 
+use super::packed::{below, copy_where};
 use super::window::Masks;
-use super::{DEEP, Division, Halves, Piece, ROW_STRIDE, Staging, WORD, address, scale_bytes};
+use super::{
+    DEEP, Division, Halves, NUMBERS, Piece, ROW_STRIDE, Staging, WORD, address, scale_bytes,
+};
+use crate::blocks::ceil_div;
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Emission, Value};
+use crate::nvptx::copy::Width;
+use crate::nvptx::family::boxes::{Boxed, Major};
 use crate::nvptx::family::dot::Factors;
 use crate::nvptx::family::part::Part;
 use crate::nvptx::matrix::{self, Mma, Scales};
@@ -19,7 +25,12 @@ pub struct Warps {
     pub division: Division,
     /// The thread in its CTA.
     pub thread: Expression,
+    /// Which numbers of lhs and of rhs are next to each other in shared memory.
+    pub majors: [Major; 2],
 }
+
+/// Bytes that are copied at a time.
+const COPY: i64 = Width::Sixteen.bytes();
 
 /// Where lhs and rhs are in shared memory, and in which of their stages.
 pub type Staged<'a, 'c> = ([Value<'c>; 2], &'a Expression);
@@ -29,6 +40,12 @@ impl Warps {
     pub fn sums(&self) -> usize {
         let [down, across] = self.division.fragments;
         (down * across * 4) as usize
+    }
+
+    /// Bytes from place to place along K in shared memory, where it is a row's numbers that are not next to each other: 16 more
+    /// than there are, as between rows.
+    fn line_stride(&self, operand: usize) -> i64 {
+        self.division.tile()[operand] * 2 + 16
     }
 
     /// The thread's number in its warp.
@@ -93,6 +110,51 @@ impl Warps {
         Halves::new(product, self.mma).stage(emission, &piece)
     }
 
+    /// Begins to copy a step of an operand that is in memory as boxes have it, in 16 bytes at a time: `lines` of it, of which
+    /// every one begins at a multiple of 16 bytes and has whole such.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub fn copy<'c>(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        (boxed, from, shape): (&Boxed, Value<'c>, &[usize]),
+        (part, extents): (&Part<'c>, [i64; 2]),
+        (operand, step): (usize, &Expression),
+        to: Value<'c>,
+    ) -> Result<(), Unsupported> {
+        let rows = self.division.tile()[operand];
+        // Lines of a stage, bytes of one, and from one to the next.
+        let (lines, bytes, stride) = match self.majors[operand] {
+            Major::K => (rows, NUMBERS * 2, ROW_STRIDE),
+            Major::Rows => (NUMBERS, rows * 2, self.line_stride(operand)),
+        };
+        let copies = bytes / COPY;
+        for turn in 0..ceil_div(lines * copies, self.division.threads()) {
+            let number = self.thread.plus_constant(turn * self.division.threads());
+            let (line, chunk) = (number.quotient(copies), number.remainder(copies));
+            let along = chunk.times(COPY / 2);
+            let (free, contracted) = match self.majors[operand] {
+                Major::K => (&line, &along),
+                Major::Rows => (&along, &line),
+            };
+            let row = part.corner[operand].plus(free);
+            let contracted = part.first.plus(&step.times(NUMBERS)).plus(contracted);
+            let is_there = [(&row, extents[0]), (&contracted, extents[1])]
+                .map(|(place, end)| below(emission, place, end));
+            let place = boxed.byte((&part.batch, shape), [&row, &contracted]);
+            let at = line.times(stride).plus(&chunk.times(COPY));
+            copy_where(
+                emission,
+                Width::Sixteen,
+                (to, &at),
+                (from, &place),
+                is_there,
+            );
+        }
+        Ok(())
+    }
+
     /// Sums and the products of what a stage has. Beside it are, of codes, the registers of its block scales, and the masks of
     /// what is summed.
     pub fn multiply<'c>(
@@ -146,6 +208,12 @@ impl Warps {
         fragment: i64,
     ) -> Vec<Value<'c>> {
         let lane = self.lane();
+        let first = self.warp()[0].plus_constant(fragment * matrix::ROWS);
+        if self.majors[0] == Major::Rows {
+            let row = first.plus(&lane.quotient(8).remainder(2).times(8));
+            let along = lane.remainder(8).plus(&lane.quotient(16).times(8));
+            return self.load_transposed(emission, 0, staged, (deep, [&row, &along]));
+        }
         let row = self.warp()[0]
             .plus(&lane.remainder(matrix::ROWS))
             .plus_constant(fragment * matrix::ROWS);
@@ -163,6 +231,12 @@ impl Warps {
         pair: i64,
     ) -> Vec<Value<'c>> {
         let lane = self.lane();
+        let first = self.warp()[1].plus_constant(pair * 2 * matrix::COLUMNS);
+        if self.majors[1] == Major::Rows {
+            let column = first.plus(&lane.quotient(16).times(matrix::COLUMNS));
+            let along = lane.remainder(16);
+            return self.load_transposed(emission, 1, staged, (deep, [&column, &along]));
+        }
         let column = self.warp()[1]
             .plus(&lane.remainder(matrix::COLUMNS))
             .plus(&lane.quotient(16).times(matrix::COLUMNS))
@@ -183,6 +257,23 @@ impl Warps {
         let place = row.times(ROW_STRIDE).plus(byte);
         let address = address(emission, rows[operand], &place);
         matrix::load(&emission.elemental.builder(), address)
+    }
+
+    /// The same of rows whose numbers lie in lines, one for each place along K: the lane's row of a matrix is such a line.
+    fn load_transposed<'c>(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        operand: usize,
+        (rows, stage): Staged<'_, 'c>,
+        (deep, [row, along]): (i64, [&Expression; 2]),
+    ) -> Vec<Value<'c>> {
+        let line = along.plus_constant(deep * matrix::BYTES / 2);
+        let first = stage.times(self.division.tile()[operand] * ROW_STRIDE);
+        let place = first
+            .plus(&line.times(self.line_stride(operand)))
+            .plus(&row.times(2));
+        let address = address(emission, rows[operand], &place);
+        matrix::load_transposed(&emission.elemental.builder(), address)
     }
 
     /// The scales of an instruction in a register of a stage's.
