@@ -183,6 +183,18 @@ fn products_of_a_batch_whose_tiles_pairs_have_several_of() {
     check(&products, [128, 32], [256, 32]);
 }
 
+/// Of 75 tiles a pair has two, whose sums have room for one: tiles of 256 columns.
+#[test]
+fn sums_of_one_tile_after_the_other() {
+    let product = Product {
+        lhs: (&[75, 2, 16], 2, &[0]),
+        rhs: (&[75, 1, 16], 2, &[0]),
+        formats: NVFP4,
+        layout: ScaleLayout::Linear,
+    };
+    check(&[product], [128, 32], [256, 256]);
+}
+
 #[test]
 fn epilogues_of_pairs() {
     check_bits(&epilogues::kernels_of_pairs(), [32, 128], [32, 256]);
