@@ -7,7 +7,7 @@ mod column;
 pub(crate) mod dot;
 mod elements;
 pub(crate) mod epilogue;
-mod index;
+pub(crate) mod index;
 mod r#loop;
 mod nest;
 pub(crate) mod prologue;
@@ -72,7 +72,7 @@ pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Division, Unsupported> {
             }
             _ => dot::emit(emission),
         },
-        Family::Index => index::emit(emission),
+        Family::Index => index::emit(emission, index::Grain::Coarse),
         Family::Sort => sort::emit(emission),
         Family::Quantize if let Some(tensor) = prologue::quantized(&emission.kernel.body) => {
             prologue::emit(emission, tensor)

@@ -3,17 +3,23 @@
 mod update;
 mod window;
 
+pub use update::Grain;
+
 use super::Division;
 use crate::mlir::Emission;
 use crate::mlir::elemental::Unsupported;
 use tessera_ir::OpKind;
 
-pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Division, Unsupported> {
+/// Fills a kernel's function, its updates divided as finely as said.
+///
+/// # Errors
+/// The body holds what the family cannot do.
+pub fn emit(emission: &mut Emission<'_, '_>, grain: Grain) -> Result<Division, Unsupported> {
     let body = &emission.kernel.body;
     for operation in body.operations() {
         match &operation.op.kind {
-            OpKind::Scatter { .. } => return update::scatter(emission, operation),
-            OpKind::DynamicUpdateSlice {} => return update::slice(emission, operation),
+            OpKind::Scatter { .. } => return update::scatter(emission, operation, grain),
+            OpKind::DynamicUpdateSlice {} => return update::slice(emission, operation, grain),
             OpKind::ReduceWindow { .. } => return window::emit(emission, operation),
             _ => {}
         }

@@ -9,6 +9,7 @@ mod edges;
 mod fma;
 mod grouped;
 mod hadamard;
+mod index;
 mod r#loop;
 mod magnitude;
 mod mma;
@@ -66,7 +67,8 @@ pub fn emit(
             dot::emit(emission, (target, tile), &mut shared)
         })?,
         Family::Attention => attention::emit(emission, (target, tile), &mut shared)?,
-        Family::Index | Family::Sort => blocks::emit(emission)?,
+        Family::Index => index::emit(emission)?,
+        Family::Sort => blocks::emit(emission)?,
         Family::Quantize => of_scaled_tensors(emission, target, &mut shared)?,
         Family::Solve => solve::emit(emission)?,
     };

@@ -3,6 +3,9 @@
 //! A dimension is *independent* where no update crosses from one of its indices to another: batching dimensions, and
 //! those along which every update lies whole. Work is divided along these, so that each block copies and updates memory
 //! of its own; the last of them are an inner loop. In a block, updates come one after the other, in row-major order.
+//!
+//! Where there are threads for more, the indices of one more dimension are divided into sections: a block then goes over
+//! all updates and does those that fall into its section.
 
 use super::super::nest::{ceil_div, extent};
 use crate::blocks::Division;
@@ -12,8 +15,42 @@ use crate::mlir::index::{self, Expression};
 use crate::mlir::{Builder, IntegerPredicate, Value};
 use tessera_ir::{Definition, OpKind, Operation, ScatterDimensionNumbers, ValueId};
 
-/// Elements of a block.
-const BLOCK: i64 = 4096;
+/// How finely updates are divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grain {
+    /// Blocks of a few thousand elements, of which a thread has many.
+    Coarse,
+    /// A column and a section for a thread, of which there are many: neighbours read and write neighbours.
+    Fine,
+}
+
+impl Grain {
+    /// Elements of a block of coarse grain.
+    const BLOCK: i64 = 4096;
+
+    /// As many threads as fill a GPU.
+    const THREADS: i64 = 1 << 17;
+
+    /// How many columns are updated together, where so many rows and updates are gone over.
+    fn run(self, rows: i64, columns: i64) -> i64 {
+        match self {
+            // Short enough for a few runs, long enough for vectors.
+            Self::Coarse => {
+                let run = (Self::BLOCK / rows.max(1)).clamp(64, Self::BLOCK);
+                run.min(columns)
+            }
+            Self::Fine => 1,
+        }
+    }
+
+    /// How many of so many rows are a section, where there are so many units without.
+    fn section(self, rows: i64, units: i64) -> i64 {
+        match self {
+            Self::Coarse => rows,
+            Self::Fine => ceil_div(rows, (Self::THREADS / units.max(1)).clamp(1, rows)),
+        }
+    }
+}
 
 /// What stands where in an update.
 struct Update<'g> {
@@ -48,6 +85,7 @@ enum Kind<'g> {
 pub fn scatter<'g>(
     emission: &mut Emission<'_, 'g>,
     operation: &'g Operation,
+    grain: Grain,
 ) -> Result<Division, Unsupported> {
     let graph = &emission.kernel.body;
     let operands = &operation.op.operands;
@@ -87,12 +125,13 @@ pub fn scatter<'g>(
             dimensions,
         },
     };
-    update.emit(emission)
+    update.emit(emission, grain)
 }
 
 pub fn slice<'g>(
     emission: &mut Emission<'_, 'g>,
     operation: &'g Operation,
+    grain: Grain,
 ) -> Result<Division, Unsupported> {
     let graph = &emission.kernel.body;
     let [input, update, starts @ ..] = &operation.op.operands[..] else {
@@ -113,7 +152,7 @@ pub fn slice<'g>(
         columns_from,
         kind: Kind::Slice { starts },
     };
-    update.emit(emission)
+    update.emit(emission, grain)
 }
 
 /// The first of the last dimensions that all have a property.
@@ -148,7 +187,7 @@ fn scatter_dimensions(kind: &OpKind) -> Option<ScatterDimensionNumbers<'_>> {
 }
 
 impl<'g> Update<'g> {
-    fn emit(&self, emission: &mut Emission<'_, 'g>) -> Result<Division, Unsupported> {
+    fn emit(&self, emission: &mut Emission<'_, 'g>, grain: Grain) -> Result<Division, Unsupported> {
         if self.shape.contains(&0) {
             return Ok(Division::EMPTY);
         }
@@ -157,18 +196,26 @@ impl<'g> Update<'g> {
         let columns = extent(&self.shape[self.columns_from..]);
         let rows = extent(self.shape) / extent(&outer) / columns;
         let updates = extent(self.update_shape) / extent(&outer) / columns;
-        // A run of columns is short enough for a few runs, long enough for vectors.
-        let run = (BLOCK / rows.max(updates).max(1))
-            .clamp(64, BLOCK)
-            .min(columns);
+        let run = grain.run(rows.max(updates), columns);
         let runs = ceil_div(columns, run);
-        let units = extent(&outer) * runs;
+        let divided = (0..self.columns_from).find(|d| !self.independent.contains(d));
+        let indices = divided.map_or(1, |d| self.shape[d] as i64);
+        let length = grain.section(indices, extent(&outer) * runs);
+        let sections = ceil_div(indices, length);
+        let units = extent(&outer) * runs * sections;
         let work = rows.max(updates) * run;
-        let per_block = (BLOCK / work.max(1)).clamp(1, units);
+        let per_block = (Grain::BLOCK / work.max(1)).clamp(1, units);
+        let per_block = if grain == Grain::Fine { 1 } else { per_block };
         emission.for_each_unit(units, per_block, |emission, unit| {
+            let (place, section) = (unit.quotient(runs), unit.quotient(runs).remainder(sections));
             let part = Part {
                 update: self,
-                at: index::delinearize(&unit.quotient(runs), &outer),
+                at: index::delinearize(&place.quotient(sections), &outer),
+                section: divided.filter(|_| sections > 1).map(|dimension| Section {
+                    dimension,
+                    first: section.times(length),
+                    length,
+                }),
                 first: unit.remainder(runs).times(run),
                 run,
                 columns,
@@ -235,10 +282,19 @@ impl<'g> Update<'g> {
     }
 }
 
-/// The part of the tensors that a unit works on: a place in the independent dimensions, a run of columns.
+/// Neighbouring indices of a dimension.
+struct Section {
+    dimension: usize,
+    first: Expression,
+    length: i64,
+}
+
+/// The part of the tensors that a unit works on: a place in the independent dimensions, a section of another, a run of
+/// columns.
 struct Part<'a, 'g> {
     update: &'a Update<'g>,
     at: Vec<Expression>,
+    section: Option<Section>,
     first: Expression,
     run: i64,
     columns: i64,
@@ -274,7 +330,7 @@ impl<'g> Part<'_, 'g> {
         row: &mut Vec<Expression>,
     ) -> Result<(), Unsupported> {
         if let Some(&d) = rows.get(row.len()) {
-            return emission.for_range(self.update.shape[d] as i64, None, |emission, index| {
+            return self.for_each_index(emission, d, |emission, index| {
                 row.push(index);
                 let result = self.copy_rows(emission, input, result, rows, row);
                 row.pop();
@@ -297,6 +353,26 @@ impl<'g> Part<'_, 'g> {
             emission.store_result(result, &indices, element);
             Ok(())
         })
+    }
+
+    /// A loop over the indices of a dimension that the part has.
+    fn for_each_index<'c>(
+        &self,
+        emission: &mut Emission<'c, 'g>,
+        dimension: usize,
+        body: impl FnOnce(&mut Emission<'c, 'g>, Expression) -> Result<(), Unsupported>,
+    ) -> Result<(), Unsupported> {
+        let extent = self.update.shape[dimension] as i64;
+        match &self.section {
+            Some(section) if section.dimension == dimension => {
+                let first = emission.elemental.number(&section.first);
+                let b = emission.elemental.builder();
+                let end = b.binary("arith.addi", first, b.constant_i64(section.length));
+                let end = b.binary("arith.minsi", end, b.constant_i64(extent));
+                emission.for_bounds([first, end, b.constant_i64(1)], (0, extent - 1), None, body)
+            }
+            _ => emission.for_range(extent, None, body),
+        }
     }
 
     /// The updates in order: loops over the dimensions of the updates that are not independent.
@@ -344,7 +420,7 @@ impl<'g> Part<'_, 'g> {
             let last = (update.shape[d] - update.update_shape[d]) as i64;
             to.push(emission.elemental.start(start, &[], last)?.plus(&from[d]));
         }
-        self.apply(emission, &from, &to)
+        self.apply_in_section(emission, &from, &to)
     }
 
     fn update_scattered(
@@ -408,7 +484,36 @@ impl<'g> Part<'_, 'g> {
                             to[d] = to[d].plus(&from[*u]);
                         }
                     }
-                    self.apply(emission, &from, &to)?;
+                    self.apply_in_section(emission, &from, &to)?;
+                    Ok(Vec::new())
+                })
+            },
+            |_, _| Ok(Vec::new()),
+        )?;
+        Ok(())
+    }
+
+    /// Applies an update, if it falls into the part's section.
+    fn apply_in_section(
+        &self,
+        emission: &mut Emission<'_, 'g>,
+        from: &[Expression],
+        to: &[Expression],
+    ) -> Result<(), Unsupported> {
+        let Some(section) = &self.section else {
+            return self.apply(emission, from, to);
+        };
+        let place = to[section.dimension].plus(&section.first.times(-1));
+        let place = emission.elemental.number(&place);
+        let b = emission.elemental.builder();
+        let is_inside = at_most(&b, place, section.length - 1);
+        b.if_else(
+            emission,
+            is_inside,
+            &[],
+            |emission, inner| {
+                emission.inside(inner, |emission| {
+                    self.apply(emission, from, to)?;
                     Ok(Vec::new())
                 })
             },

@@ -13,14 +13,30 @@ const THREADS: i64 = 32;
 /// Local memory of a thread. (CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".)
 const LOCAL_BYTES: usize = 512 << 10;
 
+/// Fills a kernel's function by its family's blocks.
+///
+/// # Errors
+/// The body holds what the family cannot do, or a block needs more memory than a thread has.
 pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Grid, Unsupported> {
+    each(emission, THREADS, &|emission| blocks::emit(emission))
+}
+
+/// Fills a kernel's function by blocks, in CTAs of so many threads.
+///
+/// # Errors
+/// The blocks cannot be made, or one needs more memory than a thread has.
+pub fn each(
+    emission: &mut Emission<'_, '_>,
+    threads: i64,
+    make: &dyn Fn(&mut Emission<'_, '_>) -> Result<Division, Unsupported>,
+) -> Result<Grid, Unsupported> {
     let b = emission.elemental.builder();
     let Division {
         blocks,
         scratch_bytes,
         ..
     } = try_out(b.context(), emission.kernel, emission.in_place, |trial| {
-        blocks::emit(trial)
+        make(trial)
     })?;
     let blocks = blocks.cast_signed();
     if blocks == 0 {
@@ -46,11 +62,11 @@ pub fn emit(emission: &mut Emission<'_, '_>) -> Result<Grid, Unsupported> {
         );
     }
     // A call for the only block does it whatever its range is; with more, a range that is empty has nothing done.
-    let threads = THREADS.min(blocks);
+    let threads = threads.min(blocks);
     let one = b.constant_i64(1);
     emission.begin = thread::global(&b, threads);
     let next = b.binary("arith.addi", emission.begin, one);
     emission.end = b.binary("arith.minsi", next, b.constant_i64(blocks));
-    blocks::emit(emission)?;
+    make(emission)?;
     grid(emission, ceil_div(blocks, threads), threads)
 }
