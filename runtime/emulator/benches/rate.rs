@@ -7,10 +7,10 @@ use tessera_emulator::{Global, Launch, Program, launch, ptx::Module};
 
 fn main() {
     let basics = include_str!("../tests/kernels/basics.ptx");
-    let dot = include_str!("../tests/kernels/triton_dot_sm_80.ptx");
+    let matmul = include_str!("../tests/kernels/triton_matmul_sm_80.ptx");
     let softmax = include_str!("../tests/kernels/triton_softmax_sm_90.ptx");
-    let dot_scaled = include_str!("../tests/kernels/triton_dot_scaled_sm_120.ptx");
-    let nvfp4 = include_str!("../tests/kernels/triton_dot_nvfp4_sm_100.ptx");
+    let nvfp4_of_warps = include_str!("../tests/kernels/triton_matmul_nvfp4_sm_120.ptx");
+    let nvfp4 = include_str!("../tests/kernels/triton_matmul_nvfp4_sm_100.ptx");
     let shape =
         |kernel: &str, grid, block| Launch::new(kernel).grid([grid, 1, 1]).block([block, 1, 1]);
     let bytes = 1 << 20;
@@ -59,31 +59,28 @@ fn main() {
     rate(PRODUCTS, "products", bytes, |x| {
         shape("products", 8, 128).u64(x)
     });
-    rate(dot, "dot", bytes, |x| {
-        let mut grid = shape("dot", 1, 128)
+    // A of 256x256, B of 256x256, the result, and memory that Triton's own tools may ask for.
+    rate(matmul, "matmul of f16", bytes, |x| {
+        let mut grid = shape("matmul", 4, 128)
             .u64(x)
-            .u64(x + 8192)
-            .u64(x + 16384)
-            .u64(0)
-            .u64(0);
+            .u64(x + (1 << 17))
+            .u64(x + (1 << 18));
+        grid.grid[1] = 4;
         grid.dynamic_shared = 64 << 10;
-        grid
+        grid.u32(256).u32(256).u64(0).u64(0)
     });
-    // A, its scales, B, its scales, the result, and memory that Triton's own tools may ask for.
-    let scaled = |kernel: &str, x: u64| {
-        let mut grid = shape(kernel, 1, 128);
-        for operand in 0..5 {
-            grid = grid.u64(x + (operand << 16));
+    // A of 256x512 with its scales, B of 512x256 with its scales, and as above.
+    let scaled = |x: u64| {
+        let mut grid = shape("matmul_scaled", 2, 128);
+        for operand in [0, 1 << 16, 2 << 16, 3 << 16, 4 << 16] {
+            grid = grid.u64(x + operand);
         }
-        grid.dynamic_shared = 48 << 10;
-        grid.u64(0).u64(0)
+        grid.grid[1] = 4;
+        grid.dynamic_shared = 96 << 10;
+        grid.u32(256).u32(512).u64(0).u64(0)
     };
-    rate(dot_scaled, "nvfp4 of sm_120a", bytes, |x| {
-        scaled("dot_scaled", x)
-    });
-    rate(nvfp4, "nvfp4 of sm_100a", bytes, |x| {
-        scaled("dot_scaled", x)
-    });
+    rate(nvfp4_of_warps, "nvfp4 of sm_120a", bytes, scaled);
+    rate(nvfp4, "nvfp4 of sm_100a", bytes, scaled);
 }
 
 /// Products of matrices in registers, and nothing else to speak of.

@@ -48,6 +48,31 @@ def dot_scaled(a, a_scales, b, b_scales, c, M: tl.constexpr, N: tl.constexpr, K:
     tl.store(c + i[:, None] * N + j[None, :], tl.dot_scaled(x, x_scales, "e2m1", y, y_scales, "e2m1"))
 
 
+# A product of as many tiles as there are CTAs, each of as many steps along k as there are.
+@triton.jit
+def matmul(a, b, c, n, k, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
+    i, j = tl.program_id(0) * M + tl.arange(0, M), tl.program_id(1) * N + tl.arange(0, N)
+    sums = tl.zeros((M, N), tl.float32)
+    for at in tl.range(0, k, K):
+        d = at + tl.arange(0, K)
+        sums = tl.dot(tl.load(a + i[:, None] * k + d[None, :]), tl.load(b + d[:, None] * n + j[None, :]), sums)
+    tl.store(c + i[:, None] * n + j[None, :], sums)
+
+
+@triton.jit
+def matmul_scaled(a, a_scales, b, b_scales, c, n, k, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
+    i, j = tl.program_id(0) * M + tl.arange(0, M), tl.program_id(1) * N + tl.arange(0, N)
+    sums = tl.zeros((M, N), tl.float32)
+    for at in tl.range(0, k, K):
+        d, s = at // 2 + tl.arange(0, K // 2), at // 16 + tl.arange(0, K // 16)
+        x = tl.load(a + i[:, None] * (k // 2) + d[None, :])
+        y = tl.load(b + j[None, :] * (k // 2) + d[:, None])
+        x_scales = tl.load(a_scales + i[:, None] * (k // 16) + s[None, :])
+        y_scales = tl.load(b_scales + j[:, None] * (k // 16) + s[None, :])
+        sums = tl.dot_scaled(x, x_scales, "e2m1", y, y_scales, "e2m1", sums)
+    tl.store(c + i[:, None] * n + j[None, :], sums)
+
+
 # Tiles come by tensor maps, three stages ahead; wgmma multiplies them.
 @triton.jit
 def pipeline(a, b, c, n, k, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
@@ -80,6 +105,9 @@ KERNELS = {
                   {"M": 128, "N": 64, "K": 128}, [100]),
     "dot_mxfp4": (dot_mxfp4, {"a": "*u8", "a_scales": "*u8", "b": "*u8", "b_scales": "*u8", "c": "*fp32"},
                   {"M": 128, "N": 64, "K": 256}, [100]),
+    "matmul": (matmul, {"a": "*fp16", "b": "*fp16", "c": "*fp32", "n": "i32", "k": "i32"}, {"M": 64, "N": 64, "K": 32}, [80]),
+    "matmul_nvfp4": (matmul_scaled, {"a": "*u8", "a_scales": "*fp8e4nv", "b": "*u8", "b_scales": "*fp8e4nv", "c": "*fp32",
+                                     "n": "i32", "k": "i32"}, {"M": 128, "N": 64, "K": 128}, [100, 120]),
     "pipeline": (pipeline, {"a": "tensordesc<fp16[64,64]>", "b": "tensordesc<fp16[64,64]>", "c": "*fp32", "n": "i32", "k": "i32"},
                  {"M": 64, "N": 64, "K": 64}, [90]),
     "descriptors": (descriptors, {"a": "*fp32", "b": "*fp32", "c": "*fp32", "m": "i32", "n": "i32"},
