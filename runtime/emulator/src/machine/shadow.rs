@@ -2,8 +2,8 @@
 //!
 //! A cell remembers the last write and the reads since that are not ordered before another one (C. Flanagan, S. Freund,
 //! "FastTrack", PLDI 2009). A row of 128 bytes, which is what a warp mostly accesses at once, has one cell; one that is accessed
-//! in parts has a cell for each word of four bytes, and such a word one for each byte. What is written as a whole has one
-//! cell again.
+//! in parts has a cell for each piece of sixteen bytes, which is what a lane accesses at most, such a piece one for each word
+//! of four, and such a word one for each byte. What is written as a whole has one cell again.
 
 mod waves;
 
@@ -177,8 +177,8 @@ struct Cell {
     read: Stamp,
 }
 
-/// As the agent of a write: that the row's words, or the word's bytes, have cells of their own; the clock is the number of those
-/// of bytes. As that of a read: that there are several, whose list's number is its clock.
+/// As the agent of a write: that the row's pieces, or the quarters of a piece or word, have cells of their own; the clock is the
+/// number of those of quarters. As that of a read: that there are several, whose list's number is its clock.
 const MANY: Agent = Agent::MAX;
 
 impl Cell {
@@ -353,23 +353,23 @@ impl Reads {
     }
 }
 
-/// Cells of the bytes of words.
+/// Cells of the quarters of pieces and words.
 #[derive(Default)]
-struct Parts {
+struct Quarters {
     cells: Vec<[Cell; 4]>,
     free: Vec<u32>,
 }
 
-impl Parts {
-    fn of(&self, word: &Cell) -> &[Cell; 4] {
-        &self.cells[word.write.clock as usize]
+impl Quarters {
+    fn of(&self, whole: &Cell) -> &[Cell; 4] {
+        &self.cells[whole.write.clock as usize]
     }
 
-    fn of_mut(&mut self, word: &Cell) -> &mut [Cell; 4] {
-        &mut self.cells[word.write.clock as usize]
+    fn of_mut(&mut self, whole: &Cell) -> &mut [Cell; 4] {
+        &mut self.cells[whole.write.clock as usize]
     }
 
-    /// What stands for a word whose bytes have these cells.
+    /// What stands for a whole whose quarters have these cells.
     fn keep(&mut self, cells: [Cell; 4]) -> Cell {
         let index = match self.free.pop() {
             Some(index) => {
@@ -396,14 +396,16 @@ impl Parts {
 /// What cells stand for that is not in them.
 #[derive(Default)]
 struct Kept {
-    parts: Parts,
+    quarters: Quarters,
     reads: Reads,
 }
 
 /// Bytes of a row.
 const ROW: usize = 128;
-/// Words of a row.
-const WORDS: usize = ROW / 4;
+/// Bytes of a piece: a word of each of four quarters.
+const PIECE: usize = 16;
+/// Pieces of a row.
+const PIECES: usize = ROW / PIECE;
 /// Rows of a page.
 const ROWS: usize = PAGE as usize / ROW;
 
@@ -411,8 +413,8 @@ const ROWS: usize = PAGE as usize / ROW;
 #[derive(Default)]
 struct Page {
     rows: [Cell; ROWS],
-    /// Of rows whose words have cells of their own; else they mean nothing.
-    words: Option<Box<[[Cell; WORDS]; ROWS]>>,
+    /// Of rows whose pieces have cells of their own; else they mean nothing.
+    pieces: Option<Box<[[Cell; PIECES]; ROWS]>>,
 }
 
 impl Page {
@@ -435,10 +437,10 @@ impl Page {
                 let found = own.access(writes, by, &mut kept.reads);
                 found.map(|found| (at, found))
             } else {
-                let words = self.words(row, kept);
-                let found = in_row(words, at - begin..to - begin, writes, by, kept);
+                let pieces = self.pieces(row, kept);
+                let found = in_row(pieces, at - begin..to - begin, writes, by, kept);
                 if is_whole && writes && by.stamp.strength() == 0 {
-                    // All words have the same past again, which is this write.
+                    // All pieces have the same past again, which is this write.
                     self.rows[row] = Cell::default().behind(true, by.stamp);
                 }
                 found.map(|(place, found)| (begin + place, found))
@@ -448,15 +450,15 @@ impl Page {
         first
     }
 
-    /// The cells of a row's words, which from now on know what the row knew.
-    fn words(&mut self, row: usize, kept: &mut Kept) -> &mut [Cell; WORDS] {
-        let words = self.words.get_or_insert_default();
+    /// The cells of a row's pieces, which from now on know what the row knew.
+    fn pieces(&mut self, row: usize, kept: &mut Kept) -> &mut [Cell; PIECES] {
+        let pieces = self.pieces.get_or_insert_default();
         let own = &mut self.rows[row];
         if own.write.agent != MANY {
-            words[row] = std::mem::take(own).copies(&mut kept.reads);
+            pieces[row] = std::mem::take(own).copies(&mut kept.reads);
             own.write.agent = MANY;
         }
-        &mut words[row]
+        &mut pieces[row]
     }
 }
 
@@ -547,9 +549,9 @@ fn cut(bytes: Range<u64>, size: u64) -> impl Iterator<Item = Range<u64>> {
     })
 }
 
-/// An access of some bytes of a row whose words have cells: the first conflict, and where it is.
+/// An access of some bytes of a row whose pieces have cells: the first conflict, and where it is.
 fn in_row(
-    row: &mut [Cell; WORDS],
+    row: &mut [Cell; PIECES],
     bytes: Range<usize>,
     writes: bool,
     by: &Accessor<'_>,
@@ -558,28 +560,26 @@ fn in_row(
     let mut first = None;
     let mut at = bytes.start;
     while at < bytes.end {
-        let word = at / 4;
-        let whole = (bytes.end - at) / 4;
-        let found = if at.is_multiple_of(4) && whole > 0 {
-            at += 4 * whole;
-            let found = words(&mut row[word..word + whole], writes, by, kept);
-            found.map(|(place, found)| (4 * word + place, found))
+        let (from, piece) = (at, at / PIECE);
+        let whole = (bytes.end - at) / PIECE;
+        let found = if at.is_multiple_of(PIECE) && whole > 0 {
+            at += PIECE * whole;
+            pieces(&mut row[piece..piece + whole], writes, by, kept)
         } else {
-            let from = at;
-            at = bytes.end.min(4 * word + 4);
-            let own = from - 4 * word..at - 4 * word;
-            let found = part(&mut row[word], own, writes, by, kept);
-            found.map(|(place, found)| (4 * word + place, found))
+            at = bytes.end.min(PIECE * (piece + 1));
+            let own = from - PIECE * piece..at - PIECE * piece;
+            let found = in_quarters(&mut row[piece], PIECE, own, writes, by, kept);
+            found.map(|(place, found)| (place + PIECE * piece - from, found))
         };
-        first = first.or(found);
+        first = first.or(found.map(|(place, found)| (from + place, found)));
     }
     first
 }
 
-/// An access of whole words: the first conflict, and which byte has it.
+/// An access of whole pieces: the first conflict, and which byte has it.
 ///
 /// Neighbours mostly have the same past. So what the access was once found to follow is not asked for again.
-fn words(
+fn pieces(
     cells: &mut [Cell],
     writes: bool,
     by: &Accessor<'_>,
@@ -595,49 +595,70 @@ fn words(
             continue;
         }
         let before = *cell;
-        let found = if before.write.agent == MANY {
-            part(cell, 0..4, writes, by, kept)
-        } else {
-            let found = cell.access(writes, by, &mut kept.reads);
-            found.map(|found| (0, found))
-        };
-        // Words do not share what is kept of their bytes and of several reads.
+        let found = whole(cell, PIECE, writes, by, kept);
+        // Pieces do not share what is kept of their quarters and of several reads.
         let is_plain = before.write.agent != MANY && before.read.agent != MANY;
         let after = before.behind(writes, by.stamp);
         if found.is_none() && is_plain && *cell == after {
             past = before;
             present = after;
         }
-        first = first.or(found.map(|(byte, found)| (4 * number + byte, found)));
+        first = first.or(found.map(|(byte, found)| (PIECE * number + byte, found)));
     }
     first
 }
 
-/// An access of some bytes of a word: the first conflict, and which byte has it.
-fn part(
+/// An access of a whole piece, word or byte of so many bytes: the first conflict, and which byte has it.
+#[inline]
+fn whole(
     cell: &mut Cell,
+    size: usize,
+    writes: bool,
+    by: &Accessor<'_>,
+    kept: &mut Kept,
+) -> Option<(usize, Found)> {
+    if cell.write.agent == MANY {
+        return in_quarters(cell, size, 0..size, writes, by, kept);
+    }
+    let found = cell.access(writes, by, &mut kept.reads);
+    found.map(|found| (0, found))
+}
+
+/// An access of some bytes of a piece or word of so many, by its quarters: the first conflict, and which byte has it.
+fn in_quarters(
+    cell: &mut Cell,
+    size: usize,
     bytes: Range<usize>,
     writes: bool,
     by: &Accessor<'_>,
     kept: &mut Kept,
 ) -> Option<(usize, Found)> {
-    let Kept { parts, reads } = kept;
     if cell.write.agent != MANY {
-        *cell = parts.keep(cell.copies(reads));
+        *cell = kept.quarters.keep(cell.copies(&mut kept.reads));
     }
-    let is_whole = bytes == (0..4);
+    let is_whole = bytes == (0..size);
+    let quarter = size / 4;
     let mut first = None;
-    for byte in bytes {
-        let found = parts.of_mut(cell)[byte].access(writes, by, reads);
-        first = first.or(found.map(|found| (byte, found)));
+    let mut at = bytes.start;
+    while at < bytes.end {
+        let (number, begin) = (at / quarter, at / quarter * quarter);
+        let own = at - begin..bytes.end.min(begin + quarter) - begin;
+        at = begin + own.end;
+        let mut part = kept.quarters.of(cell)[number];
+        let found = match own.len() == quarter {
+            true => whole(&mut part, quarter, writes, by, kept),
+            false => in_quarters(&mut part, quarter, own, writes, by, kept),
+        };
+        kept.quarters.of_mut(cell)[number] = part;
+        first = first.or(found.map(|(byte, found)| (begin + byte, found)));
     }
-    let [one, others @ ..] = parts.of(cell);
-    let is_alike = one.read.agent != MANY && others.iter().all(|other| other == one);
-    if writes && is_whole && is_alike {
-        // All bytes have the same past again, which is this write.
+    let [one, others @ ..] = kept.quarters.of(cell);
+    let is_plain = one.write.agent != MANY && one.read.agent != MANY;
+    if writes && is_whole && is_plain && others.iter().all(|other| other == one) {
+        // All quarters have the same past again, which is this write.
         let index = cell.write.clock;
         *cell = *one;
-        parts.free.push(index);
+        kept.quarters.free.push(index);
     }
     first
 }

@@ -1,7 +1,7 @@
 //! What two waves know of a memory: whether they have to do with each other, and both together.
 
 use super::super::order::Audience;
-use super::{Cell, Kept, MANY, Page, ROWS, Reads, Shadow, Stamp, WORDS};
+use super::{Cell, Kept, MANY, PIECE, PIECES, Page, ROWS, Reads, Shadow, Stamp};
 
 /// What is known of a byte.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,10 +62,10 @@ impl Page {
         (own.write.agent != MANY).then_some(own)
     }
 
-    /// The cell that knows of a word of a row.
-    fn word(&self, row: usize, word: usize) -> &Cell {
-        match (self.row(row), &self.words) {
-            (None, Some(words)) => &words[row][word],
+    /// The cell that knows of a piece of a row.
+    fn piece(&self, row: usize, piece: usize) -> &Cell {
+        match (self.row(row), &self.pieces) {
+            (None, Some(pieces)) => &pieces[row][piece],
             _ => &self.rows[row],
         }
     }
@@ -83,9 +83,9 @@ impl Shadow {
                 if let (Some(own), Some(their)) = (own.row(row), their.row(row)) {
                     return own.used().goes_with(their.used());
                 }
-                (0..WORDS).all(|word| {
-                    let own = self.uses(own.word(row, word));
-                    let their = other.uses(their.word(row, word));
+                (0..PIECES).all(|piece| {
+                    let own = self.uses(own.piece(row, piece));
+                    let their = other.uses(their.piece(row, piece));
                     own.iter()
                         .zip(their)
                         .all(|(own, their)| own.goes_with(their))
@@ -94,13 +94,11 @@ impl Shadow {
         })
     }
 
-    /// What is known of each byte of a word.
-    fn uses(&self, cell: &Cell) -> [Use; 4] {
-        if cell.write.agent == MANY {
-            self.kept.parts.of(cell).each_ref().map(Cell::used)
-        } else {
-            [cell.used(); 4]
-        }
+    /// What is known of each byte of a piece.
+    fn uses(&self, cell: &Cell) -> [Use; PIECE] {
+        let words = self.kept.quarters_of(cell);
+        let bytes = words.map(|word| self.kept.quarters_of(&word).map(|byte| byte.used()));
+        std::array::from_fn(|byte| bytes[byte / 4][byte % 4])
     }
 
     /// Takes in what another one knows, from which it is apart.
@@ -122,8 +120,8 @@ impl Shadow {
                     own.rows[row].joins(cell, &lists.reads, &mut kept.reads);
                     continue;
                 }
-                let words = own.words(row, kept).iter_mut().enumerate();
-                words.for_each(|(word, own)| join_words(own, their.word(row, word), &lists, kept));
+                let pieces = own.pieces(row, kept).iter_mut().enumerate();
+                pieces.for_each(|(piece, own)| join(own, their.piece(row, piece), &lists, kept));
             }
         }
         // No CTA or cluster has to do with another wave.
@@ -133,22 +131,29 @@ impl Shadow {
     }
 }
 
-/// A word knows what another one knows, of which more is in `lists`; not both know a write of a byte.
-fn join_words(own: &mut Cell, their: &Cell, lists: &Kept, kept: &mut Kept) {
-    let Kept { parts, reads } = kept;
+impl Kept {
+    /// What is known of each quarter of a piece or word.
+    fn quarters_of(&self, cell: &Cell) -> [Cell; 4] {
+        match cell.write.agent {
+            MANY => *self.quarters.of(cell),
+            _ => [*cell; 4],
+        }
+    }
+}
+
+/// A piece, word or byte knows what another one knows, of which more is in `lists`; not both know a write of a byte.
+fn join(own: &mut Cell, their: &Cell, lists: &Kept, kept: &mut Kept) {
     if their.write.agent != MANY && own.write.agent != MANY {
-        own.joins(their, &lists.reads, reads);
+        own.joins(their, &lists.reads, &mut kept.reads);
         return;
     }
-    // Bytes by themselves, here or there.
-    let theirs = match their.write.agent {
-        MANY => *lists.parts.of(their),
-        _ => [*their; 4],
-    };
+    // Quarters by themselves, here or there.
     if own.write.agent != MANY {
-        *own = parts.keep(own.copies(reads));
+        *own = kept.quarters.keep(own.copies(&mut kept.reads));
     }
-    for (part, their) in parts.of_mut(own).iter_mut().zip(&theirs) {
-        part.joins(their, &lists.reads, reads);
+    for (number, their) in lists.quarters_of(their).iter().enumerate() {
+        let mut quarter = kept.quarters.of(own)[number];
+        join(&mut quarter, their, lists, kept);
+        kept.quarters.of_mut(own)[number] = quarter;
     }
 }
