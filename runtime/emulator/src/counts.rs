@@ -157,7 +157,7 @@ impl Counts {
     /// Counts an access of global memory by lanes, `bytes` each.
     pub(crate) fn global(&mut self, places: &[u64], bytes: u64, access: (bool, bool)) {
         self.global.count(places.len() as u64 * bytes, access);
-        self.global_sectors += distinct(places, bytes, SECTOR).len() as u64;
+        self.global_sectors += sectors(places, bytes);
     }
 
     /// As [`global`](Self::global), of one stretch, of which lanes ask for so many bytes, some of them more than once.
@@ -184,7 +184,10 @@ impl Counts {
     pub(crate) fn shared(&mut self, places: &[u64], bytes: u64, access: (bool, bool)) {
         self.shared.count(places.len() as u64 * bytes, access);
         for places in places.chunks(lanes_of_a_round(bytes) as usize) {
-            let rounds = rounds(&distinct(places, bytes, WORD));
+            let rounds = match need_one_round(places, bytes) {
+                true => 1,
+                false => rounds(&distinct(places, bytes, WORD)),
+            };
             self.shared_wavefronts += rounds;
             self.bank_conflicts += rounds - 1;
         }
@@ -202,6 +205,38 @@ impl Traffic {
 /// Lanes that a round of the banks can serve, of so many bytes each.
 fn lanes_of_a_round(bytes: u64) -> u64 {
     (BANKS as u64 * WORD / bytes.max(WORD)).max(1)
+}
+
+/// How many sectors accesses touch.
+fn sectors(places: &[u64], bytes: u64) -> u64 {
+    let mut count = 0;
+    // Of sectors that come one behind the other, as they mostly do, the first that is not counted.
+    let mut next = 0;
+    for &place in places {
+        let (first, end) = (place / SECTOR, place.saturating_add(bytes).div_ceil(SECTOR));
+        if first + 1 < next {
+            return distinct(places, bytes, SECTOR).len() as u64;
+        }
+        count += end.saturating_sub(first.max(next));
+        next = next.max(end);
+    }
+    count
+}
+
+/// Whether accesses, each of whole words, are clearly of banks of their own.
+fn need_one_round(places: &[u64], bytes: u64) -> bool {
+    if !bytes.is_multiple_of(WORD) || bytes > BANKS as u64 * WORD {
+        return false;
+    }
+    let words = (bytes / WORD) as u32;
+    let own = u32::MAX >> (32 - words);
+    let mut seen = 0u32;
+    places.iter().all(|place| {
+        let banks = own.rotate_left((place / WORD % BANKS as u64) as u32);
+        let is_alone = seen & banks == 0 && place.is_multiple_of(WORD);
+        seen |= banks;
+        is_alone
+    })
 }
 
 /// The numbers of the units of memory that accesses touch, each once.

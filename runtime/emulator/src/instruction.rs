@@ -37,7 +37,7 @@ pub(crate) use copy::{
     tensor_reduction,
 };
 pub(crate) use exchange::{Exchange, Vote};
-pub(crate) use fragments::{Direction, Move};
+pub(crate) use fragments::{Direction, Move, Numbers};
 pub(crate) use matrix::{Accumulator, Element, Matrix, Multiply, Scales};
 pub(crate) use mbarrier::{Arrive, Mbarrier, Test};
 pub(crate) use memory::{

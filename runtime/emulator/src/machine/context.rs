@@ -296,26 +296,28 @@ impl Context<'_> {
 
     /// Notes accesses that are not strong, for the race checker: lanes one behind the other as one.
     fn note(&mut self, active: u32, places: &Places, writes: bool) {
-        let by_all = places.together.map(|together| {
+        let mut runs = Vec::with_capacity(32);
+        if let Some(together) = places.together {
+            let spot = self.spot(together.window, together.begin);
             let lane = active.trailing_zeros();
-            let begin = (together.window, together.begin);
-            (lane, begin, together.bytes)
-        });
-        let mut left = active;
-        let mut next = by_all.or_else(|| take_run(places, &mut left));
-        while let Some((lane, (window, begin), bytes)) = next {
-            let spot = self.spot(window, begin);
-            let conflict = spot.and_then(|spot| self.shadowed(spot, bytes, writes, None, lane));
-            if let Some((spot, conflict)) = spot.zip(conflict) {
-                let at = begin + (conflict.place - spot.place());
-                let lane = places.owner(active, lane, (window, at));
-                let kind = race(spot, places.bytes.into(), writes, &conflict);
-                self.found.push(Fault { kind, lane });
+            runs.extend(spot.map(|spot| Run {
+                lane,
+                spot,
+                bytes: together.bytes,
+            }));
+        } else {
+            let mut left = active;
+            while let Some((lane, (window, begin), bytes)) = take_run(places, &mut left) {
+                let spot = self.spot(window, begin);
+                runs.extend(spot.map(|spot| Run { lane, spot, bytes }));
             }
-            next = match by_all {
-                Some(_) => None,
-                None => take_run(places, &mut left),
-            };
+        }
+        for (run, conflict) in self.shadowed_by(Proxy::Generic, &runs, writes, None) {
+            let (window, begin) = places.of(run.lane);
+            let at = begin + (conflict.place - run.spot.place());
+            let lane = places.owner(active, run.lane, (window, at));
+            let kind = race(run.spot, places.bytes.into(), writes, &conflict);
+            self.found.push(Fault { kind, lane });
         }
     }
 
@@ -375,7 +377,9 @@ impl Context<'_> {
         }
         let (spot, proxy) = (Spot::Global(map), Proxy::TensorMap(map));
         let bytes = TENSOR_MAP_BYTES as u64;
-        let Some(conflict) = self.shadowed_by(proxy, spot, bytes, false, None, lane) else {
+        let run = Run { lane, spot, bytes };
+        let conflicts = self.shadowed_by(proxy, &[run], false, None);
+        let Some((_, conflict)) = conflicts.first() else {
             return;
         };
         let kind = match conflict.missing {
@@ -383,7 +387,7 @@ impl Context<'_> {
                 address: map,
                 other_line: conflict.earlier.line(),
             },
-            _ => race(spot, bytes, false, &conflict),
+            _ => race(spot, bytes, false, conflict),
         };
         self.found.push(Fault { kind, lane });
     }
@@ -398,18 +402,19 @@ impl Context<'_> {
         strong: Option<ThreadScope>,
         lane: u32,
     ) -> Option<Conflict> {
-        self.shadowed_by(Proxy::Generic, spot, bytes, writes, strong, lane)
+        let run = Run { lane, spot, bytes };
+        let conflicts = self.shadowed_by(Proxy::Generic, &[run], writes, strong);
+        conflicts.first().map(|&(_, conflict)| conflict)
     }
 
+    /// Notes accesses by a proxy; of each that has a conflict the first.
     fn shadowed_by(
         &mut self,
         proxy: Proxy,
-        spot: Spot,
-        bytes: u64,
+        runs: &[Run],
         writes: bool,
         strong: Option<ThreadScope>,
-        lane: u32,
-    ) -> Option<Conflict> {
+    ) -> Vec<(Run, Conflict)> {
         let warp = self.agent();
         let (agent, clock) = self.order.warp(warp);
         let accessor = Accessor {
@@ -419,38 +424,44 @@ impl Context<'_> {
             of_cta: self.order.warps() / self.ctas.len() as u32,
             proxy,
         };
-        match spot {
-            Spot::Shared(rank, place) => {
-                let origin = Origin {
-                    function: self.function,
-                    place: self.place,
-                    rank: self.rank as u32,
-                    warp: self.warp.index,
-                    lane,
-                };
-                let cta = &mut self.ctas[rank as usize];
-                if cta.has_ended {
-                    let kind = FindingKind::Ended {
-                        address: place,
-                        before: true,
-                    };
-                    self.found.push(Fault { kind, lane });
-                } else if rank as usize != self.rank {
-                    let visit = Visit {
-                        clock,
-                        origin,
-                        address: place,
-                        barrier: Passage::None,
-                    };
-                    cta.visits.insert(agent, visit);
+        let mut conflicts = Vec::new();
+        for &run in runs {
+            let conflict = match run.spot {
+                Spot::Global(place) => {
+                    let shadow = self.shadow.as_deref_mut();
+                    shadow.and_then(|own| own.access(place, run.bytes, writes, &accessor))
                 }
-                cta.shadow.access(place, bytes, writes, &accessor)
-            }
-            Spot::Global(place) => {
-                let shadow = self.shadow.as_deref_mut()?;
-                shadow.access(place, bytes, writes, &accessor)
-            }
+                Spot::Shared(rank, place) => {
+                    let cta = &mut self.ctas[rank as usize];
+                    if cta.has_ended {
+                        let kind = FindingKind::Ended {
+                            address: place,
+                            before: true,
+                        };
+                        let lane = run.lane;
+                        self.found.push(Fault { kind, lane });
+                    } else if rank as usize != self.rank {
+                        let origin = Origin {
+                            function: self.function,
+                            place: self.place,
+                            rank: self.rank as u32,
+                            warp: self.warp.index,
+                            lane: run.lane,
+                        };
+                        let visit = Visit {
+                            clock,
+                            origin,
+                            address: place,
+                            barrier: Passage::None,
+                        };
+                        cta.visits.insert(agent, visit);
+                    }
+                    cta.shadow.access(place, run.bytes, writes, &accessor)
+                }
+            };
+            conflicts.extend(conflict.map(|conflict| (run, conflict)));
         }
+        conflicts
     }
 
     /// The values of a source in a frame.
@@ -706,6 +717,14 @@ impl Context<'_> {
             local.forget(begin as usize, (end - begin) as usize);
         }
     }
+}
+
+/// Bytes one behind the other of lanes, of which the first is named.
+#[derive(Clone, Copy)]
+struct Run {
+    lane: u32,
+    spot: Spot,
+    bytes: u64,
 }
 
 /// Lanes whose bytes lie one behind the other, taken from those that are left: the first, where they begin, how many bytes.

@@ -53,17 +53,31 @@ impl Places {
         lanes.find(has).unwrap_or(from)
     }
 
+    /// Whether no two lanes have one place, by one bit of each: of lanes that have two it is not.
+    fn are_clearly_apart(&self, active: u32) -> bool {
+        let mut seen = 0u64;
+        let unit = u64::from(self.bytes.max(1));
+        // Rows of the same length that lie some of their own length apart have other bits, too.
+        let bit = |place: u64| (place / unit + place / (unit * 64)) % 64;
+        lanes_of(active).all(|lane| {
+            let own = 1 << bit(self.at[lane as usize]);
+            let is_new = seen & own == 0;
+            seen |= own;
+            is_new
+        })
+    }
+
     /// Pairs of lanes, the lower one first, that have one place, one for each lane but a place's first.
     pub fn at_one_place(&self, active: u32) -> Vec<(u32, u32)> {
         let is_alone = active.count_ones() < 2;
         if is_alone || self.together.is_some_and(|together| together.step != 0) {
             return Vec::new();
         }
-        let mut lanes: Vec<u32> = lanes_of(active).collect();
-        let place = |&lane: &u32| self.of(lane);
-        if lanes.windows(2).all(|own| place(&own[0]) < place(&own[1])) {
+        if self.are_clearly_apart(active) {
             return Vec::new();
         }
+        let mut lanes: Vec<u32> = lanes_of(active).collect();
+        let place = |&lane: &u32| self.of(lane);
         lanes.sort_by_key(|lane| (place(lane), *lane));
         let pairs = lanes.windows(2).map(|own| (own[0], own[1]));
         pairs

@@ -429,25 +429,35 @@ impl Page {
         let mut first = None;
         for piece in cut(bytes.start as u64..bytes.end as u64, ROW as u64) {
             let (at, to) = (piece.start as usize, piece.end as usize);
-            let row = at / ROW;
-            let begin = row * ROW;
-            let is_whole = to - at == ROW;
-            let own = &mut self.rows[row];
-            let found = if is_whole && own.write.agent != MANY {
-                let found = own.access(writes, by, &mut kept.reads);
-                found.map(|found| (at, found))
-            } else {
-                let pieces = self.pieces(row, kept);
-                let found = in_row(pieces, at - begin..to - begin, writes, by, kept);
-                if is_whole && writes && by.stamp.strength() == 0 {
-                    // All pieces have the same past again, which is this write.
-                    self.rows[row] = Cell::default().behind(true, by.stamp);
-                }
-                found.map(|(place, found)| (begin + place, found))
-            };
-            first = first.or(found);
+            let begin = at / ROW * ROW;
+            let found = self.access_row(at / ROW, at - begin..to - begin, writes, by, kept);
+            first = first.or(found.map(|(place, found)| (begin + place, found)));
         }
         first
+    }
+
+    /// An access of some bytes of a row: the first conflict, and where in the row it is.
+    #[inline]
+    fn access_row(
+        &mut self,
+        row: usize,
+        bytes: Range<usize>,
+        writes: bool,
+        by: &Accessor<'_>,
+        kept: &mut Kept,
+    ) -> Option<(usize, Found)> {
+        let is_whole = bytes.len() == ROW;
+        let own = &mut self.rows[row];
+        if is_whole && own.write.agent != MANY {
+            let found = own.access(writes, by, &mut kept.reads);
+            return found.map(|found| (0, found));
+        }
+        let found = in_row(self.pieces(row, kept), bytes, writes, by, kept);
+        if is_whole && writes && by.stamp.strength() == 0 {
+            // All pieces have the same past again, which is this write.
+            self.rows[row] = Cell::default().behind(true, by.stamp);
+        }
+        found
     }
 
     /// The cells of a row's pieces, which from now on know what the row knew.
@@ -523,12 +533,22 @@ impl Shadow {
         by: &Accessor<'_>,
     ) -> Option<Conflict> {
         let mut first = None;
-        for piece in cut(place..place.saturating_add(bytes), PAGE) {
-            let page = self.page(piece.start / PAGE);
-            let begin = piece.start & !(PAGE - 1);
-            let bytes = (piece.start - begin) as usize..(piece.end - begin) as usize;
-            let found = self.pages[page].access(bytes, writes, by, &mut self.kept);
-            first = first.or(found.map(|(own, found)| (begin + own as u64, found)));
+        let in_row = (place % ROW as u64) as usize;
+        if in_row as u64 + bytes <= ROW as u64 {
+            // Most accesses are of a row.
+            let page = self.page(place / PAGE);
+            let row = (place % PAGE) as usize / ROW;
+            let bytes = in_row..in_row + bytes as usize;
+            let found = self.pages[page].access_row(row, bytes, writes, by, &mut self.kept);
+            first = found.map(|(own, found)| (place - in_row as u64 + own as u64, found));
+        } else {
+            for piece in cut(place..place.saturating_add(bytes), PAGE) {
+                let page = self.page(piece.start / PAGE);
+                let begin = piece.start & !(PAGE - 1);
+                let bytes = (piece.start - begin) as usize..(piece.end - begin) as usize;
+                let found = self.pages[page].access(bytes, writes, by, &mut self.kept);
+                first = first.or(found.map(|(own, found)| (begin + own as u64, found)));
+            }
         }
         first.map(|(place, (earlier, wrote, missing))| Conflict {
             place,
@@ -561,10 +581,13 @@ fn in_row(
     let mut at = bytes.start;
     while at < bytes.end {
         let (from, piece) = (at, at / PIECE);
-        let whole = (bytes.end - at) / PIECE;
-        let found = if at.is_multiple_of(PIECE) && whole > 0 {
-            at += PIECE * whole;
-            pieces(&mut row[piece..piece + whole], writes, by, kept)
+        let count = (bytes.end - at) / PIECE;
+        let found = if at.is_multiple_of(PIECE) && count == 1 {
+            at += PIECE;
+            whole(&mut row[piece], PIECE, writes, by, kept)
+        } else if at.is_multiple_of(PIECE) && count > 1 {
+            at += PIECE * count;
+            pieces(&mut row[piece..piece + count], writes, by, kept)
         } else {
             at = bytes.end.min(PIECE * (piece + 1));
             let own = from - PIECE * piece..at - PIECE * piece;

@@ -115,29 +115,29 @@ impl Memories<'_> {
             proxy: Proxy::Generic,
         };
         let tensor = &mut self.ctas[rank as usize].tensor;
-        if let Some(kind) = tensor.access(cell, columns, writes, &accessor) {
+        if let Some(kind) = tensor.access(cell, (columns, columns), writes, &accessor) {
             self.found.push((by.origin, kind));
         }
     }
 }
 
 impl Tensor {
-    /// Notes an access of columns of a lane; what the checker says of it.
+    /// Notes an access of columns of a lane, `each` at a time; what the checker says of it.
     pub fn access(
         &mut self,
         cell: Cell,
-        columns: u32,
+        (columns, each): (u32, u32),
         writes: bool,
         by: &Accessor<'_>,
     ) -> Option<FindingKind> {
         let place = u64::from(cell.lane) * 2048 + u64::from(cell.column) * 4;
-        let bytes = 4 * columns;
-        let conflict = self.shadow.access(place, u64::from(bytes), writes, by)?;
+        let bytes = 4 * u64::from(columns);
+        let conflict = self.shadow.access(place, bytes, writes, by)?;
         Some(FindingKind::Race {
             memory: "tensor memory",
             writes,
             address: (conflict.place / 2048) << 16 | (conflict.place % 2048 / 4),
-            bytes,
+            bytes: 4 * each,
             other_writes: conflict.wrote,
             other_line: conflict.earlier.line(),
             needs_proxy_fence: conflict.missing == Missing::ProxyFence,

@@ -1,6 +1,7 @@
 //! Tensor memory: 128 lanes of 512 columns of 32 bits of each CTA (PTX ISA 9.7.16.1).
 
 use crate::tcgen05::Cell;
+use std::ops::Range;
 
 pub(crate) const LANES: u32 = 128;
 pub(crate) const COLUMNS: u32 = 512;
@@ -128,6 +129,43 @@ impl TensorMemory {
         Ok((lane * COLUMNS + column) as usize)
     }
 
+    /// Where words of a lane are that lie one behind the other.
+    fn run(&self, first: Cell, count: usize) -> Result<Range<usize>, Misuse> {
+        let begin = self.index(first)?;
+        let last = first.plus(0, count as u32 - 1).column;
+        let mut allocated = self.allocated.iter();
+        let has = |&&(begin, columns): &&(u32, u32)| {
+            begin <= first.column && last < begin + columns && first.column <= last
+        };
+        if allocated.find(has).is_none() {
+            for column in 1..count as u32 {
+                self.index(first.plus(0, column))?;
+            }
+        }
+        Ok(begin..begin + count)
+    }
+
+    /// Words of a lane that lie one behind the other, and which of their bytes are written.
+    pub fn read_run<const COUNT: usize>(&self, first: Cell) -> Result<[(u32, u8); COUNT], Misuse> {
+        let run = self.run(first, COUNT)?;
+        let (words, written) = (&self.words[run.clone()], &self.written[run]);
+        Ok(std::array::from_fn(|number| {
+            (words[number], written[number])
+        }))
+    }
+
+    /// Writes words of a lane that lie one behind the other, of which some bytes are written themselves.
+    pub fn write_run<const COUNT: usize>(
+        &mut self,
+        first: Cell,
+        all: [(u32, u8); COUNT],
+    ) -> Result<(), Misuse> {
+        let run = self.run(first, COUNT)?;
+        self.words[run.clone()].copy_from_slice(&all.map(|(word, _)| word));
+        self.written[run].copy_from_slice(&all.map(|(_, written)| written));
+        Ok(())
+    }
+
     /// A word and which of its bytes are written.
     pub fn read(&self, cell: Cell) -> Result<(u32, u8), Misuse> {
         let index = self.index(cell)?;
@@ -185,6 +223,24 @@ mod tests {
         for columns in [0, 16, 48, 96, 1024] {
             assert!(TensorMemory::default().allocate(columns).is_err());
         }
+    }
+
+    /// Of words that are not all there the first that is not is said.
+    #[test]
+    fn words_of_a_lane_that_lie_one_behind_the_other() {
+        let mut memory = TensorMemory::new(false);
+        memory.allocate(32).unwrap();
+        memory.allocate(32).unwrap();
+        memory
+            .write_run(at(5, 30), [(1, WHOLE), (2, 0), (3, WHOLE)])
+            .unwrap();
+        assert_eq!(memory.read(at(5, 32)), Ok((3, WHOLE)));
+        assert_eq!(memory.read_run(at(5, 31)), Ok([(2, 0), (3, WHOLE)]));
+        let beyond = memory.read_run::<4>(at(5, 61)).unwrap_err();
+        assert_eq!(beyond, memory.read(at(5, 64)).unwrap_err());
+        memory.deallocate(0, 32).unwrap();
+        let before = memory.read_run::<4>(at(5, 30)).unwrap_err();
+        assert_eq!(before, memory.read(at(5, 30)).unwrap_err());
     }
 
     #[test]

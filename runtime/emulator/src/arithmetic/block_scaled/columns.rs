@@ -104,22 +104,25 @@ impl Eight {
         let Lines { length, blocks, .. } = *lines;
         let part = |block: usize, column: usize| lines.parts[(first + column) * blocks + block];
         let all = |block: usize| std::array::from_fn(|column| part(block, column));
-        let parts: Vec<[Part; COLUMNS]> = (0..blocks).map(all).collect();
-        let half = |k: usize, column: usize| lines.halves[(first + column) * length + k];
-        Self {
-            halves: (0..length)
-                .map(|k| std::array::from_fn(|column| half(k, column)))
-                .collect(),
-            values: parts.iter().map(|own| own.map(|part| part.value)).collect(),
-            exponents: parts
-                .iter()
-                .map(|own| own.map(|part| part.exponent))
-                .collect(),
-            lowest: parts
-                .iter()
-                .map(|own| own.map(|part| part.lowest))
-                .collect(),
+        let mut own = Self {
+            halves: vec![[0; COLUMNS]; length],
+            values: Vec::with_capacity(blocks),
+            exponents: Vec::with_capacity(blocks),
+            lowest: Vec::with_capacity(blocks),
+        };
+        for column in 0..COLUMNS {
+            let line = &lines.halves[(first + column) * length..][..length];
+            for (halves, &half) in own.halves.iter_mut().zip(line) {
+                halves[column] = half;
+            }
         }
+        for block in 0..blocks {
+            let parts: [Part; COLUMNS] = all(block);
+            own.values.push(parts.map(|part| part.value));
+            own.exponents.push(parts.map(|part| part.exponent));
+            own.lowest.push(parts.map(|part| part.lowest));
+        }
+        own
     }
 
     /// [`narrow`](Self::narrow) in vectors of 32 bytes.

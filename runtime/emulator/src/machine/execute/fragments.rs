@@ -2,7 +2,7 @@
 
 use super::super::context::{Context, Fault};
 use crate::finding::FindingKind;
-use crate::instruction::{Access, Direction, Move, Ordering, Space};
+use crate::instruction::{Access, Direction, Move, Numbers, Ordering, Space};
 use crate::machine::Lanes;
 use crate::machine::places::Places;
 use crate::memory::address::Window;
@@ -21,8 +21,14 @@ impl Context<'_> {
                 let rows: Vec<Row> = owners
                     .map(|owner| self.row(frame, owner, places.of(owner)))
                     .collect::<Result<_, _>>()?;
+                let are_written = rows.iter().all(|row| row.unwritten == 0);
                 for (number, &destination) in destinations.iter().enumerate() {
                     let mut lanes = Lanes::splat(0);
+                    if are_written && matches!(numbers, Numbers::Halves { .. }) {
+                        halves(numbers, &rows[8 * number..][..8], &mut lanes);
+                        self.set(frame, destination, u32::MAX, &lanes);
+                        continue;
+                    }
                     for lane in 0..32 {
                         for part in 0..numbers.each() {
                             let place = numbers.place(number % each, lane, part);
@@ -96,6 +102,18 @@ impl Context<'_> {
             bits: u128::from(number(&values[8..])) << 64 | u128::from(number(&values[..8])),
             unwritten: (0..16).fold(0, |bytes, byte| bytes | u32::from(!written[byte]) << byte),
         })
+    }
+}
+
+/// The numbers of sixteen bits that each lane has of a matrix of eight rows.
+fn halves(numbers: Numbers, rows: &[Row], lanes: &mut Lanes) {
+    let rows: [[u8; 16]; 8] = std::array::from_fn(|row| rows[row].bits.to_le_bytes());
+    for (lane, value) in lanes.values.iter_mut().enumerate() {
+        for part in 0..2 {
+            let place = numbers.place(0, lane, part);
+            let own = &rows[place.row][place.bit / 8..][..2];
+            *value |= number(own) << (16 * part);
+        }
     }
 }
 

@@ -57,19 +57,21 @@ impl Context<'_> {
     }
 
     fn multiply(&mut self, frame: usize, multiply: &Multiply) -> Result<(), Fault> {
-        let gather = |context: &Self, sources: &[Source]| -> Vec<Lanes> {
-            sources
-                .iter()
-                .map(|source| context.values(frame, source))
-                .collect()
-        };
-        let (a, b, c) = (
-            gather(self, &multiply.a),
-            gather(self, &multiply.b),
-            gather(self, &multiply.c),
-        );
+        // Registers are read where they are; other sources have their values made.
+        let is_made = |source: &&Source| !matches!(source, Source::Register(_));
+        let sources = [&multiply.a, &multiply.b, &multiply.c];
+        let made = sources.into_iter().flatten().filter(is_made);
+        let made: Vec<Lanes> = made.map(|source| self.values(frame, source)).collect();
+        let mut made = made.iter();
+        let [a, b, c] = sources.map(|sources| {
+            let lanes = sources.iter().map(|source| match source {
+                Source::Register(register) => self.register(frame, *register),
+                _ => made.next().unwrap_or(&super::NOTHING),
+            });
+            lanes.collect::<Vec<&Lanes>>()
+        });
         let all_written =
-            |fragment: &[Lanes]| fragment.iter().all(|register| register.written == u32::MAX);
+            |fragment: &[&Lanes]| fragment.iter().all(|register| register.written == u32::MAX);
         // One number that nobody has written makes a row or column of the result such; the warp's whole result is said to be.
         let written = if all_written(&a) && all_written(&b) && all_written(&c) {
             u32::MAX
@@ -131,7 +133,7 @@ impl Context<'_> {
     }
 
     /// The scales of each row of A and column of B, block by block.
-    fn scales(&mut self, frame: usize, scales: &Scales) -> Result<BlockScales, Fault> {
+    fn scales(&self, frame: usize, scales: &Scales) -> Result<BlockScales, Fault> {
         let [a, b] = [&scales.a, &scales.b].map(|selected| {
             [&selected.register, &selected.byte, &selected.thread]
                 .map(|source| self.values(frame, source))
@@ -152,44 +154,52 @@ impl Context<'_> {
         let decode = |register: &Lanes, lane: usize, byte: usize| {
             Scale::new(scales.format, (register.values[lane] >> (8 * byte)) as u8)
         };
-        let rows = (0..16).map(|row| {
+        let blocks = scales.blocks;
+        let mut rows = Vec::with_capacity(16 * blocks);
+        for row in 0..16 {
             let lane = 4 * (row % 8) + 2 * a_thread + row / 8;
-            (0..scales.blocks)
-                .map(|block| decode(&a[0], lane, a_byte + block))
-                .collect()
-        });
-        let columns = (0..8).map(|column| {
+            rows.extend((0..blocks).map(|block| decode(&a[0], lane, a_byte + block)));
+        }
+        let mut columns = Vec::with_capacity(8 * blocks);
+        for column in 0..8 {
             let lane = 4 * column + b_thread;
-            (0..scales.blocks)
-                .map(|block| decode(&b[0], lane, b_byte + block))
-                .collect()
-        });
+            columns.extend((0..blocks).map(|block| decode(&b[0], lane, b_byte + block)));
+        }
         Ok(BlockScales {
             format: scales.format,
-            rows: rows.collect(),
-            columns: columns.collect(),
+            blocks,
+            rows,
+            columns,
         })
     }
 }
 
-/// Scales by row of A and by column of B, block by block; none is NaN.
+/// Scales by row of A and by column of B, block by block, so many of each; none is NaN.
 struct BlockScales {
     format: ScaleFormat,
-    rows: Vec<Vec<Option<Scale>>>,
-    columns: Vec<Vec<Option<Scale>>>,
+    blocks: usize,
+    rows: Vec<Option<Scale>>,
+    columns: Vec<Option<Scale>>,
 }
 
 impl BlockScales {
+    /// The scales of a row's blocks, and of a column's.
+    fn of(&self, (row, column): (usize, usize)) -> [&[Option<Scale>]; 2] {
+        let rows = &self.rows[row * self.blocks..][..self.blocks];
+        [rows, &self.columns[column * self.blocks..][..self.blocks]]
+    }
+
     /// The scale of each block of a row and a column.
-    fn pairs(&self, (row, column): (usize, usize)) -> Vec<Option<Pair>> {
-        let blocks = self.rows[row].iter().zip(&self.columns[column]);
+    fn pairs(&self, place: (usize, usize)) -> Vec<Option<Pair>> {
+        let [rows, columns] = self.of(place);
+        let blocks = rows.iter().zip(columns);
         blocks.map(|(a, b)| Some((*a)?.times((*b)?))).collect()
     }
 
     /// The scale of a row and a column that have one; none if it is NaN.
-    fn one(&self, (row, column): (usize, usize)) -> Option<Pair> {
-        match (&self.rows[row][..], &self.columns[column][..]) {
-            (&[Some(a)], &[Some(b)]) => Some(a.times(b)),
+    fn one(&self, place: (usize, usize)) -> Option<Pair> {
+        match self.of(place) {
+            [&[Some(a)], &[Some(b)]] => Some(a.times(b)),
             _ => None,
         }
     }
@@ -198,9 +208,9 @@ impl BlockScales {
 /// What `mma` multiplies: 8 columns.
 struct Tile<'t> {
     multiply: &'t Multiply,
-    a: &'t [Lanes],
-    b: &'t [Lanes],
-    c: &'t [Lanes],
+    a: &'t [&'t Lanes],
+    b: &'t [&'t Lanes],
+    c: &'t [&'t Lanes],
     scales: Option<&'t BlockScales>,
 }
 
@@ -274,12 +284,14 @@ impl Tile<'_> {
             return Vec::new();
         };
         let (a, b) = self.words();
-        let lines = |words: Vec<u32>, scales: &[Vec<Option<Scale>>]| {
-            let code =
-                |word: &u32| -> [u8; 8] { std::array::from_fn(|i| (word >> (4 * i)) as u8 & 15) };
-            let codes = words.iter().flat_map(code).collect();
-            let blocks = scales.first().map_or(0, Vec::len);
-            block_scaled::Lines::new((codes, self.multiply.shape.k), (scales.concat(), blocks))
+        let lines = |words: Vec<u32>, of_blocks: &[Option<Scale>]| {
+            let mut codes = vec![0; 8 * words.len()];
+            for (eight, word) in codes.chunks_exact_mut(8).zip(words) {
+                let own: [u8; 8] = std::array::from_fn(|i| (word >> (4 * i)) as u8 & 15);
+                eight.copy_from_slice(&own);
+            }
+            let scales = (of_blocks.to_vec(), scales.blocks);
+            block_scaled::Lines::new((codes, self.multiply.shape.k), scales)
         };
         let (rows, columns) = (lines(a, &scales.rows), lines(b, &scales.columns));
         let columns = block_scaled::Columns::of(columns);
@@ -399,7 +411,7 @@ pub(crate) fn ring_sum(
 }
 
 /// The words of rows of A or columns of B, `eights` times eight of four times `fours` words each: as [`lines`], of words.
-fn words(eights: usize, fours: usize, registers: &[Lanes]) -> Vec<u32> {
+fn words(eights: usize, fours: usize, registers: &[&Lanes]) -> Vec<u32> {
     let mut words = Vec::with_capacity(32 * eights * fours);
     for line in 0..8 * eights {
         for register in registers.iter().skip(line / 8).step_by(eights).take(fours) {
@@ -415,7 +427,7 @@ fn words(eights: usize, fours: usize, registers: &[Lanes]) -> Vec<u32> {
 fn lines<T>(
     element: Element,
     (eights, k): (usize, usize),
-    registers: &[Lanes],
+    registers: &[&Lanes],
     of: impl Fn(Element, u64) -> T,
 ) -> Vec<Vec<T>> {
     let bits = element.bits();

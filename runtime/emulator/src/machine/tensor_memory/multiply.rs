@@ -117,21 +117,19 @@ impl Multiplying {
             let rank = self.ranks[cta as usize];
             let mut d = [(0, WHOLE); COLUMNS];
             if self.adds {
-                for (column, d) in d.iter_mut().enumerate() {
-                    *d = read(machine.ctas, rank, first.plus(0, column as u32))?;
-                }
+                d = machine.ctas[rank as usize].tensor.memory.read_run(first)?;
             }
             let place = (cta as usize, eight as usize);
             let sums = factors.numbers(row as usize, place, d.map(|(bits, _)| bits), self.shift);
-            let memory = &mut machine.ctas[rank as usize].tensor.memory;
-            for (column, (sum, (_, d_written))) in sums.into_iter().zip(d).enumerate() {
-                undecided += u64::from(!sum.is_decided);
+            let made = std::array::from_fn::<_, COLUMNS, _>(|column| {
                 let number = COLUMNS * eight as usize + column;
                 let all =
-                    is_written(row as usize, number, cta as usize) && d_written & whole == whole;
-                let written = if all { whole } else { 0 };
-                memory.write(first.plus(0, column as u32), (sum.bits, written))?;
-            }
+                    is_written(row as usize, number, cta as usize) && d[column].1 & whole == whole;
+                (sums[column].bits, if all { whole } else { 0 })
+            });
+            undecided += sums.iter().filter(|sum| !sum.is_decided).count() as u64;
+            let memory = &mut machine.ctas[rank as usize].tensor.memory;
+            memory.write_run(first, made)?;
         }
         let counts = &mut machine.ctas[self.ranks[0] as usize].counts;
         counts.model_dependent += undecided;

@@ -55,13 +55,14 @@ impl Context<'_> {
                     frame,
                     destinations,
                 } if loads => {
+                    let count = destinations.len() as u32;
+                    self.touch_fragment((fragment, first), count, false, origin.place.line);
                     for (register, &destination) in destinations.iter().enumerate() {
                         let mut lanes = Lanes::splat(0);
                         for lane in 0..32 {
                             let cell = fragment.cell(lane, register as u32);
                             let cell = first.plus(cell.lane, cell.column);
-                            let (value, written) =
-                                self.load_word(cell, fragment.halves, origin.place.line, lane)?;
+                            let (value, written) = self.load_word(cell, fragment.halves, lane)?;
                             lanes.values[lane as usize] = u64::from(value);
                             lanes.written &= !(u32::from(!written) << lane);
                         }
@@ -76,14 +77,15 @@ impl Context<'_> {
                     origin,
                     values,
                 } if !loads => {
+                    let count = values.len() as u32;
+                    self.touch_fragment((fragment, first), count, true, origin.place.line);
                     for (register, lanes) in values.iter().enumerate() {
                         for lane in 0..32 {
                             let cell = fragment.cell(lane, register as u32);
                             let cell = first.plus(cell.lane, cell.column);
                             let value = lanes.values[lane as usize] as u32;
                             let written = lanes.written >> lane & 1 == 1;
-                            let line = origin.place.line;
-                            self.store_word(cell, fragment.halves, line, lane, (value, written))?;
+                            self.store_word(cell, fragment.halves, lane, (value, written))?;
                         }
                     }
                 }
@@ -93,14 +95,7 @@ impl Context<'_> {
         Ok(())
     }
 
-    fn load_word(
-        &mut self,
-        cell: Cell,
-        halves: bool,
-        line: u32,
-        lane: u32,
-    ) -> Result<(u32, bool), Fault> {
-        self.touch_tensor(cell, 1 + u32::from(halves), false, line, lane);
+    fn load_word(&self, cell: Cell, halves: bool, lane: u32) -> Result<(u32, bool), Fault> {
         let memory = &self.ctas[self.rank].tensor.memory;
         let read = |cell| memory.read(cell).map_err(|reason| misuse(reason, lane));
         let (low, low_written) = read(cell)?;
@@ -116,11 +111,9 @@ impl Context<'_> {
         &mut self,
         cell: Cell,
         halves: bool,
-        line: u32,
         lane: u32,
         (value, written): (u32, bool),
     ) -> Result<(), Fault> {
-        self.touch_tensor(cell, 1 + u32::from(halves), true, line, lane);
         let memory = &mut self.ctas[self.rank].tensor.memory;
         let mut write = |cell, value, whole: u8| {
             let written = if written { whole } else { 0 };
@@ -134,12 +127,19 @@ impl Context<'_> {
         write(cell.plus(0, 1), value >> 16, HALF)
     }
 
-    /// Counts an access of the warp's own, and notes it for the race checker.
-    fn touch_tensor(&mut self, cell: Cell, columns: u32, writes: bool, line: u32, lane: u32) {
+    /// Counts an access of the warp's own to so many registers' words, and notes it for the race checker: words of a lane that
+    /// lie one behind the other as one.
+    fn touch_fragment(
+        &mut self,
+        (fragment, first): (Fragment, Cell),
+        registers: u32,
+        writes: bool,
+        line: u32,
+    ) {
+        let columns = 1 + u32::from(fragment.halves);
+        let bytes = 4 * u64::from(32 * registers * columns);
         let counts = &mut self.ctas[self.rank].counts;
-        counts
-            .tensor
-            .count(4 * u64::from(columns), (!writes, writes));
+        counts.tensor.count(bytes, (!writes, writes));
         if self.shadow.is_none() {
             return;
         }
@@ -153,8 +153,23 @@ impl Context<'_> {
             proxy: Proxy::Generic,
         };
         let tensor = &mut self.ctas[self.rank].tensor;
-        if let Some(kind) = tensor.access(cell, columns, writes, &accessor) {
-            self.found.push(Fault { kind, lane });
+        for lane in 0..32 {
+            let place = |register| {
+                let cell = fragment.cell(lane, register);
+                first.plus(cell.lane, cell.column)
+            };
+            let mut register = 0;
+            while register < registers {
+                let begin = place(register);
+                let mut run = 0;
+                while register < registers && place(register) == begin.plus(0, run) {
+                    run += columns;
+                    register += 1;
+                }
+                if let Some(kind) = tensor.access(begin, (run, columns), writes, &accessor) {
+                    self.found.push(Fault { kind, lane });
+                }
+            }
         }
     }
 }
