@@ -39,6 +39,22 @@ fn a_step_runs_on_an_emulated_gpu() {
     }
 }
 
+/// Results that are inputs need no kernel.
+#[test]
+fn a_step_without_kernels_runs_on_an_emulated_gpu() {
+    let step =
+        "func.func public @main(%x: tensor<2xf32>) -> tensor<2xf32> { return %x : tensor<2xf32> }";
+    for device in ["emulator:sm_80", "emulator:sm_100a"] {
+        let flags = ["run", "-", "--device", device, "--input", "arg*=ones", "-q"];
+        let outcome = tessera_reading(flags, step.as_bytes());
+        assert_eq!(
+            (outcome.code, &outcome.stderr[..]),
+            (Some(0), ""),
+            "{device}"
+        );
+    }
+}
+
 #[test]
 fn a_report_has_the_times_of_kernels_where_they_were_asked_for() {
     let folder = tempfile::tempdir().unwrap();

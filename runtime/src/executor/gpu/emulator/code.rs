@@ -38,7 +38,7 @@ impl EmulatorCode {
         // A bundle without kernels has no text of them.
         let text = match manifest.files.contains_key(PTX_FILE) {
             true => fs::read_to_string(&path).map_err(|error| BundleError::io(&path, error))?,
-            false => String::new(),
+            false => format!(".version 9.0\n.target {}\n.address_size 64\n", target.name),
         };
         let program = decode(&text, &path)?;
         for kernel in &manifest.kernels {
