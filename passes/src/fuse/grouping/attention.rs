@@ -143,8 +143,17 @@ impl Grouping<'_> {
         (is_of_shape && self.score_of(value).is_some()).then_some(op.index())
     }
 
-    /// The kernels of a region, if its scores need not be in memory and that is worth it.
+    /// The kernels of a region, if its scores need not be in memory and that is worth it. Of f64 tiles of several scores are
+    /// more than the shared memory of some GPUs.
     fn attention_groups(&self, region: &Region) -> Option<Vec<Group>> {
+        let mut made = region.scores.iter().chain(&region.weights);
+        let is_f64 = |&number: &usize| {
+            let result = self.operation(number).result();
+            self.graph.tensor_type(result).element == ElementType::F64
+        };
+        if made.any(is_f64) {
+            return None;
+        }
         let mut groups = Vec::new();
         let mut reductions = region.reductions.iter().copied().peekable();
         while let Some(number) = reductions.next() {

@@ -1,7 +1,7 @@
 //! `fuse{attention=tiled}`: which products between which a softmax stands are in no memory.
 
-use super::{DOT, fused, fused_by, reduce};
-use crate::common::{assert_same, import_step, run, step_inputs};
+use super::{DOT, fused, fused_by, reduce, steps};
+use crate::common::{assert_same, import_step, program, run, step_inputs};
 use tessera_ir::plan::Family;
 use tessera_passes::fuse::kernel_family;
 use tessera_passes::plan::evaluate::evaluate;
@@ -164,6 +164,23 @@ fn what_is_moved_of_the_weights_has_them_written() {
     );
     let source = of_qkv(&format!("%out, %first : {Q}, t<1x1x1x7xf32>"), &lines);
     assert_eq!(tiled(&source), fused(&source));
+}
+
+#[test]
+fn scores_of_f64_are_written() {
+    let source = of_qkv(&format!("%out : {Q}"), &(weights(SCALED) + &output("%p")));
+    let source = source
+        .replace("f32", "f64")
+        .replace("0xFF800000", "0xFFF0000000000000");
+    let module = run("canonicalise,fuse{attention=tiled}", &program(&source));
+    assert_eq!(
+        steps(module.entry().unwrap(), &module),
+        [
+            "Dot: dot_general",
+            "Row: multiply reduce subtract exponential reduce divide",
+            "Dot: dot_general transpose",
+        ]
+    );
 }
 
 /// Products of 8 numbers are made again in less time than scores are written and read; of 256 they are not, where no matrix
