@@ -55,6 +55,28 @@ fn a_step_without_kernels_runs_on_an_emulated_gpu() {
     }
 }
 
+/// The last six of a row of 70 are loaded together with two behind them, which nobody uses and which are no memory.
+#[test]
+fn rows_that_end_within_a_load_are_read_to_their_end() {
+    let step = "func.func @main(%x: tensor<128x64xbf16>, %y: tensor<70x64xbf16>, %b: tensor<70xf32>) -> tensor<128x70xf32> {
+      %0 = stablehlo.dot_general %x, %y, contracting_dims = [1] x [1] : (tensor<128x64xbf16>, tensor<70x64xbf16>) -> tensor<128x70xf32>
+      %1 = stablehlo.broadcast_in_dim %b, dims = [1] : (tensor<70xf32>) -> tensor<128x70xf32>
+      %2 = stablehlo.add %0, %1 : tensor<128x70xf32>
+      return %2 : tensor<128x70xf32>
+    }";
+    let flags = [
+        "run",
+        "-",
+        "--device",
+        "emulator:sm_100a",
+        "--input",
+        "arg*=ones",
+        "-q",
+    ];
+    let outcome = tessera_reading(flags, step.as_bytes());
+    assert_eq!((outcome.code, &outcome.stderr[..]), (Some(0), ""));
+}
+
 #[test]
 fn a_report_has_the_times_of_kernels_where_they_were_asked_for() {
     let folder = tempfile::tempdir().unwrap();

@@ -70,6 +70,8 @@ mod tensormap;
 mod threads;
 #[path = "it/triton.rs"]
 mod triton;
+#[path = "it/used_bytes.rs"]
+mod used_bytes;
 #[path = "it/warpgroup.rs"]
 mod warpgroup;
 #[path = "it/wide.rs"]

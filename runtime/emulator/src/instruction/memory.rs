@@ -8,6 +8,7 @@ use crate::arithmetic::float::{Extreme, Mode};
 use crate::arithmetic::integer::Integer;
 use crate::memory::address::Window;
 use crate::program::Register;
+use std::ops::Range;
 
 /// The memory that an instruction names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +87,31 @@ pub(crate) struct Load {
     pub destinations: Vec<Option<Register>>,
     /// The integers that elements are, extended to the registers' bits.
     pub extends: Option<(Integer, Integer)>,
+    /// Of all elements' bytes those that anybody uses, as bits: of elements without one nothing is read.
+    pub used_bytes: u32,
+}
+
+impl Load {
+    /// Whether anybody uses a byte of an element.
+    #[inline]
+    pub fn is_used(&self, element: usize) -> bool {
+        let bytes = self.access.bytes as usize;
+        let own = ((1u64 << bytes) - 1) << (element * bytes).min(32);
+        self.used_bytes == u32::MAX || u64::from(self.used_bytes) & own != 0
+    }
+
+    /// Neighbouring elements of which anybody uses a byte.
+    pub fn used_runs(&self) -> impl Iterator<Item = Range<usize>> {
+        let count = self.destinations.len();
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let begin = (at..count).find(|&element| self.is_used(element))?;
+            at = (begin..count)
+                .find(|&element| !self.is_used(element))
+                .unwrap_or(count);
+            Some(begin..at)
+        })
+    }
 }
 
 /// To memory.
@@ -283,6 +309,7 @@ fn load(words: &mut Words<'_>) -> Result<Action, Refusal> {
         ordering,
         destinations,
         extends,
+        used_bytes: words.used_bytes(),
     }))
 }
 

@@ -34,6 +34,11 @@ impl<'i> Words<'i> {
         }
     }
 
+    /// The bytes that anybody uses of what it loads, as bits.
+    pub fn used_bytes(&self) -> u32 {
+        self.instruction.used_bytes
+    }
+
     pub fn opcode(&self) -> &'i str {
         &self.instruction.opcode
     }

@@ -37,6 +37,12 @@ impl Places {
         }
     }
 
+    /// Bytes of each lane, from so many behind the first on.
+    pub fn part(&self, active: u32, offset: u64, bytes: u32) -> Self {
+        let at = self.at.map(|at| at.wrapping_add(offset));
+        Self::new(at, self.windows, active, bytes)
+    }
+
     /// The memory and the place of an active lane.
     #[inline]
     pub fn of(&self, lane: u32) -> (Window, u64) {

@@ -224,6 +224,8 @@ pub struct Instruction {
     pub modifiers: Vec<String>,
     /// In their order.
     pub operands: Vec<Operand>,
+    /// Of a load's bytes those that anybody uses, as bits: `.pragma "used_bytes_mask …"` (PTX ISA 11.4); all, without one.
+    pub used_bytes: u32,
 }
 
 impl Instruction {

@@ -222,16 +222,31 @@ impl<'t> Parser<'t> {
         )
     }
 
+    /// Takes a pragma: the bytes of the next load that are used, if it says which.
+    fn pragma(&mut self) -> Result<Option<u32>, ParseError> {
+        self.take();
+        let mut mask = None;
+        while !self.takes(";") {
+            match self.take() {
+                Token::End => return self.error("';'"),
+                Token::Text(text) => {
+                    let own = text.strip_prefix("used_bytes_mask");
+                    let digits = own.and_then(|own| own.trim().strip_prefix("0x"));
+                    let own = digits.and_then(|own| u32::from_str_radix(own, 16).ok());
+                    mask = own.or(mask);
+                }
+                _ => {}
+            }
+        }
+        Ok(mask)
+    }
+
     /// Takes a directive that is for debuggers and optimizers.
     fn skip_directive(&mut self) -> Result<(), ParseError> {
+        if self.peek() == Token::Dotted("pragma") {
+            return self.pragma().map(|_| ());
+        }
         match self.take() {
-            Token::Dotted("pragma") => {
-                while !self.takes(";") {
-                    if self.take() == Token::End {
-                        return self.error("';'");
-                    }
-                }
-            }
             Token::Dotted("section") => {
                 while !self.takes("{") {
                     if self.take() == Token::End {

@@ -87,7 +87,15 @@ impl Context<'_> {
         let what = names(load.access.space).0;
         let places = self.places(frame, active, &load.access, bytes * count, what)?;
         if load.access.space != Space::Constant {
-            self.accesses(active, &places, (true, false), load.ordering);
+            for run in load.used_runs() {
+                let all = run.len() as u32 * bytes;
+                if all == places.bytes {
+                    self.accesses(active, &places, (true, false), load.ordering);
+                    continue;
+                }
+                let part = places.part(active, run.start as u64 * u64::from(bytes), all);
+                self.accesses(active, &part, (true, false), load.ordering);
+            }
         } else {
             let all = u64::from(active.count_ones()) * u64::from(bytes * count);
             let counts = &mut self.ctas[self.rank].counts;
@@ -96,6 +104,11 @@ impl Context<'_> {
         for (element, &destination) in load.destinations.iter().enumerate() {
             let offset = element as u64 * u64::from(bytes);
             let mut lanes = Lanes::splat(0);
+            if !load.is_used(element) {
+                lanes.written = 0;
+                self.set(frame, destination, active, &lanes);
+                continue;
+            }
             if !self.load_together(frame, active, &places, (offset, bytes), &mut lanes) {
                 for lane in lanes_of(active) {
                     let (window, place) = places.of(lane);

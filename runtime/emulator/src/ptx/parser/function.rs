@@ -60,6 +60,7 @@ impl Parser<'_> {
     /// Statements up to the brace that closes them, which is taken.
     fn body(&mut self) -> Result<Body, ParseError> {
         let mut body = Vec::new();
+        let mut used_bytes = None;
         loop {
             match self.peek() {
                 Token::Sign("}") => {
@@ -79,8 +80,11 @@ impl Parser<'_> {
                     body.push(self.labelled(name.to_owned(), place)?);
                 }
                 Token::Word(_) | Token::Sign("@") => {
-                    body.push(Statement::Instruction(self.instruction()?));
+                    let mut instruction = self.instruction()?;
+                    instruction.used_bytes = used_bytes.take().unwrap_or(u32::MAX);
+                    body.push(Statement::Instruction(instruction));
                 }
+                Token::Dotted("pragma") => used_bytes = self.pragma()?.or(used_bytes),
                 Token::Dotted(_) if self.at_skipped_directive() => self.skip_directive()?,
                 Token::Dotted(
                     "reg" | "local" | "shared" | "param" | "const" | "global" | "extern",

@@ -31,6 +31,7 @@ impl Parser<'_> {
             opcode,
             modifiers,
             operands,
+            used_bytes: u32::MAX,
         })
     }
 
