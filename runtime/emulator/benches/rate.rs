@@ -113,7 +113,7 @@ mov.b32 %i, 0;
 LOOP:
 mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%c0, %c1, %c2, %c3}, {%a0, %a1, %a2, %a3}, {%b0, %b1}, {%c0, %c1, %c2, %c3};
 add.u32 %i, %i, 1;
-setp.lt.u32 %p, %i, 64;
+setp.lt.u32 %p, %i, 512;
 @%p bra LOOP;
 ret;
 }
