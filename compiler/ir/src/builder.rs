@@ -74,6 +74,19 @@ impl Builder {
         }
     }
 
+    /// A builder that goes on with a graph.
+    pub fn continuing(graph: Graph) -> Self {
+        Self {
+            graph,
+            location: Location::Unknown,
+        }
+    }
+
+    /// The graph as far as it is built, with the results that it had before.
+    pub fn into_graph(self) -> Graph {
+        self.graph
+    }
+
     /// The values of the inputs, in order.
     pub fn inputs(&self) -> Vec<ValueId> {
         self.graph.input_values().collect()

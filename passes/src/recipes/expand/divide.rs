@@ -2,21 +2,25 @@
 //!
 //! A loop that runs n rounds becomes several, one after another, which have the same body and run n rounds together:
 //! what one carries at its end the next begins with. A batch of products becomes products of its slices, their results
-//! put together. Both are exact, bit by bit. The linears of the pieces are those of the step as it was, for a piece
+//! put together; of grouped products likewise, see [`groups`]. All of it is exact, bit by bit. The linears of the pieces are those of the step as it was, for a piece
 //! computes what the whole did: nothing is searched for again.
 
+mod groups;
 mod rounds;
 
 use super::division::{Cuts, Described};
 use super::loops::Order;
-use super::parts::{Experts, Stack, Unit, range_name};
+use super::parts::{Stack, Unit, range_name};
 use crate::linears::{Linear, LinearId, Linears, Place};
 use crate::manager::PassFailure;
 use crate::rebuild::Rebuild;
+use groups::GroupSlices;
 use rounds::Loop;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use tessera_ir::{Definition, Graph, Module, OpId, OpKind, Operation, Region, ValueId};
+use tessera_ir::{
+    Builder, Definition, Graph, Module, OpError, OpId, OpKind, Operation, Region, ValueId,
+};
 
 /// A step in pieces.
 pub(super) struct Divided {
@@ -206,6 +210,29 @@ struct Divider<'a> {
     others: HashMap<&'a Place, usize>,
 }
 
+/// A graph that is being built of pieces of another.
+struct Pieces<'a> {
+    rebuild: Rebuild<'a>,
+    moved: Vec<Moved>,
+    groups: GroupSlices,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(source: &'a Graph) -> Self {
+        Self {
+            rebuild: Rebuild::new(source),
+            moved: Vec::new(),
+            groups: GroupSlices::default(),
+        }
+    }
+
+    /// Says what the op is that was appended last.
+    fn last_is(&mut self, what: What) -> Result<(), PassFailure> {
+        self.moved.push(Moved::at(last(&self.rebuild.graph)?, what));
+        Ok(())
+    }
+}
+
 /// The loops over layers around a graph, by their places in the step as it was, and the layers that they are at.
 type Around = [(Place, Range<usize>)];
 
@@ -218,14 +245,13 @@ impl Divider<'_> {
         regions: &[(OpId, usize)],
         around: &Around,
     ) -> Result<(Graph, Vec<Moved>), PassFailure> {
-        let mut rebuild = Rebuild::new(source);
-        let mut moved = Vec::new();
+        let mut pieces = Pieces::new(source);
         for operation in source.operations() {
             let kind = &operation.op.kind;
             let Some(Definition::Result { op, .. }) =
                 (operation.results().next()).map(|first| source.definition(first))
             else {
-                rebuild.copy_as(operation, kind.clone())?;
+                pieces.rebuild.copy_as(operation, kind.clone())?;
                 continue;
             };
             let place = Place {
@@ -242,7 +268,7 @@ impl Divider<'_> {
                         body,
                         place,
                     };
-                    self.while_loop(&mut rebuild, &own, around, &mut moved)?;
+                    self.while_loop(&mut pieces, &own, around)?;
                 }
                 OpKind::Case { branches } => {
                     let mut inside = Vec::new();
@@ -254,44 +280,44 @@ impl Divider<'_> {
                         inside.push((number, own));
                     }
                     let kind = OpKind::Case { branches: rebuilt };
-                    rebuild.copy_as(operation, kind)?;
-                    let holder = last(&rebuild.graph)?;
+                    pieces.rebuild.copy_as(operation, kind)?;
+                    let holder = last(&pieces.rebuild.graph)?;
                     for (number, own) in inside {
-                        moved.extend(own.into_iter().map(|own| own.within(holder, number)));
+                        let own = own.into_iter().map(|own| own.within(holder, number));
+                        pieces.moved.extend(own);
                     }
                 }
-                _ => self.other(&mut rebuild, operation, &place, around, &mut moved)?,
+                _ => self.other(&mut pieces, operation, &place, around)?,
             }
         }
-        Ok((rebuild.finish(), moved))
+        Ok((pieces.rebuild.finish(), pieces.moved))
     }
 
     /// An op that holds no products: a product itself, perhaps.
     fn other(
         &self,
-        rebuild: &mut Rebuild<'_>,
+        pieces: &mut Pieces<'_>,
         operation: &Operation,
         place: &Place,
         around: &Around,
-        moved: &mut Vec<Moved>,
     ) -> Result<(), PassFailure> {
         if let Some(&number) = self.products.get(place) {
-            return self.product(rebuild, operation, number, around, moved);
+            return self.product(pieces, operation, number, around);
         }
-        rebuild.copy_as(operation, operation.op.kind.clone())?;
-        if let Some(&number) = self.others.get(place) {
-            moved.push(Moved::at(last(&rebuild.graph)?, What::Other(number)));
+        let kind = operation.op.kind.clone();
+        pieces.rebuild.copy_as(operation, kind)?;
+        match self.others.get(place) {
+            Some(&number) => pieces.last_is(What::Other(number)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn product(
         &self,
-        rebuild: &mut Rebuild<'_>,
+        pieces: &mut Pieces<'_>,
         operation: &Operation,
         number: usize,
         around: &Around,
-        moved: &mut Vec<Moved>,
     ) -> Result<(), PassFailure> {
         let Described { linears, parts, .. } = self.described;
         let linear = linears.products[number].linear;
@@ -303,55 +329,41 @@ impl Divider<'_> {
                 at.map(|(_, range)| range.clone()).collect()
             }
         };
-        let experts = parts.experts[linear.0];
-        let pieces = self.cuts.experts(experts, linear, &layers);
+        let ranges = (self.cuts).experts(parts.experts[linear.0], linear, &layers);
         let kind = &operation.op.kind;
-        let (
-            OpKind::DotGeneral {
-                lhs_batching_dimensions,
-                rhs_batching_dimensions,
-                ..
-            },
-            Experts::Divisible(_),
-            2..,
-        ) = (kind, experts, pieces.len())
-        else {
-            rebuild.copy_as(operation, kind.clone())?;
-            let what = What::Product(number, layers, None);
-            moved.push(Moved::at(last(&rebuild.graph)?, what));
-            return Ok(());
-        };
-        let operands = rebuild.values(&operation.op.operands);
-        let dimensions = [lhs_batching_dimensions[0], rhs_batching_dimensions[0]];
-        let mut results = Vec::with_capacity(pieces.len());
-        for range in pieces {
-            let mut sliced = Vec::with_capacity(operands.len());
-            for (&operand, dimension) in operands.iter().zip(dimensions) {
-                let slice = slice(&rebuild.graph, operand, dimension, &range);
-                let location = operation.location.clone();
-                sliced.push(rebuild.graph.push_value(slice, [operand], location)?);
-            }
-            let location = operation.location.clone();
-            let id = rebuild.graph.push(kind.clone(), sliced, location)?;
-            results.push(rebuild.graph.operation(id).result());
-            let what = What::Product(number, layers.clone(), Some(range));
-            moved.push(Moved::at(id, what));
+        if ranges.len() < 2 {
+            pieces.rebuild.copy_as(operation, kind.clone())?;
+            return pieces.last_is(What::Product(number, layers, None));
         }
-        // A product's batch is the first dimension of its result.
-        let kind = OpKind::Concatenate { dimension: 0 };
-        let location = operation.location.clone();
-        let result = rebuild.graph.push_value(kind, results, location)?;
-        rebuild.set(operation.result(), result);
+        let source = std::mem::replace(&mut pieces.rebuild.graph, Graph::new("", Vec::new()));
+        let mut builder = Builder::continuing(source);
+        builder.set_location(operation.location.clone());
+        let operands = pieces.rebuild.values(&operation.op.operands);
+        let (results, whole) = match kind {
+            OpKind::GroupedDot { .. } => {
+                (pieces.groups).products(&mut builder, kind, &operands, &ranges)?
+            }
+            _ => batches(&mut builder, kind, &operands, &ranges)?,
+        };
+        pieces.rebuild.graph = builder.into_graph();
+        pieces.rebuild.set(operation.result(), whole);
+        for (range, result) in ranges.into_iter().zip(results) {
+            let Definition::Result { op, .. } = pieces.rebuild.graph.definition(result) else {
+                return Err(PassFailure::internal("a product is an op's result"));
+            };
+            let what = What::Product(number, layers.clone(), Some(range));
+            pieces.moved.push(Moved::at(op, what));
+        }
         Ok(())
     }
 
     fn while_loop(
         &self,
-        rebuild: &mut Rebuild<'_>,
+        pieces: &mut Pieces<'_>,
         own: &Loop<'_>,
         around: &Around,
-        moved: &mut Vec<Moved>,
     ) -> Result<(), PassFailure> {
+        let Pieces { rebuild, moved, .. } = pieces;
         let Place {
             graph: name,
             regions,
@@ -372,12 +384,12 @@ impl Divider<'_> {
             moved.extend(own.chain(of_body.into_iter().map(|own| own.within(holder, 1))));
             return Ok(());
         };
-        let mut pieces = self.cuts.layers(&layers);
+        let mut ranges = self.cuts.layers(&layers);
         if layers.order == Order::Descending {
-            pieces.reverse();
+            ranges.reverse();
         }
         let mut carried: Option<Vec<ValueId>> = None;
-        for layers_of_piece in pieces {
+        for layers_of_piece in ranges {
             let around = [around, &[(own.place.clone(), layers_of_piece.clone())]].concat();
             let (body, of_body) = self.graph(own.body, name, &inside(1), &around)?;
             let results = own.piece(rebuild, &layers, &layers_of_piece, carried.take(), body)?;
@@ -429,16 +441,49 @@ fn last(graph: &Graph) -> Result<OpId, PassFailure> {
     }
 }
 
-fn slice(graph: &Graph, operand: ValueId, dimension: usize, range: &Range<usize>) -> OpKind {
-    let shape = graph.value_type(operand).shape();
-    let mut start_indices = vec![0; shape.len()];
-    let mut limit_indices = shape.to_vec();
-    (start_indices[dimension], limit_indices[dimension]) = (range.start, range.end);
-    OpKind::Slice {
-        start_indices,
-        limit_indices,
-        strides: vec![1; shape.len()],
+/// The products of a batch's ranges, and their results put together.
+fn batches(
+    b: &mut Builder,
+    kind: &OpKind,
+    operands: &[ValueId],
+    ranges: &[Range<usize>],
+) -> Result<(Vec<ValueId>, ValueId), PassFailure> {
+    let OpKind::DotGeneral {
+        lhs_batching_dimensions,
+        rhs_batching_dimensions,
+        ..
+    } = kind
+    else {
+        return Err(PassFailure::internal(
+            "a batch of products is a dot_general",
+        ));
+    };
+    let dimensions = [lhs_batching_dimensions[0], rhs_batching_dimensions[0]];
+    let mut results = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        let mut sliced = Vec::with_capacity(operands.len());
+        for (&operand, dimension) in operands.iter().zip(dimensions) {
+            sliced.push(slice(b, operand, dimension, range)?);
+        }
+        results.push(b.push_value(kind.clone(), sliced)?);
     }
+    // A product's batch is the first dimension of its result.
+    let whole = b.concatenate(&results, 0)?;
+    Ok((results, whole))
+}
+
+/// A range of a tensor along one dimension.
+fn slice(
+    b: &mut Builder,
+    operand: ValueId,
+    dimension: usize,
+    range: &Range<usize>,
+) -> Result<ValueId, OpError> {
+    let mut limits = b.graph().value_type(operand).shape().to_vec();
+    let mut starts = vec![0; limits.len()];
+    (starts[dimension], limits[dimension]) = (range.start, range.end);
+    let strides = vec![1; starts.len()];
+    b.slice(operand, &starts, &limits, &strides)
 }
 
 #[cfg(test)]

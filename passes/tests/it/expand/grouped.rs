@@ -176,3 +176,48 @@ fn less_what_is_left_out_presets_are_others() {
         module("extends = \"averis\"").to_string()
     );
 }
+
+/// Experts never meet: each one's rows and matrices are as if its treatment were that of all, also where a group is empty
+/// and where rows are in none. Where tokens are summed over, a block is of rows of several experts; there nothing is
+/// quantised.
+#[test]
+fn an_expert_is_treated_alone() {
+    let base = format!(
+        "extends = \"mxfp4\"\n{NEAREST}\n[wgrad.activation]\nprecision = \"bf16\"\n\
+         [wgrad.gradient]\nprecision = \"bf16\"\n"
+    );
+    let keep = |name: &str| format!("{base}[[override]]\nnames = [\"{name}\"]\nkeep = \"bf16\"\n");
+    let modules = [base.clone(), keep("w2"), keep("w2[1]")];
+    let modules =
+        modules.map(|text| expanded(&grouped_linears(), &recipe(&text), Form::Factored).module);
+    let groups = [0, 1].map(group_inputs);
+    for sizes in [[ROWS, ROWS], [100, 28], [0, 128], [128, 0], [40, 50]] {
+        let results = modules.each_ref().map(|module| {
+            let entry = module.entry().unwrap();
+            let mut inputs: Vec<Tensor> = (0..3)
+                .map(|number| {
+                    let shape = entry.inputs()[number].value_type.shape().to_vec();
+                    joined(&shape, [&groups[0][number], &groups[1][number]])
+                })
+                .collect();
+            inputs.push(Tensor::from_values([2], &sizes.map(|size| size as i32)).unwrap());
+            first_step(module, &inputs)
+        });
+        for result in [H, Y, DW2, DH, DW1] {
+            let [all, of_linear, of_expert] = results.each_ref().map(|own| values(&own[result]));
+            let row = all.len() / (2 * ROWS);
+            let first = match [DW1, DW2].contains(&result) {
+                true => all.len() / 2,
+                false => sizes[0] * row,
+            };
+            assert_eq!(of_expert[..first], all[..first], "{result}, {sizes:?}");
+            assert_eq!(
+                of_expert[first..],
+                of_linear[first..],
+                "{result}, {sizes:?}"
+            );
+        }
+        let precision_matters = sizes[1] == 0 || values(&results[0][Y]) != values(&results[1][Y]);
+        assert!(precision_matters);
+    }
+}

@@ -145,15 +145,6 @@ fn patterns_that_fit_no_linear_are_noted() {
     assert!(notes(&step(), "extends = \"nvfp4\"\n").is_empty());
 }
 
-/// Why a recipe is refused for a step of the fixtures.
-fn refused(step: &str, text: &str) -> String {
-    let module = run("inline,canonicalise", &crate::common::import_step(step));
-    match expand(&module, &recipe(text), Form::Factored) {
-        Ok(_) => panic!("expected a refusal"),
-        Err(error) => error.to_string(),
-    }
-}
-
 #[test]
 fn a_part_of_what_is_multiplied_as_one_cannot_be_named() {
     let override_of = |name: &str| {
@@ -161,31 +152,38 @@ fn a_part_of_what_is_multiplied_as_one_cannot_be_named() {
     };
     let module = run(
         "inline,canonicalise",
+        &super::state::small_step("gathered_experts"),
+    );
+    let named = Recipe::parse(&override_of("*[2]"), "test").unwrap();
+    assert_eq!(
+        expand(&module, &named, Form::Factored)
+            .unwrap_err()
+            .to_string(),
+        "[[override]] names: '*[2]' names expert 2 of 6 of state['experts'], which cannot be treated apart: its products \
+         are no batches of experts along one dimension"
+    );
+}
+
+#[test]
+fn layers_and_experts_of_groups_can_be_named() {
+    let module = run(
+        "inline,canonicalise",
         &crate::common::import_step("moe_ragged_tiny"),
     );
+    let override_of = |name: &str| {
+        format!("extends = \"nvfp4\"\n[[override]]\nnames = [\"{name}\"]\nkeep = \"bf16\"\n")
+    };
     let linears = tessera_passes::linears::find(&module).unwrap();
-    let grouped = linears
-        .products
-        .iter()
-        .find(|own| own.dimensions.is_grouped);
-    let name = &linears.linear(grouped.unwrap().linear).name;
-    assert_eq!(
-        refused("moe_ragged_tiny", &override_of(&format!("{name}[1][3]"))),
-        format!(
-            "[[override]] names: '{name}[1][3]' names expert 3 of 4 in layer 1 of 2 of {name}, which cannot be treated \
-             apart: which rows are whose is known only when the step runs, and they are quantised as one tensor"
-        )
-    );
-    // A layer can be, with all of its experts.
-    assert!(notes(&module, &override_of(&format!("{name}[1]"))).is_empty());
-    // Layer 1 of all linears is followed, and so it is said that experts 1 are not.
-    let warned = notes(&module, &override_of("*[1]"));
-    let part =
-        format!("[[override]] names: '*[1]' names expert 1 of 4 in layer 0 of 2 of {name}, ");
-    assert!(
-        warned.len() == 1 && warned[0].starts_with(&part),
-        "{warned:?}"
-    );
+    let mut products = linears.products.iter();
+    let grouped = products.find(|own| own.dimensions.is_grouped).unwrap();
+    let name = &linears.linear(grouped.linear).name;
+    for named in [
+        format!("{name}[1]"),
+        format!("{name}[1][3]"),
+        "*[1]".to_owned(),
+    ] {
+        assert!(notes(&module, &override_of(&named)).is_empty(), "{named}");
+    }
     // There is no layer 2 of 2, and no expert 4 of 4: nothing fits, which is a note.
     let none = override_of(&format!("{name}[2][4]"));
     assert_eq!(notes(&module, &none).len(), 1);

@@ -10,7 +10,7 @@ use tessera_ir::{Graph, Module, OpKind, ValueId};
 pub(in super::super) enum Experts {
     /// It is one product, and no batch.
     None,
-    /// So many, which can be multiplied apart: each of its products is a batch along one dimension.
+    /// So many, which can be multiplied apart: each of its products is a batch along one dimension, or is grouped.
     Divisible(usize),
     /// So many, which cannot.
     Whole(usize, WholeReason),
@@ -19,8 +19,6 @@ pub(in super::super) enum Experts {
 /// Why layers or experts cannot be treated apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum WholeReason {
-    /// Which rows are an expert's is known only when the step runs.
-    Grouped,
     /// A product is no batch along one dimension, or the batch is of what was gathered.
     Form,
     /// Loops over layers cannot be parted: not all products of the linear run in loops over the same ones.
@@ -30,9 +28,6 @@ pub(in super::super) enum WholeReason {
 impl fmt::Display for WholeReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Grouped => {
-                "which rows are whose is known only when the step runs, and they are quantised as one tensor"
-            }
             Self::Form => "its products are no batches of experts along one dimension",
             Self::Layers => "its products do not all run in loops over the same layers",
         })
@@ -48,23 +43,20 @@ impl Experts {
             return Self::None;
         };
         let count = forward.dimensions.batch;
-        if linears.products_of(id).any(|own| own.dimensions.is_grouped) {
-            return Self::Whole(count, WholeReason::Grouped);
-        }
         if let Stack::Whole(_) = layers {
             return Self::Whole(count, WholeReason::Layers);
         }
         let is_batch = linears.products_of(id).all(|product| {
             let operation = product.place.find(module);
-            let kind = operation.map(|operation| &operation.op.kind);
-            let Some(OpKind::DotGeneral {
-                lhs_batching_dimensions,
-                ..
-            }) = kind
-            else {
-                return false;
+            let has_dimension = match operation.map(|operation| &operation.op.kind) {
+                Some(OpKind::GroupedDot { .. }) => true,
+                Some(OpKind::DotGeneral {
+                    lhs_batching_dimensions,
+                    ..
+                }) => lhs_batching_dimensions.len() == 1,
+                _ => false,
             };
-            lhs_batching_dimensions.len() == 1 && product.dimensions.batch == count
+            has_dimension && product.dimensions.batch == count
         });
         let weight = usize::from(forward.rhs == Side::Weight);
         let is_gathered = forward.place.graph_of(module).is_some_and(|graph| {
