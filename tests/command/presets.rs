@@ -69,8 +69,13 @@ fn the_llama_on_gpus_in_software() {
 
 #[test]
 fn the_ragged_mixture_of_experts_on_gpus_in_software() {
-    let targets = ["sm_90a", "sm_100a", "sm_120a"];
-    check_on_gpus("moe_ragged_tiny", &targets.map(|target| ("averis", target)));
+    let targets = [
+        ("averis", "sm_90a"),
+        ("averis", "sm_100a"),
+        ("averis", "sm_120a"),
+        ("metis", "sm_100a"),
+    ];
+    check_on_gpus("moe_ragged_tiny", &targets);
 }
 
 #[test]
@@ -103,17 +108,24 @@ fn the_llama_under_splits() {
 /// Experts whose rows lie one after the other, of which each has 16 and more.
 #[test]
 fn the_ragged_mixture_of_experts() {
-    let presets = ["mxfp4", "nvfp4", "nvidia", "averis", "metis"];
+    let presets = [
+        "mxfp4",
+        "nvfp4",
+        "averis",
+        "averis-gated",
+        "metis",
+        "averis-metis",
+    ];
     for preset in presets {
         assert_experts_are_quantised(preset);
     }
     check("moe_ragged_tiny", &presets);
 }
 
-/// What a grouped product goes without is no reason to leave it in high precision.
+/// That a grouped product goes without wgrad's transform is no reason to leave it in high precision.
 #[test]
-fn the_ragged_mixture_of_experts_under_what_groups_go_without() {
-    let presets = ["averis-gated", "averis-hadamard", "quartet2"];
+fn the_ragged_mixture_of_experts_without_transforms_of_rows() {
+    let presets = ["nvidia", "averis-hadamard", "quartet2"];
     for preset in presets {
         assert_experts_are_quantised(preset);
     }
@@ -131,7 +143,8 @@ fn assert_experts_are_quantised(preset: &str) {
     let products: Vec<&str> = products.collect();
     assert_eq!(products.len(), 9, "{preset}: {}", outcome.stdout);
     for product in products {
-        assert_eq!(product.matches("fp4").count(), 2, "{preset}: {product}");
+        // What is taken out of an operand may have four bits, too.
+        assert!(product.matches("fp4").count() >= 2, "{preset}: {product}");
     }
 }
 

@@ -288,9 +288,8 @@ impl ProductRecipe {
         [(first, left), (second, right)]
     }
 
-    /// The same with what a grouped product has a meaning for: the formats, to the nearest or stochastically, and means in
-    /// high precision that no gate switches. Wgrad's transform is left out, and with it MS-EDEN, which becomes stochastic
-    /// rounding; leading directions are.
+    /// The same with what a grouped product has a meaning for: all but wgrad's transform, which would mix the rows of
+    /// different groups, and with it MS-EDEN, which becomes stochastic rounding.
     pub fn for_groups(&self) -> Self {
         let hadamard = self.hadamard.filter(|_| self.role != Role::Wgrad);
         let operands = self.operands.map(|operand| {
@@ -300,17 +299,9 @@ impl ProductRecipe {
                 }
                 precision => precision,
             };
-            let mean = operand.mean.map(|mean| MeanSplit {
-                precision: match mean.precision {
-                    Precision::High(_) => mean.precision,
-                    Precision::Scaled(_) => Precision::High(HighPrecision::Bf16),
-                },
-                gate: None,
-            });
             OperandRecipe {
                 precision,
-                mean,
-                spectral: None,
+                ..operand
             }
         });
         Self {

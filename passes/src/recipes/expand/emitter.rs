@@ -72,7 +72,7 @@ pub(super) struct Emitter {
 }
 
 /// A matrix, its split, what the mean is rounded to, the gate.
-type MeanKey = (ValueId, MeanSplit, OperandPrecision, Option<StateId>);
+pub(super) type MeanKey = (ValueId, MeanSplit, OperandPrecision, Option<StateId>);
 
 /// A matrix, its split, what the factors are rounded to, the basis.
 type SpectralKey = (ValueId, SpectralSplit, OperandPrecision, StateId);
@@ -89,7 +89,7 @@ pub(super) struct Made {
     pub means: Vec<(MeanKey, Mean)>,
     /// Of residuals without NaN that the mean has not, what they are residuals of, in f32, and the mean.
     pub centred: HashMap<ValueId, (ValueId, ValueId)>,
-    pub group_means: HashMap<GroupMeansKey, GroupMeans>,
+    pub group_means: Vec<(GroupMeansKey, GroupMeans)>,
     pub spectra: Vec<(SpectralKey, Spectral)>,
 }
 

@@ -1,73 +1,73 @@
 //! What a recipe does with grouped products: as with those of a batch, a product for each group.
 //!
 //! The mean that is taken out of an operand with tokens is that of each group over its own rows, as a batch of products has
-//! one for each: groups are the rows of different experts, and each expert's product is one of its own. With E the rows'
-//! membership, `Eᵢ_g` = 1 where row i is in group g, M the means, a row for each group, and s the sums of a residual's rows
-//! in each group, the products of `X = E M_X + R_X` are
+//! one for each: groups are the rows of different experts, and each expert's product is one of its own. Leading directions
+//! of such an operand are those of all rows, which are quantised as one tensor; a weight has a matrix and directions for
+//! each group. So an operand with tokens is `X = R + Σᵢ Fᵢ Sᵢ` on the rows of each group, Fᵢ of few columns along all rows
+//! and Sᵢ of as many rows, one such matrix for each group: of means F = 1 and S = μ, of directions F = A Λ and S = Vᵀ,
+//! everywhere the same. A weight is `W = R + K Lᵀ`, both of few columns. With `{F, X}` the sums `Fᵀ X` over each group's
+//! rows the products are, for each group,
 //!
 //! ```text
-//! X W   = R_X W  +  E (M_X W)                                      forward, dgrad
-//! XᵀD   = R_XᵀR_D  +  M_X ⊗ (s_D + c M_D)  +  s_X ⊗ M_D            wgrad, for each group; c its rows
+//! X W  = R_X R_W  +  Σᵢ Fᵢ (Sᵢ R_W + (Sᵢ K) Lᵀ)  +  (R_X K) Lᵀ                                  forward, dgrad
+//! XᵀD  = R_XᵀR_D  +  Σᵢ Sᵢᵀ ({Fᵢ, R_D} + Σⱼ {Fᵢ, Fⱼ} Sⱼ)  +  Σⱼ {R_X, Fⱼ} Sⱼ                    wgrad
 //! ```
 //!
-//! `E M` and `Eᵀ R` are grouped products with a column of ones. What is in no group has no mean, and takes no part.
+//! `F S` and `{F, X}` are grouped products themselves. What is in no group has no mean, and takes no part.
 
 use super::decision::{ScaledOperand, ScaledProduct};
-use super::emitter::Emitter;
+use super::emitter::{Emitter, MeanKey, Sites};
 use super::matrix::Axis;
 use super::outcome::GroupedReason;
 use super::product::{ProductWriter, Residual};
 use super::rotation::Rotation;
+use super::split::Spectral;
+use super::state::StateUse;
 use crate::linears::Role;
-use crate::recipes::{HighPrecision, OperandPrecision, OperandRecipe, ProductRecipe};
+use crate::recipes::{MeanSplit, OperandPrecision, ProductRecipe};
 use tessera_ir::{ElementType, OpError, ValueId};
 
 /// A matrix without the means of its groups.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GroupMeans {
-    /// A matrix of one row for each group.
+    /// As they are multiplied: groups × 1 × columns.
     means: ValueId,
     residual: ValueId,
 }
 
-/// A matrix, the group sizes, what means are rounded to.
-pub(super) type GroupMeansKey = (ValueId, ValueId, HighPrecision);
+/// What the mean of a matrix is known by, and the group sizes.
+pub(super) type GroupMeansKey = (MeanKey, ValueId);
 
 /// An operand of a grouped product, ready to be multiplied.
 struct Prepared {
     contracted: Axis,
     residual: Residual,
-    means: Option<ValueId>,
+    /// What was taken out of an operand with tokens.
+    rows: Vec<RowsPart>,
+    /// What was taken out of a weight.
+    weight: Option<WeightPart>,
+}
+
+/// F S.
+struct RowsPart {
+    /// F: rows × few.
+    along: ValueId,
+    /// S: groups × few × columns.
+    groups: ValueId,
+}
+
+/// K Lᵀ of each group.
+struct WeightPart {
+    /// K: groups × contracted × few.
+    contracted: ValueId,
+    /// L: groups × free × few.
+    free: ValueId,
 }
 
 /// What of a recipe is left out for a grouped product, by [`ProductRecipe::for_groups`].
 pub(super) fn left_out(recipe: &ProductRecipe) -> Vec<GroupedReason> {
-    let own = |check: fn(&OperandRecipe) -> bool| recipe.operands().iter().any(|(_, o)| check(o));
-    let left_out = [
-        (
-            recipe.role() == Role::Wgrad && recipe.hadamard().is_some(),
-            GroupedReason::Hadamard,
-        ),
-        (
-            own(|operand| operand.spectral().is_some()),
-            GroupedReason::Spectral,
-        ),
-        (
-            own(|operand| operand.mean().is_some_and(|mean| mean.gate.is_some())),
-            GroupedReason::Gate,
-        ),
-        (
-            own(|operand| mean_precision(operand).is_none() && operand.mean().is_some()),
-            GroupedReason::ScaledMean,
-        ),
-    ];
-    let left_out = left_out.into_iter().filter(|&(is_asked, _)| is_asked);
-    left_out.map(|(_, reason)| reason).collect()
-}
-
-/// What an operand's means are rounded to, where it has some and that is no scaled format.
-fn mean_precision(operand: &OperandRecipe) -> Option<HighPrecision> {
-    operand.part(operand.mean()?.precision).high()
+    let transforms = recipe.role() == Role::Wgrad && recipe.hadamard().is_some();
+    (transforms.then_some(GroupedReason::Hadamard).into_iter()).collect()
 }
 
 impl ProductWriter<'_> {
@@ -86,9 +86,9 @@ impl ProductWriter<'_> {
         let right = self.of_groups(right, tensors[1], sizes, rotation)?;
         let main = self.grouped_residuals(&left, &right, sizes)?;
         if product.recipe.role() == Role::Wgrad {
-            self.with_wgrad_means(main, &left, &right, sizes)
+            self.with_wgrad_parts(main, &left, &right, sizes)
         } else {
-            self.with_row_means(main, &left, &right, sizes, rotation)
+            self.with_row_parts(main, &left, &right, sizes, rotation)
         }
     }
 
@@ -99,17 +99,33 @@ impl ProductWriter<'_> {
         sizes: ValueId,
         rotation: Option<&Rotation>,
     ) -> Result<Prepared, OpError> {
+        let recipe = &operand.recipe;
         let mut rest = self.matrix(operand, tensor)?;
-        let mut means = None;
-        if let Some(precision) = mean_precision(&operand.recipe) {
-            let made = self.e.group_means(rest, sizes, precision)?;
-            (rest, means) = (made.residual, Some(made.means));
+        let (mut rows, mut weight) = (Vec::new(), None);
+        if let Some(split) = recipe.mean() {
+            let part = recipe.part(split.precision);
+            let gate = operand.gate.as_ref();
+            let made = (self.e).group_means(rest, sizes, split, part, gate, self.sites)?;
+            rows.push(RowsPart {
+                along: self.e.ones(rest)?,
+                groups: made.means,
+            });
+            rest = made.residual;
+        }
+        if let (Some(split), Some(basis)) = (recipe.spectral(), &operand.basis) {
+            let part = recipe.part(split.factors());
+            let made = self.e.spectral(rest, split, part, basis, self.sites)?;
+            match self.e.shape(rest)[..] {
+                [_, _] => rows.push(self.directions_of_rows(&made, sizes)?),
+                _ => weight = Some(self.directions_of_weight(&made, operand.contracted)?),
+            }
+            rest = made.residual;
         }
         let axis = self.e.shape(rest).len() - 2 + operand.contracted.index();
         if let Some(rotation) = rotation {
             rest = self.e.rotated(rest, axis, rotation)?;
         }
-        let residual = match operand.recipe.precision() {
+        let residual = match recipe.precision() {
             OperandPrecision::Scaled(scaling) => {
                 Residual::Scaled(self.e.scaled(rest, scaling, axis, self.sites)?)
             }
@@ -118,7 +134,32 @@ impl ProductWriter<'_> {
         Ok(Prepared {
             contracted: operand.contracted,
             residual,
-            means,
+            rows,
+            weight,
+        })
+    }
+
+    /// A Λ and Vᵀ, the same for each group.
+    fn directions_of_rows(&mut self, made: &Spectral, sizes: ValueId) -> Result<RowsPart, OpError> {
+        let along = self.lengthened(made.left.numbers, made.lengths)?;
+        let right = self.e.b.transpose(made.right.numbers, &[1, 0])?;
+        let shape = [&self.e.shape(sizes)[..], &self.e.shape(right)].concat();
+        let groups = self.e.b.broadcast_in_dim(right, &[1, 2], &shape)?;
+        Ok(RowsPart { along, groups })
+    }
+
+    fn directions_of_weight(
+        &mut self,
+        made: &Spectral,
+        contracted: Axis,
+    ) -> Result<WeightPart, OpError> {
+        let (contracted, free) = match contracted {
+            Axis::Rows => (made.left, made.right),
+            Axis::Columns => (made.right, made.left),
+        };
+        Ok(WeightPart {
+            contracted: contracted.numbers,
+            free: self.lengthened(free.numbers, made.lengths)?,
         })
     }
 
@@ -142,8 +183,8 @@ impl ProductWriter<'_> {
         self.e.b.grouped_dot(lhs, rhs, sizes, axes, f32)
     }
 
-    /// Forward and dgrad: each row gets its group's mean times the weight.
-    fn with_row_means(
+    /// Forward and dgrad. What meets a residual that is transformed is transformed with it.
+    fn with_row_parts(
         &mut self,
         main: ValueId,
         left: &Prepared,
@@ -151,21 +192,36 @@ impl ProductWriter<'_> {
         sizes: ValueId,
         rotation: Option<&Rotation>,
     ) -> Result<ValueId, OpError> {
-        let Some(mut means) = left.means else {
-            return Ok(main);
-        };
-        let weight = self.numbers(right.residual)?;
-        if let Some(rotation) = rotation {
-            // As the weight is.
-            means = self.e.rotated(means, 2, rotation)?;
+        let mut sum = main;
+        for part in &left.rows {
+            let weight = self.numbers(right.residual)?;
+            let own = match rotation {
+                Some(rotation) => self.e.rotated(part.groups, 2, rotation)?,
+                None => part.groups,
+            };
+            let mut rows = self.e.dot((own, 1), (weight, right.contracted.index()))?;
+            if let Some(weight) = &right.weight {
+                let inner = self.e.dot((part.groups, 1), (weight.contracted, 0))?;
+                let more = self.e.dot((inner, 1), (weight.free, 1))?;
+                rows = self.e.b.add(rows, more)?;
+            }
+            let term = self.e.at_rows(part.along, (rows, 1), sizes)?;
+            sum = self.e.b.add(sum, term)?;
         }
-        let rows = self.e.dot((means, 1), (weight, right.contracted.index()))?;
-        let count = self.e.shape(main)[0];
-        let rows = self.e.rows_of_groups(rows, sizes, count)?;
-        self.e.b.add(main, rows)
+        if let Some(weight) = &right.weight {
+            let numbers = self.numbers(left.residual)?;
+            let contracted = match rotation {
+                Some(rotation) => self.e.rotated(weight.contracted, 1, rotation)?,
+                None => weight.contracted,
+            };
+            let met = self.e.at_rows(numbers, (contracted, 1), sizes)?;
+            let term = self.e.at_rows(met, (weight.free, 2), sizes)?;
+            sum = self.e.b.add(sum, term)?;
+        }
+        Ok(sum)
     }
 
-    fn with_wgrad_means(
+    fn with_wgrad_parts(
         &mut self,
         main: ValueId,
         left: &Prepared,
@@ -173,22 +229,21 @@ impl ProductWriter<'_> {
         sizes: ValueId,
     ) -> Result<ValueId, OpError> {
         let mut sum = main;
-        if let Some(means) = left.means {
+        for part in &left.rows {
             let numbers = self.numbers(right.residual)?;
-            let mut sums = self.e.sums_of_groups(numbers, sizes)?;
-            if let Some(other) = right.means {
-                let shape = self.e.shape(other);
-                let counts = self.e.counts(sizes, &shape)?;
-                let whole = self.e.b.multiply(counts, other)?;
-                sums = self.e.b.add(sums, whole)?;
+            let mut sums = self.e.sums_of_groups(part.along, numbers, sizes)?;
+            for other in &right.rows {
+                let inner = self.e.sums_of_groups(part.along, other.along, sizes)?;
+                let more = self.e.dot((inner, 1), (other.groups, 0))?;
+                sums = self.e.b.add(sums, more)?;
             }
-            let term = self.e.dot((means, 0), (sums, 0))?;
+            let term = self.e.dot((part.groups, 0), (sums, 0))?;
             sum = self.e.b.add(sum, term)?;
         }
-        if let Some(means) = right.means {
+        for part in &right.rows {
             let numbers = self.numbers(left.residual)?;
-            let sums = self.e.sums_of_groups(numbers, sizes)?;
-            let term = self.e.dot((sums, 0), (means, 0))?;
+            let sums = self.e.sums_of_groups(numbers, part.along, sizes)?;
+            let term = self.e.dot((sums, 1), (part.groups, 0))?;
             sum = self.e.b.add(sum, term)?;
         }
         Ok(sum)
@@ -196,56 +251,74 @@ impl ProductWriter<'_> {
 }
 
 impl Emitter {
-    /// A matrix without the mean of each group's rows.
+    /// A matrix without the mean of each group's rows. `part` is what the means are rounded to.
     fn group_means(
         &mut self,
         x: ValueId,
         sizes: ValueId,
-        precision: HighPrecision,
+        split: &MeanSplit,
+        part: OperandPrecision,
+        gate: Option<&StateUse>,
+        sites: &mut Sites,
     ) -> Result<GroupMeans, OpError> {
-        let key: GroupMeansKey = (x, sizes, precision);
-        if let Some(&made) = self.made.group_means.get(&key) {
-            return Ok(made);
+        let key: GroupMeansKey = ((x, *split, part, gate.map(|gate| gate.id)), sizes);
+        let mut known = self.made.group_means.iter();
+        if let Some((_, made)) = known.find(|(known, _)| *known == key) {
+            return Ok(*made);
         }
         let wide = self.f32(x)?;
-        let sums = self.sums_of_groups(wide, sizes)?;
+        let ones = self.ones(wide)?;
+        let sums = self.sums_of_groups(ones, wide, sizes)?;
         let shape = self.shape(sums);
-        let counts = self.counts(sizes, &shape)?;
+        let counts = self.b.convert(sizes, ElementType::F32)?;
+        let counts = self.b.broadcast_in_dim(counts, &[0], &shape)?;
         // Of no rows the sum is zero, and so the mean.
         let one = self.splat(1.0, &shape)?;
         let divisors = self.b.maximum(counts, one)?;
         let exact = self.b.divide(sums, divisors)?;
-        let means = self.rounded(exact, precision)?;
-        let count = self.shape(x)[0];
-        let rows = self.rows_of_groups(means, sizes, count)?;
+        let mut means = match part {
+            OperandPrecision::High(precision) => self.rounded(exact, precision)?,
+            OperandPrecision::Scaled(scaling) => {
+                let scaled = self.scaled(exact, scaling, 2, sites)?;
+                self.numbers(scaled, ElementType::F32)?
+            }
+        };
+        if let (Some(gate), Some(recipe)) = (gate, split.gate) {
+            let open = self.gate(wide, means, Some(counts), &recipe, gate)?;
+            let open = self.b.broadcast_scalar(open, &shape)?;
+            means = self.b.multiply(means, open)?;
+        }
+        let rows = self.at_rows(ones, (means, 1), sizes)?;
         let residual = self.b.subtract(wide, rows)?;
         let made = GroupMeans { means, residual };
-        self.made.group_means.insert(key, made);
+        self.made.group_means.push((key, made));
         Ok(made)
     }
 
-    /// Of each group the sum of its rows: groups × 1 × columns.
-    fn sums_of_groups(&mut self, x: ValueId, sizes: ValueId) -> Result<ValueId, OpError> {
-        let ones = self.splat(1.0, &[self.shape(x)[0], 1])?;
-        let f32 = ElementType::F32;
-        self.b.grouped_dot(ones, x, sizes, [0, 0], f32)
+    /// A one for each row of a matrix.
+    fn ones(&mut self, x: ValueId) -> Result<ValueId, OpError> {
+        self.splat(1.0, &[self.shape(x)[0], 1])
     }
 
-    /// Each group's row, groups × 1 × columns, at every row of the group.
-    fn rows_of_groups(
+    /// `{F, X}`: of each group the products of the columns of F and X over its rows.
+    fn sums_of_groups(
         &mut self,
-        rows: ValueId,
+        along: ValueId,
+        x: ValueId,
         sizes: ValueId,
-        count: usize,
     ) -> Result<ValueId, OpError> {
-        let ones = self.splat(1.0, &[count, 1])?;
         let f32 = ElementType::F32;
-        self.b.grouped_dot(ones, rows, sizes, [1, 1], f32)
+        self.b.grouped_dot(along, x, sizes, [0, 0], f32)
     }
 
-    /// The sizes as numbers, in a tensor whose first dimension is the groups'.
-    fn counts(&mut self, sizes: ValueId, shape: &[usize]) -> Result<ValueId, OpError> {
-        let counts = self.b.convert(sizes, ElementType::F32)?;
-        self.b.broadcast_in_dim(counts, &[0], shape)
+    /// `F S`: each row of a matrix times its group's, along that dimension of those.
+    fn at_rows(
+        &mut self,
+        along: ValueId,
+        (groups, axis): (ValueId, usize),
+        sizes: ValueId,
+    ) -> Result<ValueId, OpError> {
+        let f32 = ElementType::F32;
+        self.b.grouped_dot(along, groups, sizes, [1, axis], f32)
     }
 }

@@ -70,21 +70,12 @@ pub enum StayReason {
 pub enum GroupedReason {
     /// A transform of both operands of wgrad, over the rows, which would mix those of different groups.
     Hadamard,
-    /// Leading directions that are taken out of an operand.
-    Spectral,
-    /// A gate that switches a mean.
-    Gate,
-    /// A quantised mean.
-    ScaledMean,
 }
 
 impl fmt::Display for GroupedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Hadamard => "no transform over rows of different groups",
-            Self::Spectral => "no directions taken out",
-            Self::Gate => "no gate",
-            Self::ScaledMean => "the mean in bf16",
         })
     }
 }

@@ -349,7 +349,7 @@ impl ProductWriter<'_> {
     }
 
     /// The columns of a matrix multiplied by their lengths.
-    fn lengthened(&mut self, x: ValueId, lengths: ValueId) -> Result<ValueId, OpError> {
+    pub(super) fn lengthened(&mut self, x: ValueId, lengths: ValueId) -> Result<ValueId, OpError> {
         let shape = self.e.shape(x);
         let lengths = self.e.repeated(lengths, 1, &shape)?;
         self.e.b.multiply(x, lengths)

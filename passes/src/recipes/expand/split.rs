@@ -69,7 +69,7 @@ impl Emitter {
             }
         };
         if let (Some(gate), Some(recipe)) = (gate, split.gate) {
-            let open = self.gate(wide, mean, &recipe, gate)?;
+            let open = self.gate(wide, mean, None, &recipe, gate)?;
             let vector = self.shape(mean);
             let open = self.b.broadcast_scalar(open, &vector)?;
             mean = self.b.multiply(mean, open)?;
@@ -91,11 +91,13 @@ impl Emitter {
     }
 
     /// 1 where the operand is centred, else 0: set anew every so many steps from the share of the mean in the energy,
-    /// l |μ|² / ‖M‖², over all matrices of a batch.
-    fn gate(
+    /// l |μ|² / ‖M‖², over all matrices of a batch. Where each mean is of its own number of rows, `counts` has these in
+    /// the means' shape.
+    pub(super) fn gate(
         &mut self,
         x: ValueId,
         mean: ValueId,
+        counts: Option<ValueId>,
         recipe: &Gate,
         state: &StateUse,
     ) -> Result<ValueId, OpError> {
@@ -107,8 +109,11 @@ impl Emitter {
         let threshold = recipe.threshold().get();
         let new = self.b.if_else(
             due,
-            &[x, mean, old],
-            |b, captured| Ok(vec![pays(b, captured[0], captured[1], threshold)?]),
+            &[&[x, mean, old], counts.as_slice()].concat(),
+            |b, captured| {
+                let counts = captured.get(3).copied();
+                Ok(vec![pays(b, captured[0], captured[1], counts, threshold)?])
+            },
             |_, captured| Ok(vec![captured[2]]),
         )?[0];
         self.scope.store(&mut self.b, state, new)?;
@@ -206,18 +211,34 @@ impl Emitter {
 }
 
 /// 1 where l |μ|² is the threshold's share of ‖M‖² or more, which is not 0; else 0.
-fn pays(b: &mut Builder, x: ValueId, mean: ValueId, threshold: f64) -> Result<ValueId, OpError> {
+fn pays(
+    b: &mut Builder,
+    x: ValueId,
+    mean: ValueId,
+    counts: Option<ValueId>,
+    threshold: f64,
+) -> Result<ValueId, OpError> {
     let shape = b.graph().value_type(x).shape().to_vec();
     let rows = shape[shape.len() - 2] as f64;
-    let energy = |b: &mut Builder, x: ValueId| -> Result<ValueId, OpError> {
+    let sum = |b: &mut Builder, x: ValueId| -> Result<ValueId, OpError> {
         let all: Vec<usize> = (0..b.graph().value_type(x).shape().len()).collect();
-        let squares = b.multiply(x, x)?;
-        b.reduce_sum(squares, &all)
+        b.reduce_sum(x, &all)
     };
     let scalar = tessera_ir::TensorType::scalar(ElementType::F32);
-    let (all, own) = (energy(b, x)?, energy(b, mean)?);
-    let rows = b.splat(rows, &scalar)?;
-    let own = b.multiply(rows, own)?;
+    let squares = b.multiply(x, x)?;
+    let all = sum(b, squares)?;
+    let squares = b.multiply(mean, mean)?;
+    let own = match counts {
+        Some(counts) => {
+            let weighted = b.multiply(counts, squares)?;
+            sum(b, weighted)?
+        }
+        None => {
+            let once = sum(b, squares)?;
+            let rows = b.splat(rows, &scalar)?;
+            b.multiply(rows, once)?
+        }
+    };
     let threshold = b.splat(threshold, &scalar)?;
     let least = b.multiply(threshold, all)?;
     let enough = b.compare(own, least, ComparisonDirection::Ge)?;
