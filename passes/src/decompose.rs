@@ -6,7 +6,7 @@
 //! | subspace_iterate | products, orthonormalize, norms, a division, unrolled |
 //! | scaled_dot, but of two nvfp4 or two mxfp4 operands with linear scales | dequantize and dot_general |
 //! | grouped_scaled_dot, likewise | dequantize and grouped_dot |
-//! | grouped_dot of elements other than those of its sums | the same of these, f32 or f64 |
+//! | grouped_dot of elements other than those of its sums, but with `half-dots=keep` of f16 or bf16 summed in f32 | the same of these, f32 or f64 |
 //! | dot_general of f16 or bf16 that gives f32, unless `half-dots=keep` | the same of f32 |
 //! | quantize, hadamard, dequantize, scaled_dot, grouped_scaled_dot of f16 or bf16 | the same of f32 |
 //!
@@ -27,7 +27,7 @@ pub struct Decompose {
     half_dots: HalfDots,
 }
 
-/// What becomes of a dot_general of f16 or bf16 that gives f32.
+/// What becomes of a dot_general of f16 or bf16 that gives f32, and of a grouped_dot that is summed in f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum HalfDots {
     /// One of f32, for machines that have no better.
@@ -159,7 +159,10 @@ fn decomposition(
                 ElementType::F64 => ElementType::F64,
                 _ => ElementType::F32,
             };
-            if *element == wide && b.graph().tensor_type(operands[0]).element == wide {
+            let stays = half_dots == HalfDots::Keep
+                && *accumulator == ElementType::F32
+                && is_half(&b, operands[0]);
+            if stays || *element == wide && b.graph().tensor_type(operands[0]).element == wide {
                 return Ok(None);
             }
             let [lhs, rhs] = [0, 1].map(|n| converted(&mut b, operands[n], wide));

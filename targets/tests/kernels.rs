@@ -22,6 +22,8 @@ mod epilogues;
 mod grouped;
 #[path = "kernels/grouped_codes.rs"]
 mod grouped_codes;
+#[path = "kernels/grouped_halves.rs"]
+mod grouped_halves;
 #[path = "kernels/loops.rs"]
 mod loops;
 #[path = "kernels/math.rs"]

@@ -159,6 +159,35 @@ fn products_of_halves_that_give_f32_are_of_f32() {
 }
 
 #[test]
+fn grouped_products_of_halves_are_of_f32() {
+    let source = |accumulator, element| {
+        format!(
+            "(%arg0: t<4x8xbf16>, %arg1: t<2x8x5xbf16>, %arg2: t<2xi32>) -> t<4x5x{element}> {{
+               %0 = tsr.grouped_dot %arg0, %arg1, %arg2 {{lhs_contracting_dimension = 1, rhs_contracting_dimension = 1, accumulator = {accumulator}}} : (t<4x8xbf16>, t<2x8x5xbf16>, t<2xi32>) -> t<4x5x{element}>
+               return %0 : t<4x5x{element}>
+             }}"
+        )
+    };
+    let names = |accumulator, element| decomposed(&source(accumulator, element)).1;
+    let wide = ["convert", "convert", "grouped_dot"];
+    assert_eq!(names("f32", "f32"), wide);
+    assert_eq!(names("f32", "bf16"), [&wide[..], &["convert"]].concat());
+    // Where kernels multiply halves, those that are summed in f32 stay.
+    for element in ["f32", "bf16"] {
+        let whole = program(&source("f32", element));
+        assert_eq!(
+            body(&run("decompose{half-dots=keep}", &whole)),
+            body(&whole)
+        );
+    }
+    let narrow = program(&source("bf16", "bf16"));
+    assert_ne!(
+        body(&run("decompose{half-dots=keep}", &narrow)),
+        body(&narrow)
+    );
+}
+
+#[test]
 fn halves_are_quantized_and_transformed_as_f32() {
     let signs = "1, ".repeat(15) + "-1";
     let scaled = "!tsr.scaled<2x32, mxfp4, axis = 1>";

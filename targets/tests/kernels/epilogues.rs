@@ -30,7 +30,7 @@ struct Product {
     line: &'static str,
 }
 
-const PRODUCTS: [Product; 7] = [
+const PRODUCTS: [Product; 9] = [
     Product {
         name: "dot_f32",
         operands: &["tensor<36x48xf32>", "tensor<48x70xf32>"],
@@ -71,7 +71,21 @@ const PRODUCTS: [Product; 7] = [
         ],
         line: "grouped_scaled_dot %0, %1, %2",
     },
-    // Multiplied in batches, whose results lie one after another.
+    Product {
+        name: "grouped_bf16",
+        operands: &[
+            "tensor<36x48xbf16>",
+            "tensor<3x70x48xbf16>",
+            "tensor<3xi32>",
+        ],
+        line: "grouped_dot %0, %1, %2 {lhs_contracting_dimension = 1, rhs_contracting_dimension = 2, accumulator = f32}",
+    },
+    // Multiplied in batches or groups, whose results lie one after another.
+    Product {
+        name: "grouped_depth_bf16",
+        operands: &["tensor<40x12xbf16>", "tensor<40x70xbf16>", "tensor<3xi32>"],
+        line: "grouped_dot %0, %1, %2 {lhs_contracting_dimension = 0, rhs_contracting_dimension = 0, accumulator = f32}",
+    },
     Product {
         name: "batched_nvfp4",
         operands: &[
@@ -86,7 +100,7 @@ const PRODUCTS: [Product; 7] = [
 fn product_line(product: &Product) -> String {
     let operands = product.operands.join(", ");
     let (name, shape) = match product.name {
-        "batched_nvfp4" => ("batched", "tensor<3x12x70xf32>"),
+        "batched_nvfp4" | "grouped_depth_bf16" => ("batched", "tensor<3x12x70xf32>"),
         _ => ("p", "tensor<36x70xf32>"),
     };
     let line = format!("%{name} = tsr.{} : ({operands}) -> {shape}", product.line);

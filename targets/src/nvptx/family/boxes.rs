@@ -130,6 +130,30 @@ impl Boxed {
             .find_map(|boxed| boxed)
     }
 
+    /// A matrix, or one for each place of a batch of one dimension, which is a buffer of the kernel as it is. `None` as above.
+    pub fn of_matrices(buffer: usize, shape: &[usize], contracting: usize) -> Option<Self> {
+        let [batch @ .., lines, line] = shape else {
+            return None;
+        };
+        let (lines, line) = (*lines as i64, *line as i64);
+        let major = match contracting + 1 == shape.len() {
+            true => Major::K,
+            false => Major::Rows,
+        };
+        let mut others = vec![[lines, line * BYTES]];
+        // Of a single place there is no distance.
+        let batch = batch.iter().filter(|&&count| count > 1);
+        others.extend(batch.map(|&count| [count as i64, lines * line * BYTES]));
+        let boxed = Self {
+            buffer,
+            major,
+            line,
+            batch: (1..others.len()).map(|_| 0).collect(),
+            others,
+        };
+        boxed.can_be_mapped().then_some(boxed)
+    }
+
     fn can_be_mapped(&self) -> bool {
         let is_distance = |bytes: i64| bytes % 16 == 0 && (0..1 << 40).contains(&bytes);
         let distances = self.others.iter().map(|&[_, bytes]| bytes);

@@ -4,17 +4,17 @@
 //! 16-bit numbers that tensor maps reach in memory. On Hopper the latter are `wgmma`, as are those of codes that bf16
 //! represents with their scales. What none of these holds of is left to the warps' units: lines that are no multiples of 16
 //! bytes, strided on both sides, or computed in the kernel, rows of codes that are no multiples of sixteen codes, and other
-//! groups: on sm_120 with block scales too, elsewhere of what bf16 represents.
+//! groups: of codes on sm_120 with block scales too, elsewhere of what bf16 represents, and those of 16-bit numbers.
 
 use super::boxes::Half;
 use super::grouped::GroupedProduct;
-use super::mma::{Halves, Packed};
+use super::mma::{Copied, Lines, Packed};
 use super::part::Part;
 use super::scaled_dot::{Codes, ScaledProduct};
 use super::{fma, mma, tcgen05, wgmma};
 use crate::blocks::dot::Product;
 use crate::blocks::epilogue;
-use crate::blocks::extent;
+use crate::blocks::{ceil_div, extent};
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Emission, Value};
@@ -55,7 +55,7 @@ pub fn emit(
         {
             return product.in_tiles(tile)?.emit(emission, shared);
         }
-        return plain(emission, shared, &product, (unit, tile));
+        return plain(emission, shared, &product, (unit, tile), Lines::default());
     }
     if let Some(product) = GroupedProduct::of(&emission.kernel.body) {
         let (unit, codes) = (unit_of_grouped(target, &product), product.codes());
@@ -67,7 +67,8 @@ pub fn emit(
             let mma = Mma::BlockScaled(format);
             return mma::tiles(emission, shared, &product, (mma, tile), &staging);
         }
-        return plain(emission, shared, &product, (unit, tile));
+        let lines = product.lines(&emission.kernel.body);
+        return plain(emission, shared, &product, (unit, tile), lines);
     }
     let Some(product) = Product::of(&emission.kernel.body) else {
         return super::r#loop::emit(emission);
@@ -82,7 +83,8 @@ pub fn emit(
             return product.in_tiles(tile)?.emit(emission, shared);
         }
     }
-    plain(emission, shared, &product, (unit, tile))
+    let lines = Lines::of(&emission.kernel.body, &product);
+    plain(emission, shared, &product, (unit, tile), lines)
 }
 
 /// What makes a product.
@@ -174,8 +176,10 @@ fn unit_of_scaled(target: GpuTarget, product: &ScaledProduct<'_>) -> Unit {
 
 /// What makes the products of groups.
 fn unit_of_grouped(target: GpuTarget, product: &GroupedProduct<'_>) -> Unit {
-    let of_formats = |formats| unit_of_formats(target, formats);
-    product.formats().map_or(Unit::Fma, of_formats)
+    match product.formats() {
+        Some(formats) => unit_of_formats(target, formats),
+        None => unit_of_numbers(target, product.accumulator(), product.halves()),
+    }
 }
 
 /// What of a warp or a thread makes a product of scaled tensors of those formats.
@@ -194,7 +198,16 @@ fn unit_of_formats(target: GpuTarget, formats: [Format; 2]) -> Unit {
 
 /// What makes a product of numbers.
 fn unit_of_dense(target: GpuTarget, product: &Product<'_>) -> Unit {
-    match (product.accumulator, [0, 1].map(|n| product.half(n))) {
+    unit_of_numbers(target, product.accumulator, [0, 1].map(|n| product.half(n)))
+}
+
+/// The same of numbers that are summed in that type, and of the types of 16 bits that represent lhs and rhs.
+fn unit_of_numbers(
+    target: GpuTarget,
+    accumulator: ElementType,
+    halves: [Option<ElementType>; 2],
+) -> Unit {
+    match (accumulator, halves) {
         _ if !target.has(Feature::MmaSync) => Unit::Fma,
         (ElementType::F32, [Some(ElementType::Bf16), Some(ElementType::Bf16)]) => Unit::Bf16,
         (ElementType::F32, [Some(ElementType::F16), Some(ElementType::F16)]) => Unit::F16,
@@ -222,17 +235,18 @@ fn is_exact_in_bf16(format: Format) -> bool {
     }
 }
 
-/// A product of numbers one by one.
+/// A product of numbers, one by one where they are not copied as they lie in memory.
 fn plain(
     emission: &mut Emission<'_, '_>,
     shared: &mut Shared,
     product: &impl Factors,
     (unit, tile): (Unit, Option<[i64; 2]>),
+    lines: Lines,
 ) -> Result<Grid, Unsupported> {
     let Some(mma) = unit.mma() else {
         return fma::tiles(emission, shared, product, tile);
     };
-    let staging = Halves::new(product, mma);
+    let staging = Copied::new(product, mma, lines);
     mma::tiles(emission, shared, product, (mma, tile), &staging)
 }
 
@@ -269,6 +283,15 @@ pub trait Factors {
     /// Itself, where a tile's rows are those of a group whose size is known when it runs.
     fn groups_of_rows(&self) -> Option<&GroupedProduct<'_>> {
         None
+    }
+
+    /// Products of a batch, rows and columns of each, as if all groups had as many rows.
+    fn even_extents(&self) -> [i64; 3] {
+        let [batches, m, n, _] = self.extents();
+        match self.groups_of_rows().map(GroupedProduct::groups) {
+            Some(groups) => [groups, ceil_div(m, groups.max(1)), n],
+            None => [batches, m, n],
+        }
     }
 
     /// What sums are made in.

@@ -4,7 +4,9 @@
 //! zeros; or each group has a product, whose contracted elements are the group's. A CTA reads all sizes to find its tile:
 //! it has rows of one group alone. Sizes that do not fit the rows end the kernel before anything is written.
 
+use super::boxes::{Boxed, Major};
 use super::dot::Factors;
+use super::mma::Lines;
 use super::part::{self, Part};
 use super::scaled_dot::{Codes, times_tensor_scales};
 use crate::blocks::ceil_div;
@@ -12,7 +14,7 @@ use crate::blocks::epilogue;
 use crate::mlir::elemental::{Unsupported, stored_place};
 use crate::mlir::index::Expression;
 use crate::mlir::{Builder, Emission, IntegerPredicate, Value, scalar};
-use tessera_ir::{ElementType, Graph, OpKind, Operation, Type, ValueId};
+use tessera_ir::{Definition, ElementType, Graph, OpKind, Operation, Type, ValueId};
 use tessera_numerics::Format;
 
 /// A grouped_dot or grouped_scaled_dot.
@@ -104,6 +106,40 @@ impl<'g> GroupedProduct<'g> {
     /// The operands' formats, if they are scaled tensors.
     pub fn formats(&self) -> Option<[Format; 2]> {
         Some(self.codes()?.map(|own| own.scaled_type.format()))
+    }
+
+    /// The types of 16 bits that represent the operands, where these are not scaled tensors.
+    pub fn halves(&self) -> [Option<ElementType>; 2] {
+        let is_half =
+            |element: &ElementType| matches!(element, ElementType::F16 | ElementType::Bf16);
+        let element = |operand: &Operand<'_>| Some(operand.value_type.as_tensor()?.element);
+        (self.operands.each_ref()).map(|operand| element(operand).filter(is_half))
+    }
+
+    /// How the operands lie in memory, where that is as 16-bit numbers and with equal distances.
+    pub fn boxed(&self, graph: &Graph) -> [Option<Boxed>; 2] {
+        let halves = self.halves();
+        [0, 1].map(|number| {
+            let operand = &self.operands[number];
+            let Definition::Input(buffer) = graph.definition(operand.value) else {
+                return None;
+            };
+            halves[number]?;
+            Boxed::of_matrices(buffer, operand.shape(), operand.contracting)
+        })
+    }
+
+    /// Those that are copied in pieces of lines: lines along which groups lie begin and end anywhere in a copy.
+    pub fn lines(&self, graph: &Graph) -> Lines {
+        let mut boxed = self.boxed(graph);
+        let across = match self.is_by_rows() {
+            true => [Some(Major::K), None],
+            false => [Some(Major::Rows); 2],
+        };
+        for (boxed, across) in boxed.iter_mut().zip(across) {
+            boxed.take_if(|boxed| across.is_some_and(|across| boxed.major != across));
+        }
+        Lines::new(boxed, &[self.groups as usize])
     }
 
     /// How many groups there are.

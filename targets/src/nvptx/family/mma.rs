@@ -9,12 +9,14 @@
 //! A sum is made in f32 in the order of the contracted dimension, one instruction after the other. How an instruction
 //! rounds is the matrix unit's: of codes with block scales, once, towards zero.
 
+mod copied;
 mod division;
 mod halves;
 mod packed;
 mod warps;
 mod window;
 
+pub use copied::{Copied, Lines};
 pub use division::Division;
 pub use halves::Halves;
 pub use packed::Packed;
@@ -50,6 +52,11 @@ const WORD: i64 = 4;
 
 /// How an operand comes into shared memory.
 pub trait Staging {
+    /// Which numbers of lhs and of rhs are next to each other there.
+    fn majors(&self) -> [Major; 2] {
+        [Major::K; 2]
+    }
+
     /// Brings a piece of an operand into shared memory, or begins to. All threads of the CTA take part.
     ///
     /// # Errors
@@ -73,7 +80,7 @@ pub struct Piece<'a, 'c> {
     pub step: &'a Expression,
     /// Whole steps of the rows before the part's first.
     before: &'a Expression,
-    /// Where they go, [`ROW_STRIDE`] bytes apart.
+    /// Where they go: [`ROW_STRIDE`] bytes apart, or as lines across.
     to: Value<'c>,
     /// Where their block scales go, [`scale_stride`] bytes apart.
     scales: Value<'c>,
@@ -139,21 +146,27 @@ pub fn tiles(
     }
     let row_bytes = ROW_STRIDE + scale_stride(mma);
     let division = match tile {
-        None => Division::cheapest(batches, m, n),
+        None => Division::cheapest(product.even_extents()),
         Some(tile) => Division::in_tiles(tile)
             .ok_or_else(|| no_such_tile(product.operation(), tile, &Division::tiles()))?,
     };
     let stages = division.stages(row_bytes);
     let tile = division.tile();
     let b = emission.elemental.builder();
-    let mut arrays = |stride| tile.map(|rows| shared.array(&b, (stages * rows * stride) as u32));
-    let rows = arrays(ROW_STRIDE);
-    let scales = match scale_stride(mma) {
-        0 => rows,
-        stride => arrays(stride),
-    };
     let threads = division.threads();
     let own = (emission.elemental).variable(thread::thread(&b), 0, threads - 1);
+    let warps = Warps {
+        mma,
+        division,
+        thread: Expression::variable(own),
+        majors: staging.majors(),
+    };
+    let mut array = |bytes: i64| shared.array(&b, (stages * bytes) as u32);
+    let rows = [0, 1].map(|operand| array(warps.stage_bytes(operand)));
+    let scales = match scale_stride(mma) {
+        0 => rows,
+        stride => tile.map(|rows| array(rows * stride)),
+    };
     let (ctas, part) = product.part(emission, tile)?;
     let (window, steps) = match Window::of(emission, &part, mma) {
         Some((window, steps)) => (Some(window), steps),
@@ -162,12 +175,7 @@ pub fn tiles(
     let tile = Tile {
         product,
         staging,
-        warps: Warps {
-            mma,
-            division,
-            thread: Expression::variable(own),
-            majors: [Major::K; 2],
-        },
+        warps,
         stages,
         most: ceil_div(k, DEEP * mma.elements()),
         steps,
@@ -243,10 +251,11 @@ impl<'c, P: Factors, S: Staging> Tile<'_, 'c, P, S> {
     fn stage(&self, emission: &mut Emission<'c, '_>, step: &Expression) -> Result<(), Unsupported> {
         for operand in [0, 1] {
             let rows = self.warps.division.tile()[operand];
-            let first = step.remainder(self.stages).times(rows);
-            let to = address(emission, self.rows[operand], &first.times(ROW_STRIDE));
-            let stride = scale_stride(self.warps.mma);
-            let scales = address(emission, self.scales[operand], &first.times(stride));
+            let stage = step.remainder(self.stages);
+            let bytes = stage.times(self.warps.stage_bytes(operand));
+            let to = address(emission, self.rows[operand], &bytes);
+            let bytes = stage.times(rows * scale_stride(self.warps.mma));
+            let scales = address(emission, self.scales[operand], &bytes);
             let zero = Expression::constant(0);
             let piece = Piece {
                 operand,

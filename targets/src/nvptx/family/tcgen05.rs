@@ -39,7 +39,7 @@ use super::dot::{Factors, no_such_tile};
 use super::grid;
 use super::rounds;
 use super::scaled_dot::Codes;
-use crate::blocks::{ceil_div, dot};
+use crate::blocks::dot;
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Builder, Emission, IntegerPredicate, Value};
@@ -251,7 +251,7 @@ impl Operands<'_> {
     /// What is cut into tiles; those of groups are single CTAs'.
     fn cut(&self, kind: Kind, product: &impl Factors) -> Cut {
         Cut {
-            extents: even_extents(product),
+            extents: product.even_extents(),
             bytes: self.row_bytes(kind, product),
             is_whole: self.are_whole(),
             in_pairs: product.groups_of_rows().is_none(),
@@ -277,15 +277,6 @@ impl Operands<'_> {
             Self::Boxes(boxes, _) => boxes[operand].major,
             Self::Codes(_) => Major::K,
         }
-    }
-}
-
-/// Products of a batch, rows and columns of each, as if all groups had as many rows.
-fn even_extents(product: &impl Factors) -> [i64; 3] {
-    let [batches, m, n, _] = product.extents();
-    match product.groups_of_rows().map(|groups| groups.groups()) {
-        Some(groups) => [groups, ceil_div(m, groups.max(1)), n],
-        None => [batches, m, n],
     }
 }
 

@@ -5,10 +5,9 @@ use crate::blocks::dot::Product;
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Builder, Emission, Value, scalar};
-use crate::nvptx::family::boxes::{Boxed, Major};
 use crate::nvptx::family::dot::{self, Factors};
 use crate::nvptx::family::fma::{self, Threads};
-use crate::nvptx::family::mma::{self, Division, Warps};
+use crate::nvptx::family::mma::{self, Division, Lines, Warps};
 use crate::nvptx::family::part::Part;
 use crate::nvptx::matrix::Mma;
 use crate::nvptx::{GpuTarget, copy};
@@ -28,7 +27,7 @@ pub const THREADS: i64 = 256;
 pub enum Unit<'c> {
     Threads(Threads<'c>),
     /// And, of operands that are copied as they are in memory, how they lie there.
-    Warps(Warps, [Option<Boxed>; 2]),
+    Warps(Warps, Box<Lines>),
 }
 
 /// The instruction that makes a product, if one does.
@@ -43,27 +42,20 @@ impl<'c> Unit<'c> {
         product: &Product<'_>,
         (thread, number): (&Expression, Value<'c>),
     ) -> Self {
-        /// Numbers of 16 bytes.
-        const COPIED: i64 = 8;
         let Some(mma) = instruction(target, product) else {
             return Self::Threads(Threads {
                 accumulator: product.accumulator,
                 thread: number,
             });
         };
-        let boxed = [0, 1].map(|operand| {
-            let boxed = Boxed::of(graph, product, operand);
-            boxed.filter(|boxed| boxed.line % COPIED == 0)
-        });
-        let majors = boxed.each_ref();
-        let majors = majors.map(|boxed| boxed.as_ref().map_or(Major::K, |boxed| boxed.major));
+        let lines = Lines::of(graph, product);
         let warps = Warps {
             mma,
             division: DIVISION,
             thread: thread.clone(),
-            majors,
+            majors: lines.majors(),
         };
-        Self::Warps(warps, boxed)
+        Self::Warps(warps, Box::new(lines))
     }
 
     /// Contracted elements of a stage.
@@ -124,16 +116,16 @@ impl<'c> Unit<'c> {
         (operand, step): (usize, &Expression),
         to: Value<'c>,
     ) -> Result<(), Unsupported> {
-        let (warps, boxed) = match self {
+        let (warps, lines) = match self {
             Self::Threads(threads) => {
                 let first = part.first.plus(&step.times(fma::DEPTH));
                 return threads.stage(emission, product, part, (operand, &first, to));
             }
-            Self::Warps(warps, boxed) => (warps, &boxed[operand]),
+            Self::Warps(warps, lines) => (warps, lines),
         };
-        let in_memory = boxed.as_ref().and_then(|boxed| {
+        let in_memory = lines.boxed[operand].as_ref().and_then(|boxed| {
             let from = emission.elemental.address_of_input(boxed.buffer)?;
-            Some((boxed, from, &product.batch[..]))
+            Some((boxed, from, &lines.batch[..]))
         });
         let Some(in_memory) = in_memory else {
             return warps.stage(emission, product, part, (operand, step), to);
@@ -145,8 +137,8 @@ impl<'c> Unit<'c> {
 
     /// Waits until what the thread began to bring into shared memory is there.
     pub fn wait(&self, b: &Builder<'c>) {
-        if let Self::Warps(_, boxed) = self
-            && boxed.iter().any(Option::is_some)
+        if let Self::Warps(_, lines) = self
+            && lines.boxed.iter().any(Option::is_some)
         {
             copy::commit(b);
             copy::wait(b, 0);

@@ -46,7 +46,7 @@ const STAGING: i64 = 64;
 impl Division {
     /// The one whose tiles cost least: all multiplications of a tile, in the result or not, and its staging, one after the
     /// other for as many tiles as a multiprocessor has.
-    pub fn cheapest(batches: i64, rows: i64, columns: i64) -> Self {
+    pub fn cheapest([batches, rows, columns]: [i64; 3]) -> Self {
         let cost = |division: &Self| {
             let [tile_rows, tile_columns] = division.tile();
             let tiles = batches * ceil_div(rows, tile_rows) * ceil_div(columns, tile_columns);
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn tile_for(batches: i64, rows: i64, columns: i64) -> [i64; 2] {
-        Division::cheapest(batches, rows, columns).tile()
+        Division::cheapest([batches, rows, columns]).tile()
     }
 
     #[test]

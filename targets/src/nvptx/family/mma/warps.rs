@@ -1,15 +1,13 @@
 //! How the warps of a CTA multiply what is in shared memory: which fragments each has, and where their sums are in the tile.
 
-use super::packed::{below, copy_where};
+use super::copied::{self, line_stride};
 use super::window::Masks;
 use super::{
     DEEP, Division, Halves, NUMBERS, Piece, ROW_STRIDE, Staging, WORD, address, scale_bytes,
 };
-use crate::blocks::ceil_div;
 use crate::mlir::elemental::Unsupported;
 use crate::mlir::index::Expression;
 use crate::mlir::{Emission, Value};
-use crate::nvptx::copy::Width;
 use crate::nvptx::family::boxes::{Boxed, Major};
 use crate::nvptx::family::dot::Factors;
 use crate::nvptx::family::part::Part;
@@ -29,9 +27,6 @@ pub struct Warps {
     pub majors: [Major; 2],
 }
 
-/// Bytes that are copied at a time.
-const COPY: i64 = Width::Sixteen.bytes();
-
 /// Where lhs and rhs are in shared memory, and in which of their stages.
 pub type Staged<'a, 'c> = ([Value<'c>; 2], &'a Expression);
 
@@ -42,10 +37,13 @@ impl Warps {
         (down * across * 4) as usize
     }
 
-    /// Bytes from place to place along K in shared memory, where it is a row's numbers that are not next to each other: 16 more
-    /// than there are, as between rows.
-    fn line_stride(&self, operand: usize) -> i64 {
-        self.division.tile()[operand] * 2 + 16
+    /// Bytes of an operand in a stage.
+    pub fn stage_bytes(&self, operand: usize) -> i64 {
+        let rows = self.division.tile()[operand];
+        match self.majors[operand] {
+            Major::K => rows * ROW_STRIDE,
+            Major::Rows => NUMBERS * line_stride(rows),
+        }
     }
 
     /// The thread's number in its warp.
@@ -96,63 +94,47 @@ impl Warps {
         (operand, step): (usize, &Expression),
         to: Value<'c>,
     ) -> Result<(), Unsupported> {
-        let piece = Piece {
-            operand,
-            part,
-            rows: self.division.tile()[operand],
-            step,
-            before: &Expression::constant(0),
-            to,
-            scales: to,
-            thread: &self.thread,
-            threads: self.division.threads(),
-        };
+        let zero = Expression::constant(0);
+        let piece = self.piece((part, &zero), (operand, step), to);
         Halves::new(product, self.mma).stage(emission, &piece)
     }
 
-    /// Begins to copy a step of an operand that is in memory as boxes have it, in 16 bytes at a time: `lines` of it, of which
-    /// every one begins at a multiple of 16 bytes and has whole such.
+    /// Begins to copy a step of an operand that is in memory as boxes have it, in 16 bytes at a time: every line of it begins at
+    /// a multiple of 16 bytes and has whole such.
     ///
     /// # Errors
     /// None of its own.
     pub fn copy<'c>(
         &self,
         emission: &mut Emission<'c, '_>,
-        (boxed, from, shape): (&Boxed, Value<'c>, &[usize]),
+        in_memory: (&Boxed, Value<'c>, &[usize]),
         (part, extents): (&Part<'c>, [i64; 2]),
         (operand, step): (usize, &Expression),
         to: Value<'c>,
     ) -> Result<(), Unsupported> {
-        let rows = self.division.tile()[operand];
-        // Lines of a stage, bytes of one, and from one to the next.
-        let (lines, bytes, stride) = match self.majors[operand] {
-            Major::K => (rows, NUMBERS * 2, ROW_STRIDE),
-            Major::Rows => (NUMBERS, rows * 2, self.line_stride(operand)),
-        };
-        let copies = bytes / COPY;
-        for turn in 0..ceil_div(lines * copies, self.division.threads()) {
-            let number = self.thread.plus_constant(turn * self.division.threads());
-            let (line, chunk) = (number.quotient(copies), number.remainder(copies));
-            let along = chunk.times(COPY / 2);
-            let (free, contracted) = match self.majors[operand] {
-                Major::K => (&line, &along),
-                Major::Rows => (&along, &line),
-            };
-            let row = part.corner[operand].plus(free);
-            let contracted = part.first.plus(&step.times(NUMBERS)).plus(contracted);
-            let is_there = [(&row, extents[0]), (&contracted, extents[1])]
-                .map(|(place, end)| below(emission, place, end));
-            let place = boxed.byte((&part.batch, shape), [&row, &contracted]);
-            let at = line.times(stride).plus(&chunk.times(COPY));
-            copy_where(
-                emission,
-                Width::Sixteen,
-                (to, &at),
-                (from, &place),
-                is_there,
-            );
+        let zero = Expression::constant(0);
+        let piece = self.piece((part, &zero), (operand, step), to);
+        copied::copy(emission, &piece, in_memory, extents)
+    }
+
+    /// The part of an operand without scales that is multiplied in a step, behind so many of the part's.
+    fn piece<'a, 'c>(
+        &'a self,
+        (part, before): (&'a Part<'c>, &'a Expression),
+        (operand, step): (usize, &'a Expression),
+        to: Value<'c>,
+    ) -> Piece<'a, 'c> {
+        Piece {
+            operand,
+            part,
+            rows: self.division.tile()[operand],
+            step,
+            before,
+            to,
+            scales: to,
+            thread: &self.thread,
+            threads: self.division.threads(),
         }
-        Ok(())
     }
 
     /// Sums and the products of what a stage has. Beside it are, of codes, the registers of its block scales, and the masks of
@@ -268,10 +250,9 @@ impl Warps {
         (deep, [row, along]): (i64, [&Expression; 2]),
     ) -> Vec<Value<'c>> {
         let line = along.plus_constant(deep * matrix::BYTES / 2);
-        let first = stage.times(self.division.tile()[operand] * ROW_STRIDE);
-        let place = first
-            .plus(&line.times(self.line_stride(operand)))
-            .plus(&row.times(2));
+        let stride = line_stride(self.division.tile()[operand]);
+        let first = stage.times(self.stage_bytes(operand));
+        let place = first.plus(&line.times(stride)).plus(&row.times(2));
         let address = address(emission, rows[operand], &place);
         matrix::load_transposed(&emission.elemental.builder(), address)
     }
