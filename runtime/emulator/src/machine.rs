@@ -12,6 +12,7 @@ mod context;
 mod execute;
 mod frame;
 mod grid;
+mod kept;
 mod mbarrier;
 mod order;
 mod paths;

@@ -2,6 +2,7 @@
 
 use super::asynchronous::{Memories, Origin, Queue, Spot, race};
 use super::frame::lanes_of;
+use super::kept::KeptFragments;
 use super::mbarrier::Mbarrier;
 use super::order::{self, Agent, Order};
 use super::paths;
@@ -114,6 +115,8 @@ pub(crate) struct Context<'m> {
     /// Who accessed global memory; nothing where races are not looked for.
     pub shadow: Option<&'m mut Shadow>,
     pub random: &'m mut Random,
+    /// What its products took apart.
+    pub fragments: &'m mut KeptFragments,
     /// Instructions of the grid so far: the clock.
     pub clock: u64,
     /// Where the instruction is that is executed: its function and its place in the text.
@@ -296,23 +299,24 @@ impl Context<'_> {
 
     /// Notes accesses that are not strong, for the race checker: lanes one behind the other as one.
     fn note(&mut self, active: u32, places: &Places, writes: bool) {
-        let mut runs = Vec::with_capacity(32);
-        if let Some(together) = places.together {
-            let spot = self.spot(together.window, together.begin);
+        let run = |lane, (window, begin), bytes| {
+            let spot = self.spot(window, begin)?;
+            Some(Run { lane, spot, bytes })
+        };
+        let (one, mut several) = (places.together, Vec::new());
+        let one = one.and_then(|own| {
             let lane = active.trailing_zeros();
-            runs.extend(spot.map(|spot| Run {
-                lane,
-                spot,
-                bytes: together.bytes,
-            }));
-        } else {
+            run(lane, (own.window, own.begin), own.bytes)
+        });
+        if places.together.is_none() {
+            several.reserve(32);
             let mut left = active;
-            while let Some((lane, (window, begin), bytes)) = take_run(places, &mut left) {
-                let spot = self.spot(window, begin);
-                runs.extend(spot.map(|spot| Run { lane, spot, bytes }));
+            while let Some((lane, begin, bytes)) = take_run(places, &mut left) {
+                several.extend(run(lane, begin, bytes));
             }
         }
-        for (run, conflict) in self.shadowed_by(Proxy::Generic, &runs, writes, None) {
+        let runs = one.as_slice().iter().chain(&several).copied();
+        for (run, conflict) in self.shadowed_by(Proxy::Generic, runs, writes, None) {
             let (window, begin) = places.of(run.lane);
             let at = begin + (conflict.place - run.spot.place());
             let lane = places.owner(active, run.lane, (window, at));
@@ -378,7 +382,7 @@ impl Context<'_> {
         let (spot, proxy) = (Spot::Global(map), Proxy::TensorMap(map));
         let bytes = TENSOR_MAP_BYTES as u64;
         let run = Run { lane, spot, bytes };
-        let conflicts = self.shadowed_by(proxy, &[run], false, None);
+        let conflicts = self.shadowed_by(proxy, [run].into_iter(), false, None);
         let Some((_, conflict)) = conflicts.first() else {
             return;
         };
@@ -403,7 +407,7 @@ impl Context<'_> {
         lane: u32,
     ) -> Option<Conflict> {
         let run = Run { lane, spot, bytes };
-        let conflicts = self.shadowed_by(Proxy::Generic, &[run], writes, strong);
+        let conflicts = self.shadowed_by(Proxy::Generic, [run].into_iter(), writes, strong);
         conflicts.first().map(|&(_, conflict)| conflict)
     }
 
@@ -411,7 +415,7 @@ impl Context<'_> {
     fn shadowed_by(
         &mut self,
         proxy: Proxy,
-        runs: &[Run],
+        runs: impl Iterator<Item = Run>,
         writes: bool,
         strong: Option<ThreadScope>,
     ) -> Vec<(Run, Conflict)> {
@@ -425,7 +429,7 @@ impl Context<'_> {
             proxy,
         };
         let mut conflicts = Vec::new();
-        for &run in runs {
+        for run in runs {
             let conflict = match run.spot {
                 Spot::Global(place) => {
                     let shadow = self.shadow.as_deref_mut();

@@ -6,6 +6,7 @@ mod waits;
 use super::State;
 use super::asynchronous::{Memories, Origin};
 use super::context::{Context, Fault};
+use super::kept::KeptFragments;
 use super::random::Random;
 use super::shadow::Shadow;
 use super::warp::Pending;
@@ -42,6 +43,7 @@ pub(super) struct Wave<'w> {
     /// Who accessed global memory.
     shadow: Option<&'w mut Shadow>,
     random: Random,
+    fragments: KeptFragments,
     resident: Vec<Cluster>,
     /// Instructions after which it is held to run for ever.
     limit: u64,
@@ -67,6 +69,7 @@ impl<'w> Wave<'w> {
             memory,
             shadow,
             random: Random(seed.next()),
+            fragments: KeptFragments::default(),
             resident: resident
                 .map(|(&first, number)| Cluster::new(setting, first, number))
                 .collect(),
@@ -254,6 +257,7 @@ impl<'w> Wave<'w> {
             order,
             shadow: self.shadow.as_deref_mut(),
             random: &mut self.random,
+            fragments: &mut self.fragments,
             clock: self.report.instructions,
             function: 0,
             place: Default::default(),

@@ -96,6 +96,11 @@ impl Columns {
         eights.map(|first| Self::new(lines, first)).collect()
     }
 
+    /// The first eight lines.
+    pub fn first(lines: &Lines) -> Self {
+        Self::new(lines, 0)
+    }
+
     fn new(lines: &Lines, first: usize) -> Self {
         let length = lines.length;
         let count = COLUMNS.min(lines.count() - first);

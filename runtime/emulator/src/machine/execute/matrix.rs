@@ -10,6 +10,7 @@ use crate::counts::MatrixKind;
 use crate::finding::FindingKind;
 use crate::instruction::{Accumulator, Element, Matrix, Multiply, Scales, Source};
 use crate::machine::Lanes;
+use crate::machine::kept::{Fragment, KeptFragments};
 use tessera_numerics::ScaleFormat;
 
 /// 8×8 numbers of 16 bits transposed: lane 4r + c/2 has those of row r at columns c and c + 1.
@@ -57,6 +58,11 @@ impl Context<'_> {
     }
 
     fn multiply(&mut self, frame: usize, multiply: &Multiply) -> Result<(), Fault> {
+        let scales = match &multiply.scales {
+            Some(scales) => Some(self.scales(frame, scales)?),
+            None => None,
+        };
+        let mut kept = std::mem::take(self.fragments);
         // Registers are read where they are; other sources have their values made.
         let is_made = |source: &&Source| !matches!(source, Source::Register(_));
         let sources = [&multiply.a, &multiply.b, &multiply.c];
@@ -78,10 +84,6 @@ impl Context<'_> {
         } else {
             0
         };
-        let scales = match &multiply.scales {
-            Some(scales) => Some(self.scales(frame, scales)?),
-            None => None,
-        };
         let tile = Tile {
             multiply,
             a: &a,
@@ -90,21 +92,23 @@ impl Context<'_> {
             scales: scales.as_ref(),
         };
         let mut undecided = 0;
-        let results: Vec<[u64; COLUMNS]> =
-            if self.program.is_ring && multiply.result != Accumulator::S32 {
-                tile.ring()
-            } else if multiply.shape.k == 64 && scales.is_some() {
-                tile.block_scaled(&mut undecided)
-            } else {
-                match multiply.result {
-                    Accumulator::S32 => tile.integers(),
-                    Accumulator::F64 => tile.doubles(),
-                    Accumulator::F16 | Accumulator::F32 => {
-                        let is_fp8 = matches!(multiply.a_type, Element::Low { .. });
-                        tile.numbers(Accumulation::of(self.program.architecture(), is_fp8, false))
-                    }
+        let results = if self.program.is_ring && multiply.result != Accumulator::S32 {
+            tile.ring()
+        } else {
+            match (multiply.result, &scales) {
+                (_, Some(scales)) if multiply.shape.k == 64 => {
+                    tile.block_scaled(scales, &mut kept, &mut undecided)
                 }
-            };
+                (Accumulator::S32, _) => tile.integers(),
+                (Accumulator::F64, _) => tile.doubles(),
+                (Accumulator::F16 | Accumulator::F32, _) => {
+                    let is_fp8 = matches!(multiply.a_type, Element::Low { .. });
+                    let how = Accumulation::of(self.program.architecture(), is_fp8, false);
+                    tile.numbers(how, &mut kept)
+                }
+            }
+        };
+        *self.fragments = kept;
         let counts = &mut self.ctas[self.rank].counts;
         counts.model_dependent += undecided;
         let kind = MatrixKind {
@@ -151,59 +155,51 @@ impl Context<'_> {
                 lane: 0,
             });
         }
-        let decode = |register: &Lanes, lane: usize, byte: usize| {
-            Scale::new(scales.format, (register.values[lane] >> (8 * byte)) as u8)
+        let mask = u32::MAX >> (32 - 8 * scales.blocks);
+        let word = |register: &Lanes, lane: usize, byte: usize| {
+            (register.values[lane] as u32) >> (8 * byte) & mask
         };
-        let blocks = scales.blocks;
-        let mut rows = Vec::with_capacity(16 * blocks);
-        for row in 0..16 {
-            let lane = 4 * (row % 8) + 2 * a_thread + row / 8;
-            rows.extend((0..blocks).map(|block| decode(&a[0], lane, a_byte + block)));
-        }
-        let mut columns = Vec::with_capacity(8 * blocks);
-        for column in 0..8 {
-            let lane = 4 * column + b_thread;
-            columns.extend((0..blocks).map(|block| decode(&b[0], lane, b_byte + block)));
-        }
         Ok(BlockScales {
             format: scales.format,
-            blocks,
-            rows,
-            columns,
+            blocks: scales.blocks,
+            rows: std::array::from_fn(|row| {
+                let lane = 4 * (row % 8) + 2 * a_thread + row / 8;
+                word(&a[0], lane, a_byte)
+            }),
+            columns: std::array::from_fn(|column| word(&b[0], 4 * column + b_thread, b_byte)),
         })
     }
 }
 
-/// Scales by row of A and by column of B, block by block, so many of each; none is NaN.
+/// Scales by row of A and by column of B, those of a line's blocks the bytes of a word.
 struct BlockScales {
     format: ScaleFormat,
     blocks: usize,
-    rows: Vec<Option<Scale>>,
-    columns: Vec<Option<Scale>>,
+    rows: [u32; ROWS],
+    columns: [u32; COLUMNS],
 }
 
 impl BlockScales {
-    /// The scales of a row's blocks, and of a column's.
-    fn of(&self, (row, column): (usize, usize)) -> [&[Option<Scale>]; 2] {
-        let rows = &self.rows[row * self.blocks..][..self.blocks];
-        [rows, &self.columns[column * self.blocks..][..self.blocks]]
+    /// The scales of a line's blocks; none is NaN.
+    fn of(&self, word: u32) -> impl Iterator<Item = Option<Scale>> {
+        let bytes = word.to_le_bytes().into_iter().take(self.blocks);
+        bytes.map(|code| Scale::new(self.format, code))
     }
 
     /// The scale of each block of a row and a column.
-    fn pairs(&self, place: (usize, usize)) -> Vec<Option<Pair>> {
-        let [rows, columns] = self.of(place);
-        let blocks = rows.iter().zip(columns);
-        blocks.map(|(a, b)| Some((*a)?.times((*b)?))).collect()
+    fn pairs(&self, (row, column): (usize, usize)) -> Vec<Option<Pair>> {
+        let blocks = (self.of(self.rows[row])).zip(self.of(self.columns[column]));
+        blocks.map(|(a, b)| Some(a?.times(b?))).collect()
     }
 
-    /// The scale of a row and a column that have one; none if it is NaN.
-    fn one(&self, place: (usize, usize)) -> Option<Pair> {
-        match self.of(place) {
-            [&[Some(a)], &[Some(b)]] => Some(a.times(b)),
-            _ => None,
-        }
+    /// The scale of a line that has one; none if it is NaN.
+    fn one(&self, word: u32) -> Option<Scale> {
+        Scale::new(self.format, word as u8)
     }
 }
+
+/// Rows of D, at most.
+const ROWS: usize = 16;
 
 /// What `mma` multiplies: 8 columns.
 struct Tile<'t> {
@@ -215,15 +211,21 @@ struct Tile<'t> {
 }
 
 /// The bits of rows of D.
-type Rows = Vec<[u64; COLUMNS]>;
+type Rows = [[u64; COLUMNS]; ROWS];
 
 impl Tile<'_> {
     /// Rows of numbers, which are made of a row, a column and the bits of what is added.
     fn rows(&self, number: impl Fn(usize, usize, u64) -> u64) -> Rows {
-        let row = |(row, c): (usize, [u64; COLUMNS])| {
-            std::array::from_fn(|column| number(row, column, c[column]))
-        };
-        self.addends().into_iter().enumerate().map(row).collect()
+        self.each_row(|row, c| std::array::from_fn(|column| number(row, column, c[column])))
+    }
+
+    /// Rows, which are made of the bits of what is added to each.
+    fn each_row(&self, mut of: impl FnMut(usize, [u64; COLUMNS]) -> [u64; COLUMNS]) -> Rows {
+        let mut rows = self.addends();
+        for (row, bits) in rows.iter_mut().enumerate().take(self.multiply.shape.m) {
+            *bits = of(row, *bits);
+        }
+        rows
     }
 
     /// Bits of A's rows and of B's columns, as `of` takes them.
@@ -240,7 +242,7 @@ impl Tile<'_> {
 
     /// The bits of what is added.
     fn addends(&self) -> Rows {
-        let mut rows = vec![[0; COLUMNS]; self.multiply.shape.m];
+        let mut rows = [[0; COLUMNS]; ROWS];
         for (number, register) in self.c.iter().enumerate() {
             for (lane, &value) in register.values.iter().enumerate() {
                 let (group, column) = (lane / 4, lane % 4 * 2);
@@ -267,41 +269,57 @@ impl Tile<'_> {
     }
 
     /// The words of A's rows and of B's columns.
-    fn words(&self) -> (Vec<u32>, Vec<u32>) {
+    fn fragments(&self) -> (Fragment, Fragment) {
         let Multiply {
             shape,
             b_type,
             a_type,
             ..
         } = *self.multiply;
-        let a = words(shape.m / 8, shape.k * a_type.bits() / 128, self.a);
-        (a, words(1, shape.k * b_type.bits() / 128, self.b))
+        let fours = |element: Element| shape.k * element.bits() / 128;
+        let a = fragment(a_type, (shape.m / 8, fours(a_type)), self.a);
+        (a, fragment(b_type, (1, fours(b_type)), self.b))
+    }
+
+    /// The first registers of A and B.
+    fn registers(&self) -> [u32; 2] {
+        [&self.multiply.a, &self.multiply.b].map(|own| match own.first() {
+            Some(Source::Register(register)) => register.0,
+            _ => 0,
+        })
     }
 
     /// A and B are E2M1, with several scales along k.
-    fn block_scaled(&self, undecided: &mut u64) -> Rows {
-        let Some(scales) = self.scales else {
-            return Vec::new();
+    fn block_scaled(
+        &self,
+        scales: &BlockScales,
+        kept: &mut KeptFragments,
+        undecided: &mut u64,
+    ) -> Rows {
+        let ((mut a, mut b), registers) = (self.fragments(), self.registers());
+        let lines = |fragment: &Fragment, of_blocks: &[u32]| {
+            let words = fragment.words().iter();
+            let words = words.take(of_blocks.len() * self.multiply.shape.k / 8);
+            let codes = words.flat_map(|word| (0..8).map(move |i| (word >> (4 * i)) as u8 & 15));
+            let of_blocks = of_blocks.iter().flat_map(|&word| scales.of(word));
+            block_scaled::Lines::new(
+                (codes.collect(), self.multiply.shape.k),
+                (of_blocks.collect(), scales.blocks),
+            )
         };
-        let (a, b) = self.words();
-        let lines = |words: Vec<u32>, of_blocks: &[Option<Scale>]| {
-            let mut codes = vec![0; 8 * words.len()];
-            for (eight, word) in codes.chunks_exact_mut(8).zip(words) {
-                let own: [u8; 8] = std::array::from_fn(|i| (word >> (4 * i)) as u8 & 15);
-                eight.copy_from_slice(&own);
-            }
-            let scales = (of_blocks.to_vec(), scales.blocks);
-            block_scaled::Lines::new((codes, self.multiply.shape.k), scales)
-        };
-        let (rows, columns) = (lines(a, &scales.rows), lines(b, &scales.columns));
-        let columns = block_scaled::Columns::of(columns);
-        let row = |(row, c): (usize, [u64; COLUMNS])| {
+        let form = [scales.format as u32, scales.blocks as u32];
+        a.push(scales.rows.into_iter().chain(form));
+        b.push(scales.columns.into_iter().chain(form));
+        let rows = (kept.rows_of_codes).get(registers[0], &a, || lines(&a, &scales.rows));
+        let columns = (kept.columns_of_codes).get(registers[1], &b, || {
+            block_scaled::Columns::of(lines(&b, &scales.columns))
+        });
+        self.each_row(|row, c| {
             let c = c.map(|bits| bits as u32);
-            let sums = columns.sums((&rows, row), 0, c, scales.format);
+            let sums = columns.sums((rows, row), 0, c, scales.format);
             *undecided += sums.iter().filter(|sum| !sum.is_decided).count() as u64;
             sums.map(|sum| u64::from(sum.bits))
-        };
-        self.addends().into_iter().enumerate().map(row).collect()
+        })
     }
 
     /// Integers.
@@ -334,39 +352,46 @@ impl Tile<'_> {
     }
 
     /// Any other numbers.
-    fn numbers(&self, accumulation: Accumulation) -> Rows {
+    fn numbers(&self, accumulation: Accumulation, kept: &mut KeptFragments) -> Rows {
         let multiply = self.multiply;
         let half = multiply.result == Accumulator::F16;
         let value = |bits: u64| match half {
             true => f64::from(Element::F16.number(bits as u32)),
             false => f64::from(f32::from_bits(bits as u32)),
         };
-        let (a, b) = self.words();
-        let lines = |element: Element, words: &[u32]| {
+        let ((a, b), registers) = (self.fragments(), self.registers());
+        let lines = |element: Element, fragment: &Fragment| {
             let smallest = element.smallest_exponent();
-            Lines::new(multiply.shape.k, element.numbers(words), smallest)
+            Lines::new(
+                multiply.shape.k,
+                element.numbers(fragment.words()),
+                smallest,
+            )
         };
-        let rows = lines(multiply.a_type, &a);
-        let columns = Columns::of(&lines(multiply.b_type, &b));
-        let row = |(row, c): (usize, [u64; COLUMNS])| {
-            let c = c.map(value);
-            let Some(scales) = self.scales else {
+        let rows = (kept.rows).get(registers[0], &a, || lines(multiply.a_type, &a));
+        let columns = (kept.columns).get(registers[1], &b, || {
+            Columns::first(&lines(multiply.b_type, &b))
+        });
+        let Some(scales) = self.scales else {
+            return self.each_row(|row, c| {
                 let none = [0; COLUMNS];
-                return columns[0].fused((&rows, row), c, none, accumulation, half);
-            };
-            // One scale for each side: powers of two, which go into the exponent; that of a NaN is not there.
-            let exponents: [Option<i32>; COLUMNS] =
-                std::array::from_fn(|column| scales.one((row, column)).map(Pair::exponent));
+                columns.fused((rows, row), c.map(value), none, accumulation, half)
+            });
+        };
+        // One scale for each side: powers of two, which go into the exponent; that of a NaN is not there.
+        let of_columns = scales.columns.map(|word| scales.one(word));
+        self.each_row(|row, c| {
+            let own = scales.one(scales.rows[row]);
+            let exponents = of_columns.map(|other| Some(own?.times(other?).exponent()));
             let exponent = exponents.map(|own| own.unwrap_or(0));
-            let mut sums = columns[0].fused((&rows, row), c, exponent, accumulation, half);
+            let mut sums = columns.fused((rows, row), c.map(value), exponent, accumulation, half);
             for (sum, scale) in sums.iter_mut().zip(exponents) {
                 if scale.is_none() {
                     *sum = Float::F32.nan();
                 }
             }
             sums
-        };
-        self.addends().into_iter().enumerate().map(row).collect()
+        })
     }
 }
 
@@ -411,15 +436,15 @@ pub(crate) fn ring_sum(
 }
 
 /// The words of rows of A or columns of B, `eights` times eight of four times `fours` words each: as [`lines`], of words.
-fn words(eights: usize, fours: usize, registers: &[&Lanes]) -> Vec<u32> {
-    let mut words = Vec::with_capacity(32 * eights * fours);
+fn fragment(element: Element, (eights, fours): (usize, usize), registers: &[&Lanes]) -> Fragment {
+    let mut fragment = Fragment::new(element);
     for line in 0..8 * eights {
         for register in registers.iter().skip(line / 8).step_by(eights).take(fours) {
             let four = &register.values[4 * (line % 8)..][..4];
-            words.extend(four.iter().map(|&word| word as u32));
+            fragment.push(four.iter().map(|&word| word as u32));
         }
     }
-    words
+    fragment
 }
 
 /// Rows of A or columns of B, `eights` times eight of `k` numbers each. Of each the numbers are in the same place of four

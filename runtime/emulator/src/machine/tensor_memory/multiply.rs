@@ -199,11 +199,9 @@ impl Multiplying {
         let mut all = true;
         for (address, size, at) in pieces(descriptor, operand, row) {
             let taken = machine.take(Spot::Shared(rank, address), size as u64, by)?;
-            for place in 0..size {
-                let (value, written) = taken.read(place, 1).unwrap_or((0, false));
-                bytes[at + place] = value as u8;
-                all &= written || place >= looked_at;
-            }
+            let (values, written) = taken.stretch(0, size)?;
+            bytes[at..at + size].copy_from_slice(values);
+            all &= written.iter().take(looked_at).all(|&written| written);
         }
         Some((codes(operand.element, bytes, true), all))
     }
