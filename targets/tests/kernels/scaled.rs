@@ -5,6 +5,7 @@ use crate::harness::{
     Case, Random, Tolerance, assert_within_roundings, check, check_for, check_on_cpu, check_on_gpu,
     interpret, numbers, plan_of, run,
 };
+use crate::ptx::ptx;
 use tessera_ir::plan::Family;
 use tessera_ir::{
     Builder, DotDimensionNumbers, ElementType, Graph, Input, OpKind, QuantizeOperands, ScaledType,
@@ -12,7 +13,7 @@ use tessera_ir::{
 };
 use tessera_numerics::{
     BlockShape, Format, Quantization, Rounding, ScaleLayout, ScaleRule, largest_magnitude,
-    transformer_engine_signs,
+    random_signs, transformer_engine_signs,
 };
 use tessera_runtime::bundle::Code;
 use tessera_targets::{Options, Target, compile};
@@ -588,6 +589,42 @@ fn hadamard_gives_the_interpreters_bits() {
     check(cases);
 }
 
+/// Rows of blocks of which warps and CTAs are full or not, and numbers of every kind: zeros of both signs, denormals, numbers whose
+/// sums round, overflow, are infinite or none.
+#[test]
+fn hadamard_along_rows_gives_the_interpreters_bits_of_any_numbers() {
+    let kinds: [f32; 10] = [
+        0.0,
+        -0.0,
+        f32::from_bits(1),
+        -f32::MIN_POSITIVE / 3.0,
+        1.0 + f32::EPSILON,
+        -3e-7,
+        1e20,
+        -f32::MAX,
+        f32::INFINITY,
+        f32::NAN,
+    ];
+    let mut random = Random(21);
+    let mut cases = Vec::new();
+    for (size, rows) in [(16, 37), (32, 19), (64, 17), (128, 35)] {
+        for most in [2, 6, kinds.len()] {
+            let mut b = Builder::with_inputs("hadamard", vec![Input::new(f32s(&[rows, 2 * size]))]);
+            let signs = random_signs(size, 5, most as u32).unwrap();
+            let x = b.inputs()[0];
+            let result = b.hadamard(x, 1, &signs).unwrap();
+            let x = random.tensor_of(ElementType::F32, &[rows, 2 * size], |random| {
+                match random.word() % 16 {
+                    0 => kinds[random.word() as usize % most].into(),
+                    _ => random.uniform(),
+                }
+            });
+            cases.push(Case::of(Family::Quantize, b.finish([result]), vec![x]));
+        }
+    }
+    check(cases);
+}
+
 /// A body on a tensor less its mean, or not, and the inputs: x, the mean, a largest magnitude, a step.
 fn of_transform(
     random: &mut Random,
@@ -751,4 +788,15 @@ fn none_of_these_is_a_function() {
     assert!(!bundle.manifest().files.contains_key("kernels.so"));
     let header = std::fs::read_to_string(path.join("step.h")).unwrap();
     assert!(!header.contains("quantize("), "{header}");
+}
+
+/// Two lanes' parts of 16 bytes are a sector: a warp's v4 reads and writes touch none twice.
+#[test]
+fn lanes_of_a_gpu_share_a_hadamard_block_along_rows() {
+    let mut b = Builder::with_inputs("hadamard", vec![Input::new(f32s(&[2, 32]))]);
+    let x = b.inputs()[0];
+    let result = b.hadamard(x, 1, &transformer_engine_signs()).unwrap();
+    let x = ordinary(&mut Random(3), &[2, 32]);
+    let case = Case::of(Family::Quantize, b.finish([result]), vec![x]);
+    insta::assert_snapshot!(ptx(&[case], "sm_80"));
 }
