@@ -65,7 +65,7 @@ pub enum FindingKind {
     /// All warps wait for something that nobody does.
     Deadlock {
         /// What this one waits for.
-        what: &'static str,
+        what: Awaited,
     },
     /// Two accesses of one place, of which one at least writes, with nothing that orders them.
     Race {
@@ -169,6 +169,67 @@ impl Finding {
     }
 }
 
+/// What somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// A barrier of the CTA.
+    Barrier {
+        /// Its number.
+        number: u32,
+        /// The threads that have come to it.
+        arrived: u32,
+        /// Those that must.
+        expected: u32,
+    },
+    /// The cluster's barrier.
+    Cluster,
+    /// The phase of an mbarrier.
+    Mbarrier {
+        /// Its address in shared memory.
+        address: u64,
+        /// The phase's parity.
+        parity: u32,
+        /// The arrivals that it lacks.
+        arrivals: u32,
+        /// The bytes that it lacks; negative where they came before anybody expected them.
+        bytes: i64,
+    },
+    /// Columns of tensor memory that others have.
+    TensorMemory {
+        /// How many.
+        columns: u32,
+    },
+    /// Nothing, and nobody lets it go on.
+    Nothing,
+}
+
+impl fmt::Display for Awaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Barrier {
+                number,
+                arrived,
+                expected,
+            } => write!(
+                f,
+                "a barrier, number {number}, to which {arrived} of {expected} threads have come"
+            ),
+            Self::Cluster => f.write_str("the cluster's barrier"),
+            Self::Mbarrier {
+                address,
+                parity,
+                arrivals,
+                bytes,
+            } => write!(
+                f,
+                "an mbarrier's phase: that of parity {parity} at {address:#x} lacks {arrivals} arrivals and {bytes} bytes"
+            ),
+            Self::TensorMemory { columns } => write!(f, "columns of tensor memory, {columns}"),
+            Self::Nothing => f.write_str("nothing"),
+        }
+    }
+}
+
 impl FindingKind {
     /// The kind's word.
     pub const fn name(&self) -> &'static str {
@@ -206,7 +267,10 @@ impl FindingKind {
             | Self::Lanes { address, .. }
             | Self::Paths { address, .. }
             | Self::Mbarrier { address, .. }
-            | Self::Ended { address, .. } => Some(address),
+            | Self::Ended { address, .. }
+            | Self::Deadlock {
+                what: Awaited::Mbarrier { address, .. },
+            } => Some(address),
             Self::Uninitialised { .. }
             | Self::Divergence { .. }
             | Self::Deadlock { .. }

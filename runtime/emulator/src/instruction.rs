@@ -212,6 +212,7 @@ pub(crate) fn decode(instruction: &Instruction, scope: &Scope<'_>) -> Action {
     let family = FAMILIES.iter().find(|(own, _)| own.contains(&opcode));
     let family = family.map_or(unknown as Decode, |&(_, decode)| decode);
     let action = targets::check(&words)
+        .and_then(|()| check_modelled(&words))
         .and_then(|()| family(&mut words))
         .and_then(|action| {
             words.finish()?;
@@ -232,6 +233,31 @@ pub(crate) fn is_known(instruction: &Instruction) -> bool {
 /// That the target has an instruction.
 pub(crate) fn check_target(instruction: &Instruction, scope: &Scope<'_>) -> Result<(), Refusal> {
     targets::check(&Words::new(instruction, scope))
+}
+
+/// Instructions whose opcode is known and that another modifier makes other instructions of, which are not modelled.
+const OTHERS: &[(&str, &str)] = &[
+    ("st", "async"),
+    ("red", "async"),
+    ("mma", "sp"),
+    ("mma", "sp::ordered_metadata"),
+    ("cp", "im2col"),
+    ("cp", "im2col::w"),
+    ("cp", "im2col::w::128"),
+    ("cp", "im2col_no_offs"),
+    ("cp", "tile::gather4"),
+    ("cp", "tile::scatter4"),
+    ("cp", "cp_mask"),
+];
+
+fn check_modelled(words: &Words<'_>) -> Result<(), Refusal> {
+    let opcode = words.opcode();
+    let is_other =
+        |&&(own, modifier): &&(&str, &str)| own == opcode && words.instruction.has(modifier);
+    match OTHERS.iter().find(is_other) {
+        None => Ok(()),
+        Some((_, modifier)) => Err(words.refuse(format!("is not modelled, for its .{modifier}"))),
+    }
 }
 
 fn unknown(words: &mut Words<'_>) -> Result<Action, Refusal> {

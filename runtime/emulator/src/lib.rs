@@ -14,7 +14,7 @@ mod tcgen05;
 mod tensor_map;
 
 pub use counts::{Class, Counts, MatrixKind, Traffic};
-pub use finding::{Finding, FindingKind};
+pub use finding::{Awaited, Finding, FindingKind};
 pub use launch::{Launch, LaunchError, Report};
 pub use machine::{launch, shared_memory_limit};
 pub use memory::{Bytes, Global, GlobalError};

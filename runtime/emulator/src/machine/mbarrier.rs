@@ -44,6 +44,11 @@ impl Mbarrier {
         self.phase
     }
 
+    /// The arrivals and the bytes that this phase still waits for.
+    pub fn lacks(&self) -> (u32, i64) {
+        (self.pending, self.transactions)
+    }
+
     /// What an arrival gives: the phase and the arrivals that it still waits for. Its bits are this machine's own.
     pub fn token(&self) -> u64 {
         self.phase << PENDING_BITS | u64::from(self.pending)

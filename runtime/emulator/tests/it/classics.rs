@@ -64,7 +64,7 @@ fn is_race(kind: &FindingKind) -> bool {
 }
 
 fn deadlock(kind: &FindingKind, of: &str) -> bool {
-    matches!(kind, FindingKind::Deadlock { what } if *what == of)
+    matches!(kind, FindingKind::Deadlock { what } if what.to_string().starts_with(of))
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the checker finds, each in a kernel of a few lines.
 
-use tessera_emulator::{FindingKind, Global, Launch, Program, Report, launch};
+use tessera_emulator::{Awaited, FindingKind, Global, Launch, Program, Report, launch};
 
 /// Runs a kernel `main` of those instructions, with one argument: an address of 128 bytes.
 fn run(body: &str, threads: u32) -> Report {
@@ -141,7 +141,16 @@ fn a_barrier_that_one_warp_does_not_come_to() {
     let body = "mov.u32 %r1, %tid.x;\nsetp.lt.u32 %p1, %r1, 32;\n@%p1 bar.sync 1, 64;\nret;";
     assert_eq!(
         finding(body, 64),
-        (FindingKind::Deadlock { what: "a barrier" }, 3)
+        (
+            FindingKind::Deadlock {
+                what: Awaited::Barrier {
+                    number: 1,
+                    arrived: 32,
+                    expected: 64
+                }
+            },
+            3
+        )
     );
 }
 
@@ -168,6 +177,27 @@ fn an_instruction_that_is_not_modelled_is_an_error_when_it_is_reached() {
     assert_eq!(kind.to_string(), "'vadd.u32.u32.u32' is not modelled");
     let passed_by = "bra END;\nvadd.u32.u32.u32 %r1, %r2, %r3;\nEND:\nret;";
     assert_eq!(run(passed_by, 1).findings, []);
+}
+
+#[test]
+fn an_instruction_that_a_modifier_makes_another_of_is_not_taken_for_the_one() {
+    for (text, modifier) in [
+        (
+            "st.async.shared::cluster.mbarrier::complete_tx::bytes.u32 [%r1], %r2, [%r3];",
+            "async",
+        ),
+        (
+            "red.async.relaxed.cluster.shared::cluster.mbarrier::complete_tx::bytes.add.u32 [%r1], %r2, [%r3];",
+            "async",
+        ),
+    ] {
+        let (kind, _) = finding(&format!("{text}\nret;"), 1);
+        let (instruction, _) = text.split_once(' ').unwrap();
+        assert_eq!(
+            kind.to_string(),
+            format!("'{instruction}' is not modelled, for its .{modifier}")
+        );
+    }
 }
 
 #[test]

@@ -190,12 +190,14 @@ fn a_phase_that_never_ends() {
     let body = "mbarrier.init.shared.b64 [object], 2;\nmbarrier.arrive.shared.b64 _, [object];\n\
                 L:\nmbarrier.test_wait.parity.shared.b64 %p1, [object], 0;\n@!%p1 bra L;";
     let (report, _) = run(body, 1, 1);
-    assert_eq!(
-        report.findings[0].kind,
-        FindingKind::Deadlock {
-            what: "an mbarrier's phase"
-        }
+    let kind = &report.findings[0].kind;
+    let of_first = "waits for ever for an mbarrier's phase: that of parity 0 at 0x";
+    let said = kind.to_string();
+    assert!(
+        said.starts_with(of_first) && said.ends_with(" lacks 1 arrivals and 0 bytes"),
+        "{said}"
     );
+    assert!(kind.address().is_some());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::super::context::{Cta, Passage};
 use super::super::order::Order;
 use super::super::{Lanes, State, Strand, Warp};
 use super::{Cluster, Wave};
-use crate::finding::{Finding, FindingKind};
+use crate::finding::{Awaited, Finding, FindingKind};
 use crate::instruction::{Action, Mbarrier, Synchronise};
 use crate::program::Program;
 use std::ops::Range;
@@ -171,32 +171,58 @@ impl Wave<'_> {
     }
 
     /// Every warp waits: what the first one waits for; one that waits for an mbarrier, if one does, since others mostly wait
-    /// for it, or else for lanes of its own, which others at a barrier wait for.
+    /// for it, first of all for one that lacks nothing but bytes, which no warp brings; or else for lanes of its own, which
+    /// others at a barrier wait for.
     pub(super) fn deadlock(&mut self) {
         let all = self.resident.iter().flat_map(|cluster| {
             let ctas = cluster.ctas.iter().zip(&cluster.warps);
-            ctas.flat_map(|(cta, warps)| warps.iter().map(move |warp| (cta, warp)))
+            ctas.flat_map(move |(cta, warps)| {
+                warps.iter().map(move |warp| ((cluster, cta, warps), warp))
+            })
         });
-        let strands = all.flat_map(|(cta, warp)| warp.strands.iter().map(move |s| (cta, warp, s)));
-        let turn = |(_, _, strand): &(&Cta, &Warp, &Strand)| match strand.state {
-            State::AtMbarrier { .. } => 0,
-            State::Gathering { .. } => 1,
-            _ => 2,
+        let strands = all.flat_map(|(of, warp)| warp.strands.iter().map(move |s| (of, warp, s)));
+        let lacks = |cluster: &Cluster, rank: u32, place| {
+            let object = cluster.ctas[rank as usize].mbarriers.get(&place);
+            object.map_or((0, 0), |object| object.lacks())
         };
-        let Some((cta, warp, strand)) = strands.min_by_key(turn) else {
+        let turn = |(of, _, strand): &((&Cluster, _, _), &Warp, &Strand)| match strand.state {
+            State::AtMbarrier { rank, place, .. } => match lacks(of.0, rank, place) {
+                (0, _) => 0,
+                _ => 1,
+            },
+            State::Gathering { .. } => 2,
+            _ => 3,
+        };
+        let Some(((cluster, cta, warps), warp, strand)) = strands.min_by_key(turn) else {
             return;
         };
         let what = |what| FindingKind::Deadlock { what };
         let kind = match strand.state {
-            State::AtBarrier { .. } => what("a barrier"),
-            State::AtCluster => what("the cluster's barrier"),
-            State::AtMbarrier { .. } => what("an mbarrier's phase"),
-            State::AtAllocation { .. } => what("columns of tensor memory"),
+            State::AtBarrier { barrier } => {
+                let own = cta.barriers[barrier as usize];
+                let live = || warps.iter().map(|warp| warp.live().count_ones()).sum();
+                what(Awaited::Barrier {
+                    number: barrier,
+                    arrived: own.arrived,
+                    expected: own.expected.unwrap_or_else(live),
+                })
+            }
+            State::AtCluster => what(Awaited::Cluster),
+            State::AtMbarrier { rank, place, phase } => {
+                let (arrivals, bytes) = lacks(cluster, rank, place);
+                what(Awaited::Mbarrier {
+                    address: place,
+                    parity: (phase & 1) as u32,
+                    arrivals,
+                    bytes,
+                })
+            }
+            State::AtAllocation { columns } => what(Awaited::TensorMemory { columns }),
             State::Gathering { needed } => FindingKind::Divergence {
                 found: strand.lanes,
                 expected: needed,
             },
-            State::Ready => what("nothing"),
+            State::Ready => what(Awaited::Nothing),
         };
         let function = &self.setting.program.functions[warp.frame(strand.frame).function];
         let step = function.steps.get(strand.step);
