@@ -9,6 +9,7 @@ use tessera_passes::recipes::Recipe;
 use tessera_passes::recipes::expand::ExpandRecipe;
 use tessera_passes::{
     PassError, Pipeline, PlanOptions, default_pipeline, matrix_unit_pipeline, recipe_pipeline,
+    scale_tiles_pipeline,
 };
 use tessera_runtime::BundleError;
 use tessera_targets::nvptx::Assembler;
@@ -45,7 +46,9 @@ pub enum CompileError {
 }
 
 fn pipeline_for(target: &Target) -> Pipeline {
-    if target.has_matrix_units() {
+    if target.reads_tiles_of_scales() {
+        scale_tiles_pipeline()
+    } else if target.has_matrix_units() {
         matrix_unit_pipeline()
     } else {
         default_pipeline()

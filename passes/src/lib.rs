@@ -30,6 +30,7 @@ pub mod plan;
 pub mod rebuild;
 pub mod recipes;
 pub mod rewrites;
+pub mod scale_layout;
 pub mod unit_dimensions;
 
 pub use manager::{Pass, PassError, Pipeline, Reproducer};
@@ -47,6 +48,9 @@ pub const DEFAULT_PIPELINE: &str = "inline,canonicalise,decompose,fold-unit-dime
 /// product before they write it, make scores of attention where they need them, and transform blocks by themselves.
 pub const MATRIX_UNIT_PIPELINE: &str = "inline,canonicalise,decompose{half-dots=keep},fold-unit-dimensions,canonicalise,drop-barriers,fuse{hadamard=alone epilogues=all attention=tiled}";
 
+/// The same for machines whose matrix unit has block scales copied in tiles of 128 rows by four.
+pub const SCALE_TILES_PIPELINE: &str = "inline,canonicalise,decompose{half-dots=keep},fold-unit-dimensions,canonicalise,drop-barriers,scale-layout{products=tiled_128x4},fuse{hadamard=alone epilogues=all attention=tiled}";
+
 /// What comes before all else where a recipe is given: the step as the linears are found in, the recipe, and of all that is
 /// equal to it the cheapest.
 pub fn recipe_pipeline(recipe: ExpandRecipe) -> Pipeline {
@@ -61,6 +65,13 @@ pub fn recipe_pipeline(recipe: ExpandRecipe) -> Pipeline {
 /// The passes of [`MATRIX_UNIT_PIPELINE`].
 pub fn matrix_unit_pipeline() -> Pipeline {
     MATRIX_UNIT_PIPELINE
+        .parse()
+        .expect("the pipeline names passes that exist, which a test checks")
+}
+
+/// The passes of [`SCALE_TILES_PIPELINE`].
+pub fn scale_tiles_pipeline() -> Pipeline {
+    SCALE_TILES_PIPELINE
         .parse()
         .expect("the pipeline names passes that exist, which a test checks")
 }

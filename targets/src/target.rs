@@ -73,6 +73,14 @@ impl Target {
         }
     }
 
+    /// Whether its matrix unit has block scales copied in tiles of 128 rows by four.
+    pub fn reads_tiles_of_scales(&self) -> bool {
+        match self {
+            Self::Cpu(_) => false,
+            Self::Gpu(target) => target.has(nvptx::Feature::Tcgen05),
+        }
+    }
+
     /// What the code is made for, whatever the target's name.
     pub(crate) fn description(&self) -> String {
         match self {

@@ -59,6 +59,7 @@ fn check_on_gpus(name: &str, targets: &[(&str, &str)]) {
 fn the_llama_on_gpus_in_software() {
     let targets = [
         ("averis", "sm_100a"),
+        ("nvfp4", "sm_100a"),
         ("nvidia", "sm_120a"),
         ("bf16", "sm_90a"),
         ("metis", "sm_90a"),

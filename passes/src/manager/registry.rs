@@ -8,6 +8,7 @@ use crate::fuse::Fuse;
 use crate::inline::Inline;
 use crate::recipes::expand::ExpandRecipe;
 use crate::rewrites::Saturate;
+use crate::scale_layout::LayOutScales;
 use crate::unit_dimensions::FoldUnitDimensions;
 
 /// Makes each pass with its options' defaults, in the order in which they are listed.
@@ -21,6 +22,7 @@ const PASSES: &[fn() -> Box<dyn Pass>] = &[
     || Box::new(FoldUnitDimensions),
     || Box::<Saturate>::default(),
     || Box::new(DropBarriers),
+    || Box::<LayOutScales>::default(),
     || Box::<Fuse>::default(),
 ];
 

@@ -15,5 +15,6 @@ mod planning;
 mod random;
 mod recipes;
 mod rewrites;
+mod scale_layout;
 mod snapshots;
 mod steps;

@@ -3,7 +3,9 @@
 use crate::common::{program, run};
 use tessera_ir::{Graph, Location, Module, OpKind, Unary, VerifyError};
 use tessera_passes::manager::{Cause, Observer, Pass, PassFailure, PassRun, Report, Silent, list};
-use tessera_passes::{DEFAULT_PIPELINE, Pipeline, default_pipeline};
+use tessera_passes::{
+    DEFAULT_PIPELINE, Pipeline, SCALE_TILES_PIPELINE, default_pipeline, scale_tiles_pipeline,
+};
 
 fn error(text: &str) -> String {
     let error = text.parse::<Pipeline>().unwrap_err();
@@ -37,6 +39,7 @@ fn a_pipeline_is_printed_as_it_is_read_without_defaults() {
 #[test]
 fn the_default_pipeline_is_the_one_that_is_named() {
     assert_eq!(default_pipeline().to_string(), DEFAULT_PIPELINE);
+    assert_eq!(scale_tiles_pipeline().to_string(), SCALE_TILES_PIPELINE);
 }
 
 #[test]
@@ -54,6 +57,7 @@ fn every_pass_is_listed_with_its_options() {
             "fold-unit-dimensions",
             "saturate",
             "drop-barriers",
+            "scale-layout",
             "fuse"
         ]
     );
@@ -77,7 +81,7 @@ fn an_unknown_pass_is_placed_and_the_nearest_suggested() {
         error("inline,canonicalize,fuse"),
         "pipeline:1:8: error: unknown pass 'canonicalize', did you mean 'canonicalise'?\n  \
          inline,canonicalize,fuse\n         ^^^^^^^^^^^^\n\
-         note: there are: inline, canonicalise, cse, dce, recipe, decompose, fold-unit-dimensions, saturate, drop-barriers, fuse\n"
+         note: there are: inline, canonicalise, cse, dce, recipe, decompose, fold-unit-dimensions, saturate, drop-barriers, scale-layout, fuse\n"
     );
     assert!(error("xyzzy").starts_with("pipeline:1:1: error: unknown pass 'xyzzy'\n"));
 }

@@ -77,6 +77,20 @@ fn copy_box_with<'c>(
     Ptx::new(&text).memory().run(b, &operands);
 }
 
+/// Copies so many bytes, a multiple of 16, from global memory to shared memory of the CTA; its mbarrier learns of them.
+pub fn copy_bytes<'c>(
+    b: B<'_, 'c>,
+    to: Value<'c>,
+    from: Value<'c>,
+    bytes: i64,
+    barrier: Value<'c>,
+) {
+    let text = format!(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$1], {bytes}, [$2];"
+    );
+    Ptx::new(&text).memory().run(b, &[to, from, barrier]);
+}
+
 /// Arrives at an mbarrier.
 pub fn arrive<'c>(b: B<'_, 'c>, barrier: Value<'c>) {
     Ptx::new("mbarrier.arrive.shared::cta.b64 _, [$0];")

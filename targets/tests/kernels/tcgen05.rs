@@ -144,6 +144,72 @@ fn products_of_four_bits() {
 }
 
 #[test]
+fn products_whose_scales_are_copied_in_whole_tiles() {
+    let tiled = |m, n, k, formats| Product::plain(m, n, k, formats, ScaleLayout::Tiled128x4);
+    let products = [
+        // Two blocks; a part of a tile of scales along K.
+        tiled(1, 1, 32, NVFP4),
+        tiled(130, 7, 96, NVFP4),
+        tiled(20, 140, 128, MXFP4),
+        // More steps than stages, the last a part of one.
+        tiled(9, 33, 1376, NVFP4),
+        tiled(129, 130, 1376, MXFP4),
+        // Columns of a tile that have two tiles of scales; of one tile across, and of two that begin at multiples of 128.
+        tiled(200, 129, 64, NVFP4),
+        tiled(256, 512, 64, NVFP4),
+        tiled(30, 140, 288, [Format::Mxfp8E4m3, Format::Mxfp8E5m2]),
+    ];
+    for product in &products {
+        let text = ptx(&[product.case(Vec::new())], "sm_100a");
+        assert!(
+            text.contains("cp.async.bulk.shared::cluster.global"),
+            "{text}"
+        );
+        assert!(!text.contains("cp.async.ca"), "{text}");
+    }
+    check(&products);
+    let batched = |lhs, rhs| Product {
+        lhs,
+        rhs,
+        formats: NVFP4,
+        layout: ScaleLayout::Tiled128x4,
+    };
+    check(&[batched((&[3, 128, 96], 2, &[0]), (&[3, 256, 96], 2, &[0]))]);
+}
+
+/// Rows of a batch that begin inside tiles of scales, and tiles of columns that do: threads load what they need of each row.
+#[test]
+fn scales_whose_tiles_are_cut_are_loaded_by_threads() {
+    let layout = ScaleLayout::Tiled128x4;
+    let of_batch = Product {
+        lhs: (&[3, 20, 96], 2, &[0]),
+        rhs: (&[3, 20, 96], 2, &[0]),
+        formats: NVFP4,
+        layout,
+    };
+    let products = [of_batch, Product::plain(300, 300, 96, NVFP4, layout)];
+    for product in &products {
+        let text = ptx(&[product.case(Vec::new())], "sm_100a");
+        assert!(!text.contains("cp.async.bulk.shared"), "{text}");
+    }
+    check(&products);
+}
+
+/// The codes and scales are the same, and the order of the sums is: so are the bits.
+#[test]
+fn both_layouts_of_scales_give_the_same_bits() {
+    use ScaleLayout::{Linear, Tiled128x4};
+    for (m, n, k) in [(1, 1, 32), (130, 7, 96), (20, 260, 1376), (150, 140, 288)] {
+        let found = [Linear, Tiled128x4].map(|layout| {
+            let (cases, _) = cases(&[Product::plain(m, n, k, NVFP4, layout)]);
+            let (program, inputs) = loaded(&cases, "sm_100a", &Device::Emulator(None));
+            program.run(&inputs, &RunOptions::default()).unwrap()
+        });
+        assert_eq!(found[0], found[1], "{m}x{n}x{k}");
+    }
+}
+
+#[test]
 fn products_of_eight_six_and_four_bits() {
     use ScaleLayout::{Linear, Tiled128x4};
     let [e2m3, e3m2] = [Format::Mxfp6E2m3, Format::Mxfp6E3m2];

@@ -110,6 +110,20 @@ fn products_of_nvfp4() {
     );
 }
 
+/// Tiles of scales that each CTA has copied: of B one, two, and of several tiles across.
+#[test]
+fn products_whose_scales_are_copied_in_whole_tiles() {
+    let tiled = |m, n, k| Product::plain(m, n, k, NVFP4, ScaleLayout::Tiled128x4);
+    check(
+        &[tiled(257, 30, 1376), tiled(1, 1, 32)],
+        [128, 32],
+        [256, 32],
+    );
+    check(&[tiled(300, 140, 96)], [128, 160], [256, 160]);
+    check(&[tiled(300, 300, 96)], [128, 128], [128, 256]);
+    check(&[tiled(300, 300, 96)], [128, 128], [256, 256]);
+}
+
 #[test]
 fn each_target_of_the_family_has_pairs() {
     let product = Product::plain(257, 20, 80, NVFP4, ScaleLayout::Linear);
@@ -224,7 +238,16 @@ fn pairs_are_chosen_where_they_have_tiles_enough() {
 
 /// Of 257 rows by `n` columns, of `k` elements, in tiles of 256 by 32: the second tile down has a row.
 fn kernel(formats: [Format; 2], n: usize, k: usize) -> Kernel {
-    let product = Product::plain(257, n, k, formats, ScaleLayout::Linear);
+    with_layout(formats, n, k, ScaleLayout::Linear)
+}
+
+/// The same of NVFP4, with scales in the tiles that the matrix unit reads.
+fn tiled(n: usize, k: usize) -> Kernel {
+    with_layout(NVFP4, n, k, ScaleLayout::Tiled128x4)
+}
+
+fn with_layout(formats: [Format; 2], n: usize, k: usize, layout: ScaleLayout) -> Kernel {
+    let product = Product::plain(257, n, k, formats, layout);
     let (cases, _) = cases(&[product]);
     Kernel::in_tiles(&cases[0], "sm_100a", 4 * 257 * n, [256, 32])
 }
@@ -251,6 +274,29 @@ fn right_pairs_of_each_kind_are_silent_in_twenty_orders() {
     let operands = dense.operands(Random::uniform);
     let case = dense.case(operands.to_vec());
     Kernel::in_tiles(&case, "sm_100a", 4 * 264 * 72, [256, 128]).check_silence(20);
+}
+
+#[test]
+fn a_right_pair_that_copies_tiles_of_scales_is_silent_in_twenty_orders() {
+    tiled(20, 1120).check_silence(20);
+}
+
+#[test]
+fn a_pair_with_wrong_copies_of_tiles_of_scales_is_found_out() {
+    let never = Shown::Found(NEVER, "mbarrier.try_wait.parity");
+    tiled(20, 1120).check(&[
+        // Of four words of scales a tile of A's rows and one of B's; and the codes of both CTAs.
+        ("], 4096;", "], 3584;", never),
+        ("], 4096;", "], 4608;", never),
+        ("], 512, [", "], 256, [", never),
+        ("cp.async.bulk.shared", "// cp.async.bulk.shared", never),
+        // The leader is not told that its peer's tiles are there.
+        (
+            "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%r35];",
+            "",
+            never,
+        ),
+    ]);
 }
 
 /// All of a cluster's threads come together.

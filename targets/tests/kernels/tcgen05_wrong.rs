@@ -135,6 +135,36 @@ fn a_kernel_with_wrong_copies_by_tensor_maps_is_found_out() {
 }
 
 #[test]
+fn a_right_kernel_that_copies_tiles_of_scales_is_silent_in_twenty_orders() {
+    for (formats, n, k) in [(NVFP4, 130, 1376), (MXFP4, 20, 1376), (NVFP4, 256, 96)] {
+        let kernel = of(formats, n, k, ScaleLayout::Tiled128x4);
+        assert!(kernel.text.contains("cp.async.bulk.shared"));
+        kernel.check_silence(20);
+    }
+}
+
+#[test]
+fn a_kernel_with_wrong_copies_of_tiles_of_scales_is_found_out() {
+    let kernel = of(NVFP4, 130, 1632, ScaleLayout::Tiled128x4);
+    // Of four words of scales a step one tile of the 9 rows, which are B's, and one of 128 columns, A's.
+    let never = Shown::Found(NEVER, "mbarrier.try_wait.parity");
+    let too_often = Shown::Found("that waits for 0 more arrivals", "mbarrier.arrive");
+    kernel.check(&[
+        // Fewer bytes are waited for, or more than come; a tile is not whole, or stays out.
+        ("], 4096;", "], 3584;", never),
+        ("], 4096;", "], 4608;", never),
+        ("], 512, [", "], 256, [", never),
+        ("cp.async.bulk.shared", "// cp.async.bulk.shared", never),
+        // A stage is read before its tiles are there, or filled before it is read.
+        ("@%p6 bra \t$L__BB0_21;", "", too_often),
+        ("@%p14 bra \t$L__BB0_14;", "", too_often),
+        // Tiles of another step, of other rows.
+        ("%rd61, %rd76, 11;", "%rd61, %rd76, 10;", Shown::Numbers),
+        ("%r120, 13312;", "%r120, 12800;", Shown::Numbers),
+    ]);
+}
+
+#[test]
 fn a_product_that_is_told_something_wrong_is_found_out() {
     let kernel = kernel(1616);
     // 128 rows by 16 columns of codes of FP4, scales of E4M3.

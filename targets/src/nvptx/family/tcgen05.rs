@@ -2,9 +2,9 @@
 //! they have any, and of bf16 and f16.
 //!
 //! A CTA has tiles of the result, one after the other. Its first four warps bring operands and scales to shared memory, a step
-//! of 128 bytes of a row at a time, some steps ahead: each thread its share of the scales; what goes there as it lies
-//! by tensor maps, a tile at once, other codes each thread its share. Where tensor maps bring everything, one thread has
-//! that done. The next four warps read the sums of a tile that is done,
+//! of 128 bytes of a row at a time, some steps ahead: what goes there as it lies by tensor maps, a tile at once, other codes
+//! each thread its share; scales that lie as the matrix unit reads them in whole tiles, others each thread its share. Where
+//! everything is copied so, one thread has that done. The next four warps read the sums of a tile that is done,
 //! multiply them by the tensor scales and write them, while the next one is made. One thread of the last warp has scales
 //! copied to tensor memory and products made there.
 //!
@@ -29,6 +29,7 @@ mod kind;
 mod load;
 mod memory;
 mod multiply;
+mod scales;
 mod stage;
 mod tile;
 mod together;
@@ -69,6 +70,8 @@ pub struct Product<'a, P> {
     capability: &'a Capability,
     tile: Tile,
     places: Places,
+    /// Whether scales lie in memory in the tiles that the matrix unit reads.
+    has_scale_tiles: bool,
 }
 
 /// Where A and B come from.
@@ -123,6 +126,7 @@ impl<'a, P: Factors> Product<'a, P> {
         }
         let tile = Tile::of(&cut);
         let (tile, places) = with_groups(tile, product).places(kind, capability)?;
+        let has_scale_tiles = operands.have_scale_tiles(&tile, product);
         Some(Self {
             product,
             kind,
@@ -130,6 +134,7 @@ impl<'a, P: Factors> Product<'a, P> {
             capability,
             tile,
             places,
+            has_scale_tiles,
         })
     }
 
@@ -154,9 +159,11 @@ impl<'a, P: Factors> Product<'a, P> {
             }
             no_such_tile(self.product.operation(), wanted, &expected)
         })?;
+        let has_scale_tiles = self.operands.have_scale_tiles(&tile, self.product);
         Ok(Self {
             tile,
             places,
+            has_scale_tiles,
             ..self
         })
     }
@@ -270,6 +277,19 @@ impl Operands<'_> {
     /// Whether tiles of lhs and of rhs have whole lines of 64 rows.
     fn are_whole(&self) -> [bool; 2] {
         [0, 1].map(|operand| self.major(operand) == Major::Rows)
+    }
+
+    /// Whether scales are copied in whole tiles; those of groups, whose rows begin anywhere, are not.
+    fn have_scale_tiles(&self, tile: &Tile, product: &impl Factors) -> bool {
+        match self {
+            Self::Codes(codes) if product.groups_of_rows().is_none() => {
+                [0, 1].into_iter().all(|operand| {
+                    let side = usize::from(operand != tile.a);
+                    scales::are_tiles(&codes[operand], tile, side)
+                })
+            }
+            Self::Codes(_) | Self::Boxes(..) => false,
+        }
     }
 
     fn major(&self, operand: usize) -> Major {
@@ -451,9 +471,10 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
         })
     }
 
-    /// Whether tensor maps bring everything.
+    /// Whether one thread has everything copied: codes and numbers by tensor maps, scales in whole tiles.
     fn is_copied(&self) -> bool {
-        self.own.kind.scales() == 0 && self.maps.iter().all(Option::is_some)
+        let has_no_scales = self.own.kind.scales() == 0;
+        (has_no_scales || self.own.has_scale_tiles) && self.maps.iter().all(Option::is_some)
     }
 
     /// The last warp makes mbarriers and allocates tensor memory.
@@ -467,7 +488,7 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
                 (places.empty, tile.stages, 1),
                 (places.done, tile.buffers, 1),
                 (places.read, tile.buffers, self.arrivals_at_read()),
-                (places.filled, self.stages_told(), LOADING_THREADS),
+                (places.filled, self.stages_told(), self.arrivals_at_filled()),
             ] {
                 for number in 0..count {
                     instructions::initialise(&b, self.at(&b, first + 8 * number), arrivals);

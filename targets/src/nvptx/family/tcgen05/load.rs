@@ -43,16 +43,33 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
                     let b = emission.elemental.builder();
                     let empty = self.one_of(&b, places.empty, 8, stage);
                     instructions::wait_before(&b, empty, parity);
-                    self.copy_boxes(
-                        emission,
-                        &round,
-                        (&step, stage),
-                        instructions::arrive_expecting,
-                    )
+                    self.copy_step(emission, &round, (&step, stage))
                 })
             })?;
             self.wait_for_the_last(emission)
         })
+    }
+
+    /// Begins all copies of a step.
+    fn copy_step(
+        &self,
+        emission: &mut Emission<'c, '_>,
+        round: &Round<'c>,
+        (step, stage): (&Expression, Value<'c>),
+    ) -> Result<(), Unsupported> {
+        let bytes = self.scale_bytes();
+        if bytes == 0 {
+            let expect = instructions::arrive_expecting;
+            return self.copy_boxes(emission, round, (step, stage), expect);
+        }
+        // Bytes are expected before they may come, and the arrival is the last to be expected of the thread.
+        let expect = instructions::expect_bytes;
+        self.copy_boxes(emission, round, (step, stage), expect)?;
+        let b = emission.elemental.builder();
+        let filled = self.filled_at(&b, stage);
+        instructions::arrive_expecting(&b, filled, bytes);
+        let first = self.one_of(&b, 0, self.own.places.stage_bytes, stage);
+        self.copy_scale_tiles(emission, round, step, [first, filled])
     }
 
     /// All threads load their part, and one has copied what tensor maps bring.

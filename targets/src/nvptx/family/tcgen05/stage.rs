@@ -265,7 +265,7 @@ fn pack<'c>(b: &Builder<'c>, to: Value<'c>, from: Value<'c>, is_there: Condition
 }
 
 /// A generic address as one of global memory.
-fn global<'c>(b: &Builder<'c>, address: Value<'c>) -> Value<'c> {
+pub fn global<'c>(b: &Builder<'c>, address: Value<'c>) -> Value<'c> {
     const SPACE: u32 = 1;
     let own = melior::dialect::llvm::r#type::pointer(b.context(), SPACE);
     let address = b.cast("llvm.addrspacecast", address, own);

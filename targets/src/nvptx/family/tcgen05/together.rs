@@ -34,16 +34,22 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
     /// How often a stage is said to be full: by all loading threads of a CTA, and by one of the other; by the one that has all
     /// copied.
     pub(super) fn arrivals_at_full(&self) -> i64 {
-        match (self.is_copied(), self.is_pair()) {
-            (true, _) => 1,
-            (false, false) => LOADING_THREADS,
-            (false, true) => LOADING_THREADS + 1,
+        self.arrivals_at_filled() + i64::from(self.stages_told() > 0)
+    }
+
+    /// How often a CTA's own threads say that they have filled a stage, or had it copied.
+    pub(super) fn arrivals_at_filled(&self) -> i64 {
+        match self.is_copied() {
+            true => 1,
+            false => LOADING_THREADS,
         }
     }
 
-    /// Stages of which the leader's peer tells it that its threads have filled them.
+    /// Stages of which the leader's peer tells it that they are filled: by its threads, or with scales, whose copies arrive at
+    /// no mbarrier but the CTA's own.
     pub(super) fn stages_told(&self) -> i64 {
-        match self.is_pair() && !self.is_copied() {
+        let is_told = !self.is_copied() || self.own.has_scale_tiles;
+        match self.is_pair() && is_told {
             false => 0,
             true => self.own.tile.stages,
         }
@@ -70,14 +76,19 @@ impl<'c, P: Factors> Kernel<'_, 'c, P> {
         b.binary("arith.addi", full, further)
     }
 
-    /// A loading thread has filled its part of a stage.
-    pub(super) fn say_filled(&self, b: &Builder<'c>, stage: Value<'c>) {
+    /// The mbarrier at which loading threads arrive for a stage.
+    pub(super) fn filled_at(&self, b: &Builder<'c>, stage: Value<'c>) -> Value<'c> {
         let eight = b.constant_integer(b.integer(32), 8);
         let offset = b.binary("arith.muli", stage, eight);
-        instructions::arrive(b, b.binary("arith.addi", self.filled(b), offset));
+        b.binary("arith.addi", self.filled(b), offset)
     }
 
-    /// Tells the leader of each stage that the other CTA's threads have filled, where threads fill any.
+    /// A loading thread has filled its part of a stage.
+    pub(super) fn say_filled(&self, b: &Builder<'c>, stage: Value<'c>) {
+        instructions::arrive(b, self.filled_at(b, stage));
+    }
+
+    /// Tells the leader of each stage that is filled in the other CTA, where it does not see that by itself.
     pub(super) fn tell_the_leader(
         &self,
         emission: &mut Emission<'c, '_>,
