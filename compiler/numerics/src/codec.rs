@@ -5,7 +5,8 @@
 //!
 //! Every conversion from f32 saturates: beyond the largest number, ∞ included, lies the largest number. The sign of zero
 //! stays. NaN becomes E4M3's and E5M2's positive quiet NaN, and where a format has none its largest positive number.
-//! These are the rules of PTX's `cvt.rn.satfinite` (PTX ISA, "cvt"); E5M2's NaN is 0x7E, the quiet one without payload.
+//! These are the rules of PTX's `cvt.rn.satfinite` (PTX ISA, "cvt"), but for E5M2's NaN: here it is 0x7E, the quiet one without
+//! payload, as JAX's formats (ml_dtypes) have it, of `cvt` 0x7F.
 
 use crate::{ElementFormat, ScaleFormat};
 

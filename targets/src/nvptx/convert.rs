@@ -2,7 +2,7 @@
 //!
 //! `cvt.rn.satfinite` rounds to nearest even, takes what is beyond the largest number for that, and NaN for the format's,
 //! or for the largest number where it has none (PTX ISA, "cvt"): what [`low_precision::encode`] does in some twenty
-//! operations a number. E5M2 is left to that: its NaN is another code there.
+//! operations a number. E5M2 is left to that: its NaN is 0x7E there, of `cvt` 0x7F (`cuda_fp8.hpp`).
 //!
 //! [`low_precision::encode`]: crate::mlir::low_precision::encode
 

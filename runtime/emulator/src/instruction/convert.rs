@@ -357,7 +357,7 @@ fn to_elements(
     let encode = move |value: f32| {
         let is_negative = value.is_sign_negative() && !value.is_nan();
         let value = if relu && is_negative { 0.0 } else { value };
-        u64::from(format.encode(value))
+        u64::from(element(format, value))
     };
     let width = if format == ElementFormat::E2m1 { 4 } else { 8 };
     let f32s = |bits: u64| f32::from_bits(bits as u32);
@@ -370,6 +370,15 @@ fn to_elements(
             encode(value(a >> 16)) << width | encode(value(a))
         }),
         _ => Err(words.refuse("is from a type that is not modelled")),
+    }
+}
+
+/// The nearest number of a format. Of NaN E5M2's code is the one with all bits of the fraction, as NVIDIA's `cuda_fp8.hpp` has it
+/// in software (`__nv_cvt_float_to_fp8`), not the format's definition's, which is that without payload.
+pub(super) fn element(format: ElementFormat, value: f32) -> u8 {
+    match format {
+        ElementFormat::E5m2 if value.is_nan() => 0x7f,
+        _ => format.encode(value),
     }
 }
 

@@ -80,8 +80,11 @@ fn element_bits(format: ElementFormat, random: u32) -> [(u32, u32); 4] {
 }
 
 fn element(format: ElementFormat, value: f32, (random, bits): (u32, u32), relu: bool) -> u8 {
-    if value.is_nan() || (relu && value.is_sign_negative()) {
-        return format.encode(if value.is_nan() { value } else { 0.0 });
+    if value.is_nan() {
+        return super::convert::element(format, value);
+    }
+    if relu && value.is_sign_negative() {
+        return 0;
     }
     let magnitude = value.abs().min(format.largest());
     let nearest = format.encode(magnitude);

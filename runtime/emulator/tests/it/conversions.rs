@@ -87,7 +87,11 @@ fn from_f32() {
             let encode = |value: f32| {
                 let is_negative = value.is_sign_negative() && !value.is_nan();
                 let value = if relu && is_negative { 0.0 } else { value };
-                u32::from(format.encode(value))
+                match format {
+                    // Of NaN `cuda_fp8.hpp` has all bits of the fraction, the format's definition the first.
+                    ElementFormat::E5m2 if value.is_nan() => 0x7f,
+                    _ => u32::from(format.encode(value)),
+                }
             };
             for ((a, b), found) in pairs.iter().zip(all(&instruction, &words)) {
                 // −0 under .relu is +0, the larger of both.
@@ -95,6 +99,23 @@ fn from_f32() {
                 assert_eq!(found, expected, "{name} {relu} of {a} and {b}");
             }
         }
+    }
+}
+
+#[test]
+fn nan_becomes_the_code_that_nvidia_defines() {
+    // `__nv_cvt_float_to_fp8` of cuda_fp8.hpp: 0x7F of both formats, without NaN's sign; stochastically the same.
+    let nans = [f32::NAN, -f32::NAN].map(f32::to_bits);
+    let words = nans.map(|nan| [nan, nan, nan, nan, 0]);
+    for name in ["e4m3", "e5m2"] {
+        let two = format!("cvt.rn.satfinite.{name}x2.f32 %h1, %r1, %r2;\ncvt.u32.u16 %r0, %h1;");
+        assert_eq!(all(&two, &words), [0x7f7f; 2], "{name}");
+        let four = format!("cvt.rs.satfinite.{name}x4.f32 %r0, {{%r1, %r2, %r3, %r4}}, %r5;");
+        assert_eq!(all(&four, &words), [0x7f7f_7f7f; 2], "{name}");
+        let half = format!(
+            "cvt.rn.f16x2.f32 %r1, %r1, %r2;\ncvt.rn.satfinite.{name}x2.f16x2 %h1, %r1;\ncvt.u32.u16 %r0, %h1;"
+        );
+        assert_eq!(all(&half, &words), [0x7f7f; 2], "{name}");
     }
 }
 

@@ -126,7 +126,11 @@ fn to_elements(form: &Form, numbers: [f64; 2]) -> Option<u64> {
         } else {
             number
         };
-        u64::from(format.encode(number as f32))
+        match format {
+            // Of NaN `cuda_fp8.hpp` has all bits of the fraction, the format's definition the first.
+            ElementFormat::E5m2 if number.is_nan() => 0x7f,
+            _ => u64::from(format.encode(number as f32)),
+        }
     });
     Some(high << width | low)
 }
