@@ -84,6 +84,15 @@ pub enum FindingKind {
         /// Whether the order is there and what is missing is a `fence.proxy.async`.
         needs_proxy_fence: bool,
     },
+    /// Memory that `ld.global.nc` reads is written by the same kernel.
+    Constancy {
+        /// Whether the access that was found writes; else it is the load.
+        writes: bool,
+        /// The place of both.
+        address: u64,
+        /// The other one's line in the module's text.
+        other_line: u32,
+    },
     /// A copy by a tensor map that a thread wrote, which the proxy of tensor maps need not see yet.
     TensorMap {
         /// The map's address.
@@ -241,6 +250,7 @@ impl FindingKind {
             Self::Divergence { .. } => "divergence",
             Self::Deadlock { .. } => "deadlock",
             Self::Race { .. } => "race",
+            Self::Constancy { .. } => "constancy",
             Self::TensorMap { .. } => "tensor map",
             Self::Lanes { .. } => "lanes",
             Self::Paths { .. } => "paths",
@@ -263,6 +273,7 @@ impl FindingKind {
             | Self::Misaligned { address, .. }
             | Self::UninitialisedResult { address, .. }
             | Self::Race { address, .. }
+            | Self::Constancy { address, .. }
             | Self::TensorMap { address, .. }
             | Self::Lanes { address, .. }
             | Self::Paths { address, .. }
@@ -349,6 +360,24 @@ impl fmt::Display for FindingKind {
                     "{own} {bytes} bytes of {memory}, and {missing} line {other_line}, which {other} {address:#x} too"
                 )
             }
+            Self::Constancy {
+                writes: false,
+                address,
+                other_line,
+            } => write!(
+                f,
+                "reads {address:#x} by ld.global.nc, which needs memory that the kernel does not write, and line {other_line} \
+                 writes it"
+            ),
+            Self::Constancy {
+                writes: true,
+                address,
+                other_line,
+            } => write!(
+                f,
+                "writes {address:#x}, which line {other_line} reads by ld.global.nc: that needs memory that the kernel does not \
+                 write"
+            ),
             Self::TensorMap {
                 address,
                 other_line,

@@ -45,6 +45,8 @@ pub(crate) struct Ordering {
     pub releases: bool,
     /// Of a strong one: whose accesses it may meet.
     pub scope: ThreadScope,
+    /// Whether it is `ld.global.nc`, of memory that the kernel does not write.
+    pub is_of_a_constant: bool,
 }
 
 /// The threads that a strong access or a fence is strong to (PTX ISA 8.5), each scope within the next.
@@ -216,7 +218,7 @@ fn space(words: &mut Words<'_>) -> Result<(Space, Ordering), Refusal> {
             is_strong: true,
             acquires,
             releases,
-            scope: ThreadScope::Device,
+            ..Ordering::default()
         };
         Some(match (word, opcode) {
             ("weak", "ld" | "st") => (false, Ordering::default()),
@@ -246,6 +248,7 @@ fn space(words: &mut Words<'_>) -> Result<(Space, Ordering), Refusal> {
     if opcode == "st" && space == Space::Constant {
         return Err(words.refuse("writes constants"));
     }
+    ordering.is_of_a_constant = words.has("nc");
     words.skip_cache_hints();
     Ok((space, ordering))
 }

@@ -528,6 +528,13 @@ pub(crate) fn race(
     writes: bool,
     conflict: &super::shadow::Conflict,
 ) -> FindingKind {
+    if conflict.missing == Missing::Constancy {
+        return FindingKind::Constancy {
+            writes,
+            address: conflict.place,
+            other_line: conflict.earlier.line(),
+        };
+    }
     FindingKind::Race {
         memory: at.name(),
         writes,

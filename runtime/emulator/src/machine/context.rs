@@ -249,7 +249,11 @@ impl Context<'_> {
                 self.note_strong(lane, places, access, ordering);
             }
         } else {
-            self.note(active, places, access.1);
+            let proxy = match ordering.is_of_a_constant {
+                true => Proxy::Constant,
+                false => Proxy::Generic,
+            };
+            self.note(proxy, active, places, access.1);
         }
     }
 
@@ -298,7 +302,7 @@ impl Context<'_> {
     }
 
     /// Notes accesses that are not strong, for the race checker: lanes one behind the other as one.
-    fn note(&mut self, active: u32, places: &Places, writes: bool) {
+    fn note(&mut self, proxy: Proxy, active: u32, places: &Places, writes: bool) {
         let run = |lane, (window, begin), bytes| {
             let spot = self.spot(window, begin)?;
             Some(Run { lane, spot, bytes })
@@ -316,7 +320,7 @@ impl Context<'_> {
             }
         }
         let runs = one.as_slice().iter().chain(&several).copied();
-        for (run, conflict) in self.shadowed_by(Proxy::Generic, runs, writes, None) {
+        for (run, conflict) in self.shadowed_by(proxy, runs, writes, None) {
             let (window, begin) = places.of(run.lane);
             let at = begin + (conflict.place - run.spot.place());
             let lane = places.owner(active, run.lane, (window, at));
@@ -421,8 +425,12 @@ impl Context<'_> {
     ) -> Vec<(Run, Conflict)> {
         let warp = self.agent();
         let (agent, clock) = self.order.warp(warp);
+        let stamp = Stamp::new(agent, clock, self.place.line, strong);
         let accessor = Accessor {
-            stamp: Stamp::new(agent, clock, self.place.line, strong),
+            stamp: match proxy {
+                Proxy::Constant => stamp.of_a_constant(),
+                _ => stamp,
+            },
             knows: self.order.knows(warp),
             warps: self.order.warps(),
             of_cta: self.order.warps() / self.ctas.len() as u32,

@@ -21,7 +21,8 @@ pub(crate) struct Stamp {
     /// 0 is no access. The two highest bits are the scope of a strong one, which is an atomic, a volatile one or a relaxed
     /// one, and one more.
     clock: u32,
-    /// The line in the module's text. Its highest bit is that of a write among what else must be followed.
+    /// The line in the module's text. Its highest bit is that of a write among what else must be followed, the next one that of
+    /// a read of what the kernel must not write.
     line: u32,
 }
 
@@ -29,6 +30,8 @@ pub(crate) struct Stamp {
 const CLOCK_BITS: u32 = 30;
 /// The bit of a line that says the access wrote.
 const WROTE: u32 = 1 << 31;
+/// The bit of a line that says the access was `ld.global.nc`.
+const CONSTANT: u32 = 1 << 30;
 
 impl Stamp {
     /// With the scope of a strong access.
@@ -51,7 +54,19 @@ impl Stamp {
     }
 
     pub fn line(self) -> u32 {
-        self.line & !WROTE
+        self.line & !(WROTE | CONSTANT)
+    }
+
+    /// Of a read by `ld.global.nc`.
+    pub fn of_a_constant(self) -> Self {
+        Self {
+            line: self.line | CONSTANT,
+            ..self
+        }
+    }
+
+    fn is_of_a_constant(self) -> bool {
+        self.line & CONSTANT != 0
     }
 
     /// Of a write, as one of what else must be followed.
@@ -91,6 +106,8 @@ pub(crate) enum Proxy {
     Asynchronous(FencedMemory),
     /// That by which copies of tensors read the map at an address of global memory.
     TensorMap(u64),
+    /// That of `ld.global.nc`, to which all that any thread of the kernel writes may be unknown (PTX ISA 9.7.9.8).
+    Constant,
 }
 
 impl Accessor<'_> {
@@ -110,6 +127,12 @@ impl Accessor<'_> {
         if earlier.clock == 0 || (earlier.agent == self.stamp.agent && self.proxy == Proxy::Generic)
         {
             return Ok(());
+        }
+        if self.proxy == Proxy::Constant {
+            return match writes {
+                true => Err(Missing::Constancy),
+                false => Ok(()),
+            };
         }
         let strong = earlier.strong().zip(self.stamp.strong());
         if strong.is_some_and(|(a, b)| a.min(b) >= self.scope_with(earlier.agent)) {
@@ -135,6 +158,9 @@ impl Accessor<'_> {
 
     /// What an earlier access that is no last write lacks to be followed.
     fn finds(&self, earlier: Stamp) -> Option<Found> {
+        if earlier.is_of_a_constant() {
+            return Some((earlier, false, Missing::Constancy));
+        }
         let wrote = earlier.wrote();
         let missing = self.follows(earlier, wrote).err()?;
         Some((earlier, wrote, missing))
@@ -145,6 +171,7 @@ impl Accessor<'_> {
         let own = self.stamp;
         own.strength() <= earlier.strength()
             && !earlier.wrote()
+            && (own.is_of_a_constant() || !earlier.is_of_a_constant())
             && (earlier.agent == own.agent || self.knows.covers(earlier.agent, earlier.clock()))
     }
 }
@@ -155,6 +182,8 @@ pub(crate) enum Missing {
     Order,
     ProxyFence,
     TensorMapFence,
+    /// One reads what the kernel must not write at all.
+    Constancy,
 }
 
 /// An access that is not ordered behind an earlier one.
@@ -300,7 +329,10 @@ impl Reads {
         let List { first, more } = &mut self.lists[index as usize];
         let mut all = first.iter_mut().chain(&mut *more);
         let is_stood_for = |own: &&mut Stamp| {
-            own.agent == stamp.agent && !own.wrote() && stamp.strength() <= own.strength()
+            own.agent == stamp.agent
+                && !own.wrote()
+                && stamp.strength() <= own.strength()
+                && (stamp.is_of_a_constant() || !own.is_of_a_constant())
         };
         match all.find(is_stood_for) {
             Some(own) => *own = stamp,

@@ -377,3 +377,44 @@ fn a_finding_in_a_function_names_the_kernel_too() {
         "stops, called by main:5:1: trap (CTA 0,0,0, warp 0, lane 0)"
     );
 }
+
+/// The kinds that a kernel of two warps finds, and at which lines of its body.
+fn of_two_warps(body: &str) -> Vec<(FindingKind, u32)> {
+    let findings = run(body, 64).findings.into_iter();
+    findings.map(|own| (own.kind, own.place.line - 8)).collect()
+}
+
+#[test]
+fn a_load_of_what_the_kernel_writes_as_if_it_never_did() {
+    let constancy = |writes: bool, other: u32| move |kind: &FindingKind| matches!(*kind, FindingKind::Constancy { writes: own, other_line, .. } if own == writes && other_line == other + 8);
+    // PTX ISA 9.7.9.8: `.nc` is of memory that is read-only for as long as the kernel is executed, so that neither a barrier nor
+    // the same thread's order helps.
+    let behind = "ld.param.u64 %rd1, [p];\nmov.u32 %r3, %tid.x;\nsetp.ge.u32 %p1, %r3, 32;\nmov.u32 %r2, 7;\n\
+                  @%p1 st.global.u32 [%rd1], %r2;\nbar.sync 0;\n@!%p1 ld.global.nc.u32 %r1, [%rd1];\nret;";
+    let found = of_two_warps(behind);
+    let [(kind, 7)] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert!(constancy(false, 5)(kind), "{kind}");
+    let own = "ld.param.u64 %rd1, [p];\nmov.u32 %r2, 7;\nst.global.u32 [%rd1+4], %r2;\nld.global.nc.u32 %r1, [%rd1+4];\nret;";
+    let (kind, line) = finding(own, 1);
+    assert!(constancy(false, 3)(&kind) && line == 4, "{kind} {line}");
+    assert!(kind.to_string().contains("by ld.global.nc"), "{kind}");
+    // What others read in between hides nothing.
+    let before = "ld.param.u64 %rd1, [p];\nmov.u32 %r3, %tid.x;\nsetp.ge.u32 %p1, %r3, 32;\nmov.u32 %r2, 7;\n\
+                  @!%p1 ld.global.nc.v2.u32 {%r1, %r4}, [%rd1];\nbar.sync 0;\nld.global.u32 %r5, [%rd1];\nbar.sync 0;\n\
+                  @%p1 st.global.u32 [%rd1], %r2;\nret;";
+    let found = of_two_warps(before);
+    let [(kind, 9)] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert!(constancy(true, 5)(kind), "{kind}");
+    assert!(
+        kind.to_string().contains("line 13 reads by ld.global.nc"),
+        "{kind}"
+    );
+    // Neighbours, and what an ordinary load reads, are nobody's concern.
+    let apart = before.replace("st.global.u32 [%rd1]", "st.global.u32 [%rd1+8]");
+    assert_eq!(of_two_warps(&apart), []);
+    assert_eq!(of_two_warps(&before.replace(".nc", "")), []);
+}
