@@ -62,7 +62,7 @@ pub enum FindingKind {
         /// Those that must.
         expected: u32,
     },
-    /// All warps wait for something that nobody does.
+    /// All warps wait for something that nobody does. There is one of each thing that is waited for at a line.
     Deadlock {
         /// What this one waits for.
         what: Awaited,
@@ -210,6 +210,26 @@ pub enum Awaited {
     },
     /// Nothing, and nobody lets it go on.
     Nothing,
+}
+
+impl Awaited {
+    /// Whether two wait for one thing, however much of it they found missing.
+    pub(crate) fn is_for_the_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Barrier { number: own, .. }, Self::Barrier { number, .. }) => own == number,
+            (
+                Self::Mbarrier {
+                    address: own,
+                    parity: its,
+                    ..
+                },
+                Self::Mbarrier {
+                    address, parity, ..
+                },
+            ) => (own, its) == (address, parity),
+            _ => self == other,
+        }
+    }
 }
 
 impl fmt::Display for Awaited {

@@ -190,11 +190,17 @@ impl Report {
         }
     }
 
-    /// Keeps a finding, of a kind that was not found at the same line before.
+    /// Keeps a finding, of a kind that was not found at the same line before; of waits, one for something else.
     fn keep(&mut self, found: Finding) {
         let same = |own: &Finding| {
             own.place == found.place
-                && std::mem::discriminant(&own.kind) == std::mem::discriminant(&found.kind)
+                && match (&own.kind, &found.kind) {
+                    (
+                        FindingKind::Deadlock { what: own },
+                        FindingKind::Deadlock { what: other },
+                    ) => own.is_for_the_same_as(other),
+                    (own, other) => std::mem::discriminant(own) == std::mem::discriminant(other),
+                }
         };
         if !self.findings.iter().any(same) {
             self.findings.push(found);

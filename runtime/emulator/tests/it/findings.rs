@@ -123,17 +123,17 @@ fn a_copy_leaves_what_nobody_wrote_in_global_memory() {
 fn half_a_warp_at_an_aligned_barrier() {
     let body = "mov.u32 %r1, %tid.x;\nsetp.lt.u32 %p1, %r1, 16;\n@%p1 bra LOW;\n\
                 bar.sync 0;\nret;\nLOW:\nbar.sync 1;\nret;";
-    let (kind, _) = finding(body, 32);
-    assert!(
-        matches!(
-            kind,
-            FindingKind::Divergence {
-                expected: u32::MAX,
-                ..
-            }
-        ),
-        "{kind:?}"
-    );
+    let report = run(body, 32);
+    let found = report.findings.iter();
+    let mut found: Vec<_> = found
+        .map(|found| (found.place.line - 8, found.kind.clone()))
+        .collect();
+    found.sort_by_key(|(line, _)| *line);
+    let half = |found| FindingKind::Divergence {
+        found,
+        expected: u32::MAX,
+    };
+    assert_eq!(found, [(4, half(0xffff_0000)), (7, half(0xffff))]);
 }
 
 #[test]
@@ -152,6 +152,30 @@ fn a_barrier_that_one_warp_does_not_come_to() {
             3
         )
     );
+}
+
+#[test]
+fn every_wait_without_end_is_named_and_one_that_several_warps_share_once() {
+    let body = "mov.u32 %r1, %tid.x;\nsetp.eq.u32 %p1, %r1, 0;\n@%p1 mbarrier.init.shared.b64 [own], 3;\nbar.sync 0;\n\
+                setp.ge.u32 %p1, %r1, 32;\n@%p1 bra OTHERS;\nAGAIN:\nmbarrier.try_wait.parity.shared.b64 %p2, [own], 0;\n\
+                @!%p2 bra AGAIN;\nret;\nOTHERS:\nsetp.ge.u32 %p1, %r1, 64;\n@%p1 bar.sync 2, 96;\nbar.sync 1, 128;\nret;";
+    let report = run(body, 128);
+    let mut found: Vec<_> = report
+        .findings
+        .iter()
+        .map(|found| (found.place.line - 8, found.kind.to_string()))
+        .collect();
+    // Who waits for an mbarrier comes first: the rest may wait for it.
+    assert_eq!(found[0].0, 8);
+    let expected = [
+        "waits for ever for an mbarrier's phase: that of parity 0 at 0x0 lacks 3 arrivals and 0 bytes",
+        "waits for ever for a barrier, number 2, to which 64 of 96 threads have come",
+        "waits for ever for a barrier, number 1, to which 32 of 128 threads have come",
+    ];
+    found.sort();
+    let lines = [8, 13, 14];
+    let expected = lines.into_iter().zip(expected.map(str::to_owned));
+    assert_eq!(found, expected.collect::<Vec<_>>());
 }
 
 #[test]

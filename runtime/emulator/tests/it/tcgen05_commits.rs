@@ -2,7 +2,9 @@
 //! back, and a commit arrives where it says, behind all that its thread began.
 
 use super::modifiers::row::{Form, forms};
-use tessera_emulator::{FindingKind, Global, Launch, Program, Report, launch, ptx::Module};
+use tessera_emulator::{
+    Awaited, FindingKind, Global, Launch, Program, Report, launch, ptx::Module,
+};
 
 /// What a warp does with columns.
 pub const COLUMNS: &[&str] = &[
@@ -167,8 +169,14 @@ fn commits_of_every_form() {
             let text = form.text();
             for cta in 0..2 {
                 let what = format!("{text}: mask {mask}, CTA {cta}");
+                // Whoever it reaches may wait at the cluster's barrier for who waits for it.
                 let waits_for_ever = report.findings.iter().any(|found| {
-                    matches!(found.kind, FindingKind::Deadlock { .. }) && found.cta[0] == cta
+                    matches!(
+                        found.kind,
+                        FindingKind::Deadlock {
+                            what: Awaited::Mbarrier { .. }
+                        }
+                    ) && found.cta[0] == cta
                 });
                 assert_eq!(waits_for_ever, reached >> cta & 1 == 0, "{what}");
                 if !waits_for_ever && (cta == 0 || is_pair) {

@@ -170,63 +170,42 @@ impl Wave<'_> {
         self.resident[cluster].look();
     }
 
-    /// Every warp waits: what the first one waits for; one that waits for an mbarrier, if one does, since others mostly wait
-    /// for it, first of all for one that lacks nothing but bytes, which no warp brings; or else for lanes of its own, which
-    /// others at a barrier wait for.
+    /// Every warp waits: what each waits for, what several wait for at one line once. First who waits for an mbarrier, since
+    /// others mostly wait for it, and of these who waits for one that lacks nothing but bytes, which no warp brings; then who
+    /// waits for lanes of its own, for which others at a barrier wait.
     pub(super) fn deadlock(&mut self) {
-        let all = self.resident.iter().flat_map(|cluster| {
-            let ctas = cluster.ctas.iter().zip(&cluster.warps);
-            ctas.flat_map(move |(cta, warps)| {
-                warps.iter().map(move |warp| ((cluster, cta, warps), warp))
-            })
-        });
-        let strands = all.flat_map(|(of, warp)| warp.strands.iter().map(move |s| (of, warp, s)));
-        let lacks = |cluster: &Cluster, rank: u32, place| {
-            let object = cluster.ctas[rank as usize].mbarriers.get(&place);
-            object.map_or((0, 0), |object| object.lacks())
-        };
-        let turn = |(of, _, strand): &((&Cluster, _, _), &Warp, &Strand)| match strand.state {
-            State::AtMbarrier { rank, place, .. } => match lacks(of.0, rank, place) {
-                (0, _) => 0,
-                _ => 1,
-            },
-            State::Gathering { .. } => 2,
+        let mut waits = Vec::new();
+        for cluster in &self.resident {
+            for (cta, warps) in cluster.ctas.iter().zip(&cluster.warps) {
+                for warp in warps {
+                    let strands = warp.strands.iter();
+                    waits.extend(strands.map(|strand| {
+                        let kind = awaited(cluster, (cta, warps), strand);
+                        self.wait(cta, warp, strand, kind)
+                    }));
+                }
+            }
+        }
+        let turn = |wait: &Finding| match wait.kind {
+            FindingKind::Deadlock {
+                what: Awaited::Mbarrier { arrivals: 0, .. },
+            } => 0,
+            FindingKind::Deadlock {
+                what: Awaited::Mbarrier { .. },
+            } => 1,
+            FindingKind::Divergence { .. } => 2,
             _ => 3,
         };
-        let Some(((cluster, cta, warps), warp, strand)) = strands.min_by_key(turn) else {
-            return;
-        };
-        let what = |what| FindingKind::Deadlock { what };
-        let kind = match strand.state {
-            State::AtBarrier { barrier } => {
-                let own = cta.barriers[barrier as usize];
-                let live = || warps.iter().map(|warp| warp.live().count_ones()).sum();
-                what(Awaited::Barrier {
-                    number: barrier,
-                    arrived: own.arrived,
-                    expected: own.expected.unwrap_or_else(live),
-                })
-            }
-            State::AtCluster => what(Awaited::Cluster),
-            State::AtMbarrier { rank, place, phase } => {
-                let (arrivals, bytes) = lacks(cluster, rank, place);
-                what(Awaited::Mbarrier {
-                    address: place,
-                    parity: (phase & 1) as u32,
-                    arrivals,
-                    bytes,
-                })
-            }
-            State::AtAllocation { columns } => what(Awaited::TensorMemory { columns }),
-            State::Gathering { needed } => FindingKind::Divergence {
-                found: strand.lanes,
-                expected: needed,
-            },
-            State::Ready => what(Awaited::Nothing),
-        };
+        waits.sort_by_key(turn);
+        for wait in waits {
+            self.report.add(wait);
+        }
+    }
+
+    fn wait(&self, cta: &Cta, warp: &Warp, strand: &Strand, kind: FindingKind) -> Finding {
         let function = &self.setting.program.functions[warp.frame(strand.frame).function];
         let step = function.steps.get(strand.step);
-        let found = Finding {
+        Finding {
             kind,
             kernel: self.setting.kernel_name().to_owned(),
             function: function.name.clone(),
@@ -234,9 +213,43 @@ impl Wave<'_> {
             cta: cta.id,
             warp: warp.index,
             lane: strand.lanes.trailing_zeros(),
-        };
-        self.report.findings.push(found);
+        }
     }
+}
+
+/// What a strand of a CTA's waits for, and nothing brings.
+fn awaited(cluster: &Cluster, (cta, warps): (&Cta, &[Warp]), strand: &Strand) -> FindingKind {
+    let what = match strand.state {
+        State::AtBarrier { barrier } => {
+            let own = cta.barriers[barrier as usize];
+            let live = || warps.iter().map(|warp| warp.live().count_ones()).sum();
+            Awaited::Barrier {
+                number: barrier,
+                arrived: own.arrived,
+                expected: own.expected.unwrap_or_else(live),
+            }
+        }
+        State::AtCluster => Awaited::Cluster,
+        State::AtMbarrier { rank, place, phase } => {
+            let object = cluster.ctas[rank as usize].mbarriers.get(&place);
+            let (arrivals, bytes) = object.map_or((0, 0), |object| object.lacks());
+            Awaited::Mbarrier {
+                address: place,
+                parity: (phase & 1) as u32,
+                arrivals,
+                bytes,
+            }
+        }
+        State::AtAllocation { columns } => Awaited::TensorMemory { columns },
+        State::Gathering { needed } => {
+            return FindingKind::Divergence {
+                found: strand.lanes,
+                expected: needed,
+            };
+        }
+        State::Ready => Awaited::Nothing,
+    };
+    FindingKind::Deadlock { what }
 }
 
 /// Accesses of a CTA's shared memory by others of which none of its own warps knew when it ended: it might have ended before.
