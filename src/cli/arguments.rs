@@ -430,12 +430,12 @@ pub struct EmulateArguments {
     /// CTAs along x, y and z.
     #[arg(long, value_name = "X[,Y[,Z]]", default_value = "1")]
     pub grid: Extent,
-    /// Threads of a CTA along x, y and z.
-    #[arg(long, value_name = "X[,Y[,Z]]", default_value = "1")]
-    pub block: Extent,
-    /// CTAs of a cluster along x, y and z.
-    #[arg(long, value_name = "X[,Y[,Z]]", default_value = "1")]
-    pub cluster: Extent,
+    /// Threads of a CTA along x, y and z [default: the kernel's .reqntid, or 1].
+    #[arg(long, value_name = "X[,Y[,Z]]")]
+    pub block: Option<Extent>,
+    /// CTAs of a cluster along x, y and z [default: the kernel's .reqnctapercluster, or 1].
+    #[arg(long, value_name = "X[,Y[,Z]]")]
+    pub cluster: Option<Extent>,
     /// Bytes of shared memory beside that of the module's variables.
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     pub shared: u64,

@@ -29,11 +29,12 @@ pub(super) fn emulate(arguments: &EmulateArguments) -> Result<(), Failure> {
     let given: Vec<Argument> = given.collect::<Result<_, _>>()?;
     argument::refuse_repeated_names(&given)?;
 
-    let mut run = Run::new(&program, arguments, &entry);
+    let shape = shape(&program, arguments, &entry);
+    let mut run = Run::new(&program, arguments, &shape);
     let mut first: Option<Reference> = None;
     for number in 0..arguments.schedules {
         let seed = arguments.seed.wrapping_add(number);
-        let (report, outputs) = execute(&program, arguments, (&file, &entry), &given, seed)?;
+        let (report, outputs) = execute(&program, arguments, (&file, &shape), &given, seed)?;
         let is_complete = report.completed;
         run.add(seed, report, &outputs, first.as_ref());
         if first.is_none() && is_complete {
@@ -83,11 +84,23 @@ fn entry(program: &Program, arguments: &EmulateArguments, file: &str) -> Result<
     }
 }
 
+/// The grid that is asked for, as the kernel itself does where nobody says otherwise.
+fn shape(program: &Program, arguments: &EmulateArguments, entry: &str) -> Launch {
+    let block = arguments.block.map(|block| block.0);
+    let cluster = arguments.cluster.map(|cluster| cluster.0);
+    let block = block.or_else(|| program.required_block(entry));
+    let cluster = cluster.or_else(|| program.required_cluster(entry));
+    Launch::new(entry)
+        .grid(arguments.grid.0)
+        .block(block.unwrap_or([1; 3]))
+        .cluster(cluster.unwrap_or([1; 3]))
+}
+
 /// Runs the kernel in memory of its own; gives the report and what became of the outputs.
 fn execute(
     program: &Program,
     arguments: &EmulateArguments,
-    (file, entry): (&str, &str),
+    (file, shape): (&str, &Launch),
     given: &[Argument],
     seed: u64,
 ) -> Result<(Report, Vec<Output>), Failure> {
@@ -96,10 +109,7 @@ fn execute(
         .iter()
         .map(|argument| argument.place(&mut memory))
         .collect::<Result<_, _>>()?;
-    let mut what = Launch::new(entry)
-        .grid(arguments.grid.0)
-        .block(arguments.block.0);
-    what.cluster = arguments.cluster.0;
+    let mut what = shape.clone();
     what.dynamic_shared = arguments.shared;
     what.seed = seed;
     what.step_limit = arguments.max_instructions;

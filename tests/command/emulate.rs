@@ -388,6 +388,55 @@ fn a_cluster_has_ranks() {
     assert!(outcome.stderr.contains("cluster"), "{}", outcome.stderr);
 }
 
+#[test]
+fn a_kernel_says_its_block_and_its_cluster_and_others_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let kernel = |directives: &str| {
+        let body = format!(
+            ".visible .entry main(.param .u64 p)\n{directives}\n{{\n.reg .b64 %p;\n.reg .b32 %own, %size;\n\
+             ld.param.u64 %p, [p];\nmov.u32 %own, %ctaid.x;\nmad.wide.u32 %p, %own, 8, %p;\n\
+             mov.u32 %own, %cluster_nctarank;\nmov.u32 %size, %ntid.x;\nst.global.v2.u32 [%p], {{%own, %size}};\n\
+             ret;\n}}\n"
+        );
+        written(folder.path(), "sm_90", &body)
+    };
+    let outputs = folder.path().join("out.safetensors");
+    let run = |directives: &str, flags: &[&str]| {
+        let all = ["--grid", "4", "--arg", "out:sizes:u32:4x2"];
+        let to = ["--outputs", outputs.to_str().unwrap()];
+        emulate(&kernel(directives), &[&all[..], &to, flags].concat())
+    };
+    let both = ".reqntid 32\n.reqnctapercluster 2, 1, 1";
+    for flags in [&[][..], &["--block", "32", "--cluster", "2"]] {
+        let outcome = run(both, flags);
+        assert_eq!((outcome.code, &outcome.stderr[..]), (Some(0), ""));
+        let found = tensors::read(&outputs).unwrap();
+        let expected = [2, 32, 2, 32, 2, 32, 2, 32];
+        assert_eq!(found[0].1.values::<u32>().unwrap(), expected);
+    }
+    for (directives, flags, reason) in [
+        (
+            both,
+            ["--block", "64"],
+            "expected [32, 1, 1] of .reqntid, found [64, 1, 1]",
+        ),
+        (
+            both,
+            ["--cluster", "1"],
+            "expected [2, 1, 1] of .reqnctapercluster, found [1, 1, 1]",
+        ),
+        (
+            ".maxntid 64, 2",
+            ["--block", "129"],
+            "expected at most [64, 2, 1] of .maxntid, found 129",
+        ),
+    ] {
+        let outcome = run(directives, &flags);
+        assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(reason), "{}", outcome.stderr);
+    }
+}
+
 /// Sums in another order: other bits of floats, the same of the ring's integers.
 #[test]
 fn the_ring_does_not_know_orders_of_sums() {

@@ -132,6 +132,29 @@ impl Program {
         Some(bytes.collect())
     }
 
+    /// The threads of a CTA that a kernel must be launched with, by `.reqntid`.
+    pub fn required_block(&self, kernel: &str) -> Option<[u32; 3]> {
+        self.extent(kernel, "reqntid")
+    }
+
+    /// The CTAs of a cluster that a kernel must be launched with, by `.reqnctapercluster`.
+    pub fn required_cluster(&self, kernel: &str) -> Option<[u32; 3]> {
+        self.extent(kernel, "reqnctapercluster")
+    }
+
+    /// The numbers of a kernel's directive along x, y and z; those that it leaves out are 1.
+    fn extent(&self, kernel: &str, directive: &str) -> Option<[u32; 3]> {
+        let function = &self.functions[self.index(kernel)?];
+        let mut directives = function.directives.iter();
+        let (_, numbers) = directives.find(|(name, _)| name == directive)?;
+        let number = |axis| {
+            numbers
+                .get(axis)
+                .map_or(Some(1), |own| u32::try_from(*own).ok())
+        };
+        Some([number(0)?, number(1)?, number(2)?])
+    }
+
     /// What `.target` says: the architecture first.
     pub fn target(&self) -> &[String] {
         &self.target

@@ -6,7 +6,7 @@ use super::argument::Output;
 use super::memory::Memory;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use tessera_emulator::{Class, Counts, Finding, Program, Report};
+use tessera_emulator::{Class, Counts, Finding, Launch, Program, Report};
 
 /// The launches of a kernel, one for each seed. The figures are those of the first.
 #[derive(Serialize)]
@@ -123,13 +123,13 @@ struct FoundPlace {
 
 impl Run {
     /// Before any launch.
-    pub fn new(program: &Program, arguments: &EmulateArguments, kernel: &str) -> Self {
+    pub fn new(program: &Program, arguments: &EmulateArguments, shape: &Launch) -> Self {
         Self {
-            kernel: kernel.to_owned(),
+            kernel: shape.kernel.clone(),
             target: program.target().to_vec(),
-            grid: arguments.grid.0,
-            block: arguments.block.0,
-            cluster: arguments.cluster.0,
+            grid: shape.grid,
+            block: shape.block,
+            cluster: shape.cluster,
             seed: arguments.seed,
             schedules: arguments.schedules,
             completed: true,
@@ -179,11 +179,12 @@ impl Run {
         }
     }
 
-    /// Keeps what was not found at the same line before, of each kind.
+    /// Keeps what was not found at the same line before, of each kind; of waits, one for another mbarrier.
     fn find(&mut self, found: Found) {
         let key = |found: &Found| {
+            let waits_for = found.address.filter(|_| found.kind == "deadlock");
             let place = found.place.as_ref();
-            place.map(|place| (place.line, place.column, found.kind))
+            place.map(|place| (place.line, place.column, found.kind, waits_for))
         };
         let is_known = |own: &Found| match (key(own), key(&found)) {
             (Some(own), Some(found)) => own == found,

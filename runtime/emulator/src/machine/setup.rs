@@ -136,6 +136,20 @@ pub(super) fn check_shape(
                     threads.to_string(),
                 );
             }
+            "maxclusterrank" if u64::from(launch.cluster.iter().product::<u32>()) > asked[0] => {
+                return error(
+                    "CTAs of a cluster",
+                    format!("at most {} of .maxclusterrank", asked[0]),
+                    format!("{:?}", launch.cluster),
+                );
+            }
+            "blocksareclusters" => {
+                return error(
+                    "the grid",
+                    "one of CTAs".into(),
+                    "one of clusters, by .blocksareclusters, which is not modelled".into(),
+                );
+            }
             "reqnctapercluster" if launch.cluster.map(u64::from) != asked => {
                 return error(
                     "the cluster",

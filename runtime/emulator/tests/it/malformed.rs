@@ -68,6 +68,26 @@ fn clusters_of_targets_that_have_none() {
 }
 
 #[test]
+fn shapes_that_a_kernel_does_not_take() {
+    let error = |directive: &str| {
+        let text = format!(
+            ".version 8.7\n.target sm_90\n.address_size 64\n.visible .entry main() {directive} {{ ret; }}"
+        );
+        let program = Program::new(&Module::parse(&text).unwrap()).unwrap();
+        let grid = Launch::new("main").grid([4, 1, 1]).cluster([4, 1, 1]);
+        let error = launch(&program, &mut Global::new(), &grid).unwrap_err();
+        error.to_string()
+    };
+    let max_rank = error(".maxclusterrank 2");
+    assert_eq!(
+        max_rank,
+        "CTAs of a cluster: expected at most 2 of .maxclusterrank, found [4, 1, 1]"
+    );
+    let clusters = error(".reqntid 1 .reqnctapercluster 4 .blocksareclusters");
+    assert!(clusters.contains("which is not modelled"), "{clusters}");
+}
+
+#[test]
 fn what_is_not_modelled_at_all() {
     let error = |text: &str| Module::parse(text).unwrap_err().to_string();
     let begin = ".version 8.7\n.target sm_90\n";

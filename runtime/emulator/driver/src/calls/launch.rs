@@ -210,7 +210,10 @@ pub unsafe extern "C" fn cuLaunchKernelEx(
         if parameters.is_null() && !sizes.is_empty() {
             return Err(ERROR_INVALID_VALUE);
         }
-        let mut launch = Launch::new(name).grid(config.grid).block(config.block);
+        // Who asks for no cluster gets the kernel's own (CUDA C++ Programming Guide, "Thread Block Clusters").
+        let cluster = program.required_cluster(&name).unwrap_or([1; 3]);
+        let launch = Launch::new(name).grid(config.grid).block(config.block);
+        let mut launch = launch.cluster(cluster);
         launch.dynamic_shared = config.shared_bytes.into();
         launch.threads = std::thread::available_parallelism().map_or(1, usize::from);
         for (number, bytes) in sizes.into_iter().enumerate() {
